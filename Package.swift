@@ -1,0 +1,133 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The dependency table of ARCHITECTURE.md, section "Targets": a target imports what its row
+// lists and nothing else. Tests/TidyTests compares the two.
+
+let common: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+/// Targets that only ever see bytes through spans: the compiler proves their memory safety.
+let pure = common + [.strictMemorySafety()]
+
+/// Targets whose classes hold state touched per completion. Exclusivity is checked in debug
+/// builds, where all tests run; ARCHITECTURE.md, "Compiler settings", has the measurement.
+let hot =
+    common + [
+        .unsafeFlags(["-enforce-exclusivity=unchecked"], .when(configuration: .release))
+    ]
+
+/// The suite of one library: it sees that library, the foundation, the test kit and `more`.
+func unitTests(_ target: String, _ more: String...) -> Target {
+    let names = [target] + ["EdgeCore", "EdgeTesting"].filter { $0 != target } + more
+    return .testTarget(
+        name: target + "Tests",
+        dependencies: names.map { .target(name: $0) }, swiftSettings: common)
+}
+
+let package = Package(
+    name: "edged",
+    products: [
+        .executable(name: "edged", targets: ["edged"]),
+        .executable(name: "edgectl", targets: ["edgectl"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    ],
+    targets: [
+        // C
+        .target(
+            name: "CEdge",
+            linkerSettings: [
+                .linkedLibrary("uring"), .linkedLibrary("ssl"), .linkedLibrary("crypto"),
+                .linkedLibrary("nghttp2"), .linkedLibrary("cares"), .linkedLibrary("yaml"),
+            ]),
+        // foundation
+        .target(name: "EdgeCore", swiftSettings: common),
+        // system
+        .target(name: "EdgeSystem", dependencies: ["EdgeCore", "CEdge"], swiftSettings: common),
+        .target(name: "EdgeRing", dependencies: ["EdgeCore", "CEdge"], swiftSettings: hot),
+        // protocol (sans-IO)
+        .target(name: "EdgeHTTP", dependencies: ["EdgeCore"], swiftSettings: pure),
+        .target(name: "EdgeHTTP1", dependencies: ["EdgeCore", "EdgeHTTP"], swiftSettings: pure),
+        .target(name: "EdgeTLS", dependencies: ["EdgeCore", "CEdge"], swiftSettings: hot),
+        // policy (pure)
+        .target(name: "EdgeRouting", dependencies: ["EdgeCore", "EdgeHTTP"], swiftSettings: pure),
+        .target(name: "EdgeUpstream", dependencies: ["EdgeCore"], swiftSettings: pure),
+        // assembly
+        .target(
+            name: "EdgeConfig",
+            dependencies: ["EdgeCore", "EdgeRouting", "EdgeUpstream", "CEdge"],
+            swiftSettings: common),
+        .target(
+            name: "EdgeDNS", dependencies: ["EdgeCore", "EdgeSystem", "CEdge"],
+            swiftSettings: common),
+        .target(name: "EdgeControlAPI", dependencies: ["EdgeCore"], swiftSettings: common),
+        .target(
+            name: "EdgeControl",
+            dependencies: ["EdgeCore", "EdgeSystem", "EdgeControlAPI", "EdgeHTTP", "EdgeHTTP1"],
+            swiftSettings: common),
+        .target(
+            name: "EdgeProxy",
+            dependencies: [
+                "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
+                "EdgeRouting", "EdgeUpstream", "CEdge",
+            ],
+            swiftSettings: hot),
+        .target(
+            name: "EdgeGuardian",
+            dependencies: ["EdgeCore", "EdgeSystem", "EdgeConfig", "EdgeControlAPI", "CEdge"],
+            swiftSettings: common),
+        .target(
+            name: "EdgeDaemon",
+            dependencies: [
+                "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeConfig", "EdgeDNS",
+                "EdgeRouting", "EdgeUpstream", "EdgeControlAPI", "EdgeControl", "EdgeProxy",
+                "EdgeGuardian", "CEdge",
+            ],
+            swiftSettings: common),
+        // executables
+        .executableTarget(
+            name: "edged", dependencies: ["EdgeCore", "EdgeDaemon"], swiftSettings: common),
+        .executableTarget(
+            name: "edgectl",
+            dependencies: [
+                "EdgeControlAPI",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: common),
+        // tests
+        .target(
+            name: "EdgeTesting",
+            dependencies: ["EdgeCore", "EdgeSystem", "EdgeRing", "CEdge"],
+            path: "Tests/EdgeTesting", swiftSettings: common),
+        .target(
+            name: "EdgeNet", dependencies: ["EdgeCore", "EdgeSystem", "EdgeTesting", "CEdge"],
+            path: "Tests/Net", swiftSettings: common),
+        unitTests("EdgeCore"),
+        unitTests("EdgeSystem", "CEdge"),
+        unitTests("EdgeRing", "CEdge"),
+        unitTests("EdgeTLS", "CEdge"),
+        unitTests("EdgeHTTP1", "EdgeHTTP"),
+        unitTests("EdgeRouting", "EdgeHTTP"),
+        unitTests("EdgeUpstream"),
+        unitTests("EdgeDNS", "EdgeSystem"),
+        unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
+        unitTests("EdgeControl", "EdgeControlAPI", "EdgeSystem"),
+        unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem"),
+        unitTests(
+            "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeRing", "EdgeTLS", "EdgeSystem", "CEdge"),
+        .testTarget(
+            name: "ScenarioTests",
+            dependencies: ["EdgeCore", "EdgeSystem", "EdgeTesting", "EdgeNet"],
+            swiftSettings: common),
+        .testTarget(
+            name: "NetTests",
+            dependencies: ["EdgeCore", "EdgeSystem", "EdgeTesting", "EdgeNet"],
+            swiftSettings: common),
+        .testTarget(name: "TidyTests", swiftSettings: common),
+    ]
+)

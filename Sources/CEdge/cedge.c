@@ -1,0 +1,2 @@
+/* SwiftPM wants one translation unit in a C target. CEdge carries declarations only. */
+#include "cedge.h"

@@ -1,0 +1,158 @@
+/* What Swift cannot see of the C libraries: headers in the order that works, macros as inline
+   functions, constants with casts. No logic. features.h must precede liburing.h, and nothing
+   that Swift imports may define _GNU_SOURCE (two views of fd_set break the module build). */
+#ifndef CEDGE_H
+#define CEDGE_H
+
+#include <features.h>
+#include <stdint.h>
+#include <string.h>
+#include <errno.h>
+#include <unistd.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <grp.h>
+#include <pwd.h>
+#include <malloc.h>
+#include <execinfo.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <arpa/inet.h>
+#include <linux/capability.h>
+#include <liburing.h>
+#include <openssl/ssl.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+#include <openssl/decoder.h>
+#include <openssl/rand.h>
+#include <nghttp2/nghttp2.h>
+#include <ares.h>
+#include <yaml.h>
+
+#define CE_INLINE static inline __attribute__((always_inline))
+
+/* ---- memory shared with the kernel or between processes: explicit ordering ---- */
+CE_INLINE uint32_t ce_load_acquire(const uint32_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+CE_INLINE void ce_store_release(uint32_t *p, uint32_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+CE_INLINE uint64_t ce_load_acquire64(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_ACQUIRE); }
+CE_INLINE void ce_store_release64(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELEASE); }
+CE_INLINE uint64_t ce_load_relaxed64(const uint64_t *p) { return __atomic_load_n(p, __ATOMIC_RELAXED); }
+CE_INLINE void ce_store_relaxed64(uint64_t *p, uint64_t v) { __atomic_store_n(p, v, __ATOMIC_RELAXED); }
+CE_INLINE uint64_t ce_fetch_add64(uint64_t *p, uint64_t v) { return __atomic_fetch_add(p, v, __ATOMIC_RELAXED); }
+
+/* ---- system ---- */
+CE_INLINE int ce_accept4(int fd, void *address, socklen_t *length, int flags) {
+  return (int)syscall(SYS_accept4, fd, address, length, flags);
+}
+CE_INLINE int ce_memfd_create(const char *name, unsigned flags) { return (int)syscall(SYS_memfd_create, name, flags); }
+CE_INLINE int ce_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
+CE_INLINE int ce_pidfd_send_signal(int fd, int number) { return (int)syscall(SYS_pidfd_send_signal, fd, number, 0, 0); }
+CE_INLINE int ce_gettid(void) { return (int)syscall(SYS_gettid); }
+CE_INLINE int ce_tgkill(int pid, int tid, int number) { return (int)syscall(SYS_tgkill, pid, tid, number); }
+CE_INLINE int ce_capset(void *header, const void *data) { return (int)syscall(SYS_capset, header, data); }
+CE_INLINE int ce_capget(void *header, void *data) { return (int)syscall(SYS_capget, header, data); }
+CE_INLINE int ce_setresuid(uid_t id) { return (int)syscall(SYS_setresuid, id, id, id); }
+CE_INLINE int ce_setresgid(gid_t id) { return (int)syscall(SYS_setresgid, id, id, id); }
+CE_INLINE int ce_setaffinity(int tid, const void *mask, size_t bytes) {
+  return (int)syscall(SYS_sched_setaffinity, tid, bytes, mask);
+}
+CE_INLINE int ce_getaffinity(int tid, void *mask, size_t bytes) {
+  return (int)syscall(SYS_sched_getaffinity, tid, bytes, mask);
+}
+CE_INLINE int ce_prctl(int option, unsigned long a, unsigned long b) { return prctl(option, a, b, 0, 0); }
+CE_INLINE int ce_wait_status_exited(int s) { return WIFEXITED(s); }
+CE_INLINE int ce_wait_status_code(int s) { return WEXITSTATUS(s); }
+CE_INLINE int ce_wait_status_signal(int s) { return WIFSIGNALED(s) ? WTERMSIG(s) : 0; }
+CE_INLINE int ce_wait_status_stopped(int s) { return WIFSTOPPED(s); }
+static const unsigned CE_MFD_CLOEXEC = 1u, CE_MFD_ALLOW_SEALING = 2u;
+static const int CE_F_ADD_SEALS = 1033, CE_F_GET_SEALS = 1034;
+static const int CE_SEAL_SEAL = 1, CE_SEAL_SHRINK = 2, CE_SEAL_GROW = 4, CE_SEAL_WRITE = 8;
+static const int CE_CAP_NET_BIND_SERVICE = CAP_NET_BIND_SERVICE;
+static const int CE_CAP_SETUID = CAP_SETUID;
+
+struct ce_ucred { int32_t pid; uint32_t uid; uint32_t gid; };
+static const int CE_SO_PEERCRED = 17;
+
+/* ---- descriptors over Unix sockets: CMSG_* are macros ---- */
+CE_INLINE size_t ce_cmsg_space(size_t bytes) { return CMSG_SPACE(bytes); }
+CE_INLINE void ce_cmsg_put_fds(struct msghdr *m, const int *fds, size_t count) {
+  struct cmsghdr *c = CMSG_FIRSTHDR(m);
+  c->cmsg_level = SOL_SOCKET; c->cmsg_type = SCM_RIGHTS; c->cmsg_len = CMSG_LEN(count * sizeof(int));
+  memcpy(CMSG_DATA(c), fds, count * sizeof(int));
+}
+/* Copies up to `max` received descriptors; returns how many came in all. */
+CE_INLINE size_t ce_cmsg_get_fds(struct msghdr *m, int *fds, size_t max) {
+  size_t n = 0;
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+    if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS) continue;
+    size_t k = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (size_t i = 0; i < k; i++, n++)
+      if (n < max) memcpy(&fds[n], CMSG_DATA(c) + i * sizeof(int), sizeof(int));
+  }
+  return n;
+}
+
+/* ---- io_uring: macros and constants newer than liburing 2.3 ---- */
+CE_INLINE struct io_uring_cqe *ce_cqe_at(struct io_uring *r, uint32_t head) {
+  return &r->cq.cqes[head & r->cq.ring_mask];
+}
+CE_INLINE uint32_t ce_cq_tail(struct io_uring *r) { return __atomic_load_n(r->cq.ktail, __ATOMIC_ACQUIRE); }
+CE_INLINE uint32_t ce_cq_head(struct io_uring *r) { return *r->cq.khead; }
+CE_INLINE void ce_cq_set_head(struct io_uring *r, uint32_t head) { __atomic_store_n(r->cq.khead, head, __ATOMIC_RELEASE); }
+static const uint8_t CE_SQE_BUFFER_SELECT = IOSQE_BUFFER_SELECT;
+static const uint8_t CE_SQE_CQE_SKIP_SUCCESS = IOSQE_CQE_SKIP_SUCCESS;
+static const uint32_t CE_CQE_BUFFER_SHIFT = IORING_CQE_BUFFER_SHIFT;
+
+/* ---- OpenSSL: macros ---- */
+CE_INLINE int ce_ssl_set_sni(SSL *s, const char *name) { return (int)SSL_set_tlsext_host_name(s, name); }
+CE_INLINE int ce_ssl_ctx_set_versions(SSL_CTX *c, int min, int max) {
+  return SSL_CTX_set_min_proto_version(c, min) == 1 && SSL_CTX_set_max_proto_version(c, max) == 1;
+}
+CE_INLINE void ce_ssl_ctx_set_mode(SSL_CTX *c, long mode) { SSL_CTX_set_mode(c, mode); }
+CE_INLINE void ce_ssl_ctx_set_options(SSL_CTX *c, uint64_t o) { SSL_CTX_set_options(c, o); }
+CE_INLINE void ce_ssl_ctx_set_cache_mode(SSL_CTX *c, long mode) { SSL_CTX_set_session_cache_mode(c, mode); }
+CE_INLINE int ce_ssl_ctx_set_groups(SSL_CTX *c, const char *l) { return (int)SSL_CTX_set1_groups_list(c, l); }
+CE_INLINE int ce_ssl_ctx_set_ticket_keys(SSL_CTX *c, void *keys, long bytes) {
+  return (int)SSL_CTX_set_tlsext_ticket_keys(c, keys, bytes);
+}
+CE_INLINE void ce_bio_set_retry(BIO *b, int flags) { BIO_set_flags(b, flags | BIO_FLAGS_SHOULD_RETRY); }
+CE_INLINE void ce_bio_clear_retry(BIO *b) { BIO_clear_retry_flags(b); }
+CE_INLINE int ce_sk_x509_num(const STACK_OF(X509) *s) { return sk_X509_num(s); }
+CE_INLINE X509 *ce_sk_x509_value(const STACK_OF(X509) *s, int i) { return sk_X509_value(s, i); }
+CE_INLINE STACK_OF(X509) *ce_sk_x509_new(void) { return sk_X509_new_null(); }
+CE_INLINE int ce_sk_x509_push(STACK_OF(X509) *s, X509 *x) { return sk_X509_push(s, x); }
+CE_INLINE void ce_sk_x509_free(STACK_OF(X509) *s) { sk_X509_pop_free(s, X509_free); }
+CE_INLINE int ce_sk_name_num(const GENERAL_NAMES *s) { return sk_GENERAL_NAME_num(s); }
+CE_INLINE const GENERAL_NAME *ce_sk_name_value(const GENERAL_NAMES *s, int i) { return sk_GENERAL_NAME_value(s, i); }
+CE_INLINE int ce_name_is_dns(const GENERAL_NAME *n) { return n->type == GEN_DNS; }
+CE_INLINE int ce_name_is_ip(const GENERAL_NAME *n) { return n->type == GEN_IPADD; }
+CE_INLINE const unsigned char *ce_name_bytes(const GENERAL_NAME *n, int *count) {
+  const ASN1_STRING *s = n->type == GEN_DNS ? n->d.dNSName : (const ASN1_STRING *)n->d.iPAddress;
+  *count = ASN1_STRING_length(s);
+  return ASN1_STRING_get0_data(s);
+}
+CE_INLINE int ce_err_lib(unsigned long e) { return ERR_GET_LIB(e); }
+CE_INLINE int ce_err_reason(unsigned long e) { return ERR_GET_REASON(e); }
+static const uint64_t CE_SSL_OP_NO_RENEGOTIATION = SSL_OP_NO_RENEGOTIATION;
+static const uint64_t CE_SSL_OP_NO_COMPRESSION = SSL_OP_NO_COMPRESSION;
+static const uint64_t CE_SSL_OP_CIPHER_SERVER_PREFERENCE = SSL_OP_CIPHER_SERVER_PREFERENCE;
+static const uint64_t CE_SSL_OP_PRIORITIZE_CHACHA = SSL_OP_PRIORITIZE_CHACHA;
+static const uint64_t CE_SSL_OP_IGNORE_UNEXPECTED_EOF = SSL_OP_IGNORE_UNEXPECTED_EOF;
+static const int CE_BIO_READ = BIO_FLAGS_READ, CE_BIO_WRITE = BIO_FLAGS_WRITE;
+
+#endif

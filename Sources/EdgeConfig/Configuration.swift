@@ -1,0 +1,162 @@
+package import EdgeCore
+package import EdgeRouting
+package import EdgeUpstream
+
+/// The whole configuration, checked, immutable, with every default filled in. Built from a
+/// `Document` by the `…+Document.swift` files; nothing else knows the file's syntax.
+/// Relative paths have been resolved against the folder of the main file.
+package struct Configuration: Sendable, Equatable {
+    /// Whom the proxy runs as when the guardian is privileged; nil: as the guardian does.
+    package let runAs: RunAs?
+    /// Worker threads; nil: one per usable core.
+    package let workers: Int?
+    /// Where what must survive a reboot is kept; nil: nowhere.
+    package let stateDirectory: String?
+    package let listeners: [Listener]
+    package let certificates: Certificates?
+    package let sites: [SiteConfiguration]
+    package let upstreams: [UpstreamConfiguration]
+    package let resolvers: [Resolver]
+    package let timeouts: Timeouts
+    package let limits: Limits
+    package let admin: Admin
+    package let process: Process
+
+    package struct RunAs: Sendable, Equatable {
+        package let user: String
+        /// Nil: the user's primary group.
+        package let group: String?
+        package init(user: String, group: String?) {
+            self.user = user
+            self.group = group
+        }
+    }
+
+    package struct Listener: Sendable, Equatable {
+        package enum Kind: String, Sendable, CaseIterable {
+            case tls, http
+        }
+        package let name: String
+        /// Where it is bound; at least one (default: `[::]`, dual-stack).
+        package let addresses: [SocketAddress]
+        package let kind: Kind
+        /// Only with `http`: answer every request with a 308 to https on this port.
+        package let redirectPort: UInt16?
+        package init(
+            name: String, addresses: [SocketAddress], kind: Kind, redirectPort: UInt16?
+        ) {
+            self.name = name
+            self.addresses = addresses
+            self.kind = kind
+            self.redirectPort = redirectPort
+        }
+    }
+
+    package struct Certificates: Sendable, Equatable {
+        package let directory: String
+        /// Name (a host a certificate covers) served to clients without SNI or with an unknown
+        /// one; nil: the handshake is refused with `unrecognized_name`.
+        package let fallback: String?
+        package init(directory: String, fallback: String?) {
+            self.directory = directory
+            self.fallback = fallback
+        }
+    }
+
+    package struct Resolver: Sendable, Equatable {
+        package let name: String
+        package let servers: [SocketAddress]
+        /// Domain suffixes it is asked for; empty: all others.
+        package let domains: [String]
+        package init(name: String, servers: [SocketAddress], domains: [String]) {
+            self.name = name
+            self.servers = servers
+            self.domains = domains
+        }
+    }
+
+    /// Total deadlines, not per read.
+    package struct Timeouts: Sendable, Equatable {
+        /// From accept until the TLS handshake is complete.
+        package let handshake: Duration
+        /// From a request's first byte until its head is complete.
+        package let requestHead: Duration
+        /// A keep-alive connection without a request.
+        package let keepAlive: Duration
+        /// No byte of a request or response body moved for this long.
+        package let body: Duration
+        package init(
+            handshake: Duration, requestHead: Duration, keepAlive: Duration, body: Duration
+        ) {
+            self.handshake = handshake
+            self.requestHead = requestHead
+            self.keepAlive = keepAlive
+            self.body = body
+        }
+    }
+
+    package struct Limits: Sendable, Equatable {
+        /// Client connections over all workers; nil: from the descriptor limit.
+        package let connections: Int?
+        /// Request line and header section together, in bytes.
+        package let requestHeadBytes: Int
+        package let responseHeadBytes: Int
+        package let headerFields: Int
+        package init(
+            connections: Int?, requestHeadBytes: Int, responseHeadBytes: Int, headerFields: Int
+        ) {
+            self.connections = connections
+            self.requestHeadBytes = requestHeadBytes
+            self.responseHeadBytes = responseHeadBytes
+            self.headerFields = headerFields
+        }
+    }
+
+    package struct Admin: Sendable, Equatable {
+        /// Path of the Unix socket; nil: no admin socket.
+        package let socket: String?
+        /// Group that may use the socket besides its owner; nil: owner only.
+        package let group: String?
+        /// Loopback address for `/metrics`, `/livez`, `/readyz`; nil: none.
+        package let http: SocketAddress?
+        package init(socket: String?, group: String?, http: SocketAddress?) {
+            self.socket = socket
+            self.group = group
+            self.http = http
+        }
+    }
+
+    package struct Process: Sendable, Equatable {
+        /// Without a serving proxy for this long, the guardian stops listening.
+        package let serveDeadline: Duration
+        /// A worker with work and without progress for this long is hung.
+        package let hangTimeout: Duration
+        /// How long a graceful stop waits for requests in flight.
+        package let drainDeadline: Duration
+        package init(serveDeadline: Duration, hangTimeout: Duration, drainDeadline: Duration) {
+            self.serveDeadline = serveDeadline
+            self.hangTimeout = hangTimeout
+            self.drainDeadline = drainDeadline
+        }
+    }
+
+    package init(
+        runAs: RunAs?, workers: Int?, stateDirectory: String?, listeners: [Listener],
+        certificates: Certificates?, sites: [SiteConfiguration],
+        upstreams: [UpstreamConfiguration], resolvers: [Resolver], timeouts: Timeouts,
+        limits: Limits, admin: Admin, process: Process
+    ) {
+        self.runAs = runAs
+        self.workers = workers
+        self.stateDirectory = stateDirectory
+        self.listeners = listeners
+        self.certificates = certificates
+        self.sites = sites
+        self.upstreams = upstreams
+        self.resolvers = resolvers
+        self.timeouts = timeouts
+        self.limits = limits
+        self.admin = admin
+        self.process = process
+    }
+}

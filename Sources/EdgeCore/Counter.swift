@@ -1,0 +1,46 @@
+/// What each worker counts. One 64-bit cell per worker and counter, written by that worker only
+/// and read by anybody (relaxed): `SharedBoard` has the layout. Names are Prometheus names with
+/// `edged_` in front and `_total` behind, but for gauges.
+public enum Counter: Int, Sendable, CaseIterable {
+    case connectionsAccepted
+    case connectionsOpen
+    case connectionsRefused
+    case acceptErrors
+    case handshakesCompleted
+    case handshakesFailed
+    case handshakesResumed
+    case requests
+    case requestsActive
+    case responses1xx
+    case responses2xx
+    case responses3xx
+    case responses4xx
+    case responses5xx
+    case clientBytesReceived
+    case clientBytesSent
+    case upstreamConnects
+    case upstreamConnectFailures
+    case upstreamConnectionsOpen
+    case upstreamConnectionsIdle
+    case upstreamReused
+    case upstreamRetries
+    case upstreamBytesReceived
+    case upstreamBytesSent
+    case receiveBuffersExhausted
+    case staleCompletions
+    case snapshotsApplied
+    case loopTurns
+    case chunkBytes
+
+    /// A gauge goes up and down and starts at 0 with each proxy; a counter never goes back.
+    public var isGauge: Bool {
+        switch self {
+        case .connectionsOpen, .requestsActive, .upstreamConnectionsOpen,
+            .upstreamConnectionsIdle, .chunkBytes:
+            true
+        default: false
+        }
+    }
+
+    public var label: String { snakeCase("\(self)") }
+}

@@ -1,0 +1,86 @@
+/// Why a connection or a request ended other than well. Every failure has exactly one: it is the
+/// metric's label, the word in the log and in `edgectl status`. Violations of HTTP/1 framing have
+/// labels of their own (`HTTP1Violation`).
+public enum ReasonCode: UInt8, Sendable, CaseIterable {
+    /// Nothing went wrong.
+    case none
+    // The client's side.
+    case clientClosed
+    case clientReset
+    case clientHandshakeTimeout
+    case clientHandshakeFailed
+    case clientHeadTimeout
+    case clientIdleTimeout
+    case clientBodyTimeout
+    case clientReadTimeout
+    case clientTLSError
+    case clientBadRequest
+    // Ours.
+    case noRoute
+    case misdirected
+    case noAddress
+    case redirected
+    case connectionLimit
+    case descriptorLimit
+    case memoryLimit
+    case draining
+    case notServing
+    case internalError
+    // The upstream's side.
+    case upstreamConnectRefused
+    case upstreamConnectTimeout
+    case upstreamConnectFailed
+    case upstreamTLSFailed
+    case upstreamNotVerified
+    case upstreamReset
+    case upstreamClosedEarly
+    case upstreamHeadTimeout
+    case upstreamBodyTimeout
+    case upstreamBadResponse
+    case upstreamTruncated
+    case upstreamSurplusBytes
+
+    /// Whose fault it was.
+    public enum Blame: String, Sendable {
+        case nobody, client, edge, upstream
+    }
+
+    public var blame: Blame {
+        switch self {
+        case .none, .redirected: .nobody
+        case .clientClosed, .clientReset, .clientHandshakeTimeout, .clientHandshakeFailed,
+            .clientHeadTimeout, .clientIdleTimeout, .clientBodyTimeout, .clientReadTimeout,
+            .clientTLSError, .clientBadRequest, .noRoute, .misdirected:
+            .client
+        case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining,
+            .notServing, .internalError:
+            .edge
+        case .upstreamConnectRefused, .upstreamConnectTimeout, .upstreamConnectFailed,
+            .upstreamTLSFailed, .upstreamNotVerified, .upstreamReset, .upstreamClosedEarly,
+            .upstreamHeadTimeout, .upstreamBodyTimeout, .upstreamBadResponse, .upstreamTruncated,
+            .upstreamSurplusBytes:
+            .upstream
+        }
+    }
+
+    /// The word in logs and metrics: the case's name in snake_case.
+    public var label: String { snakeCase("\(self)") }
+}
+
+/// `upstreamTLSFailed` → `upstream_tls_failed`. For labels made from case names, on cold paths.
+public func snakeCase(_ name: String) -> String {
+    var result = ""
+    let letters = Array(name)
+    for (index, letter) in letters.enumerated() {
+        guard letter.isUppercase else {
+            result.append(letter)
+            continue
+        }
+        let afterLower = index > 0 && !letters[index - 1].isUppercase
+        let beforeLower =
+            index > 0 && index + 1 < letters.count && letters[index + 1].isLowercase
+        if afterLower || beforeLower { result.append("_") }
+        result.append(Character(letter.lowercased()))
+    }
+    return result
+}

@@ -1,0 +1,12 @@
+/// One entry of `sites:`, checked.
+package struct SiteConfiguration: Sendable, Equatable {
+    /// Lower-case names, `*.example.org` for a wildcard of exactly one label, `*` for any name.
+    package let hosts: [String]
+    /// Index into the configuration's list of upstreams.
+    package let upstream: Int
+
+    package init(hosts: [String], upstream: Int) {
+        self.hosts = hosts
+        self.upstream = upstream
+    }
+}

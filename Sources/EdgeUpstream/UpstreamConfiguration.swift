@@ -1,0 +1,67 @@
+package import EdgeCore
+
+/// One entry of `upstreams:`, checked and with its defaults filled in.
+package struct UpstreamConfiguration: Sendable, Equatable {
+    package let name: String
+    /// In the order written; at least one.
+    package let servers: [Server]
+    /// Nil: plaintext to the upstream (offloading). Set: TLS (bridging).
+    package let tls: TLS?
+    /// From the start of a connect until the connection (TLS included) is usable.
+    package let connectTimeout: Duration
+    /// From the request's last byte until the response's head is complete.
+    package let responseTimeout: Duration
+    /// How long an unused connection is kept for reuse.
+    package let keepAlive: Duration
+
+    package init(
+        name: String, servers: [Server], tls: TLS?,
+        connectTimeout: Duration, responseTimeout: Duration, keepAlive: Duration
+    ) {
+        self.name = name
+        self.servers = servers
+        self.tls = tls
+        self.connectTimeout = connectTimeout
+        self.responseTimeout = responseTimeout
+        self.keepAlive = keepAlive
+    }
+
+    /// Where one server is found.
+    package struct Server: Sendable, Hashable {
+        package enum Host: Sendable, Hashable {
+            case address(SocketAddress)
+            /// Lower-case DNS name without a trailing dot.
+            case name(String)
+        }
+
+        package let host: Host
+        package let port: UInt16
+
+        package init(host: Host, port: UInt16) {
+            self.host = host
+            self.port = port
+        }
+    }
+
+    /// How the upstream proves who it is. Verification of chain *and* name is the default.
+    package struct TLS: Sendable, Hashable {
+        package enum Verify: Sendable, Hashable {
+            /// Chain and name.
+            case full
+            /// Neither; only where the config says `verify: none` in so many words.
+            case none
+        }
+
+        /// PEM file of the trusted CAs; nil: the system's store.
+        package let authorityFile: String?
+        /// SNI and verified name; nil: the site's own host name.
+        package let name: String?
+        package let verify: Verify
+
+        package init(authorityFile: String?, name: String?, verify: Verify) {
+            self.authorityFile = authorityFile
+            self.name = name
+            self.verify = verify
+        }
+    }
+}
