@@ -130,6 +130,10 @@ CE_INLINE int ce_ssl_ctx_set_groups(SSL_CTX *c, const char *l) { return (int)SSL
 CE_INLINE int ce_ssl_ctx_set_ticket_keys(SSL_CTX *c, void *keys, long bytes) {
   return (int)SSL_CTX_set_tlsext_ticket_keys(c, keys, bytes);
 }
+CE_INLINE long ce_ssl_ctx_set_servername_callback(SSL_CTX *c, int (*f)(SSL *, int *, void *), void *argument) {
+  SSL_CTX_set_tlsext_servername_callback(c, f);
+  return SSL_CTX_set_tlsext_servername_arg(c, argument);
+}
 CE_INLINE void ce_bio_set_retry(BIO *b, int flags) { BIO_set_flags(b, flags | BIO_FLAGS_SHOULD_RETRY); }
 CE_INLINE void ce_bio_clear_retry(BIO *b) { BIO_clear_retry_flags(b); }
 CE_INLINE int ce_sk_x509_num(const STACK_OF(X509) *s) { return sk_X509_num(s); }

@@ -1,0 +1,82 @@
+internal import CEdge
+
+/// One TLS connection over the worker's wire. A trivial handle, so that it lives in a connection
+/// slot: whoever owns the slot calls `free` exactly once.
+///
+/// Every step reads from and writes to the wire: offer input before, flush output after.
+package struct TLSSession: BitwiseCopyable {
+    private let ssl: OpaquePointer
+
+    init(ssl: OpaquePointer) { self.ssl = ssl }
+
+    /// What a step came to.
+    package enum Step: Equatable {
+        case done
+        /// All input is used up; go on when there is more.
+        case wantsInput
+        /// The wire's output is full; flush it and repeat the step with the same arguments.
+        case wantsOutput
+        /// The peer sent close_notify.
+        case closed
+        /// A fatal alert was sent or received; the session is of no more use.
+        case failed
+    }
+
+    package func free() { SSL_free(ssl) }
+
+    /// Goes on with the handshake.
+    package func handshake() -> Step {
+        let status = SSL_do_handshake(ssl)
+        return status == 1 ? .done : step(after: status)
+    }
+
+    /// Decrypts at most one record.
+    ///
+    /// - Parameter count: bytes put into `bytes`, on `.done`.
+    package func read(
+        into bytes: UnsafeMutableRawPointer, capacity: Int, count: inout Int
+    ) -> Step {
+        var done = 0
+        let status = SSL_read_ex(ssl, bytes, capacity, &done)
+        count = done
+        return status == 1 ? .done : step(after: status)
+    }
+
+    /// Encrypts all of `bytes`, in records of up to 16 KiB.
+    package func write(_ bytes: UnsafeRawPointer, count: Int) -> Step {
+        var done = 0
+        let status = SSL_write_ex(ssl, bytes, count, &done)
+        return status == 1 ? .done : step(after: status)
+    }
+
+    /// Queues a close_notify alert (RFC 8446 §6.1).
+    package func closeNotify() {
+        if SSL_shutdown(ssl) < 0 { ERR_clear_error() }
+    }
+
+    /// OpenSSL holds bytes of a record that it has read but not handed out.
+    package var hasPending: Bool { SSL_has_pending(ssl) == 1 }
+
+    package var isResumed: Bool { SSL_session_reused(ssl) == 1 }
+
+    /// The chain or the name did not verify, on a client session that verifies.
+    package var verificationFailed: Bool { SSL_get_verify_result(ssl) != Int(X509_V_OK) }
+
+    package var verificationText: String {
+        String(cString: X509_verify_cert_error_string(SSL_get_verify_result(ssl)))
+    }
+
+    /// The name that the client asked for (RFC 6066 §3), in the form it was sent.
+    package var serverName: String? {
+        SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name).map { String(cString: $0) }
+    }
+
+    private func step(after status: Int32) -> Step {
+        switch SSL_get_error(ssl, status) {
+        case SSL_ERROR_WANT_READ: return .wantsInput
+        case SSL_ERROR_WANT_WRITE: return .wantsOutput
+        case SSL_ERROR_ZERO_RETURN: return .closed
+        default: return .failed
+        }
+    }
+}

@@ -1,0 +1,110 @@
+internal import CEdge
+
+/// Where OpenSSL reads and writes ciphertext: a view of the received bytes on one side, a scratch
+/// buffer on the other. One per worker, shared by all its sessions: a session touches it only while
+/// one of its functions runs, and the worker empties both sides before the next one does.
+package final class Wire {
+    /// Bytes of ciphertext that one step may produce before it must be flushed.
+    package static let outCapacity = 96 * 1024
+
+    struct View {
+        var input: UnsafeRawPointer?
+        var inputCount: Int
+        var output: UnsafeMutableRawPointer
+        var outputCount: Int
+        /// The peer has closed: an empty view is the end, not a pause.
+        var inputEnded: Bool
+    }
+
+    let view: UnsafeMutablePointer<View>
+    let method: OpaquePointer
+
+    package init?() {
+        guard let method = Wire.makeMethod() else { return nil }
+        self.method = method
+        view = .allocate(capacity: 1)
+        view.initialize(
+            to: View(
+                input: nil, inputCount: 0,
+                output: .allocate(byteCount: Wire.outCapacity, alignment: 64),
+                outputCount: 0, inputEnded: false))
+    }
+
+    deinit {
+        view.pointee.output.deallocate()
+        view.deallocate()
+        BIO_meth_free(method)
+    }
+
+    /// Offers received ciphertext to the next step; it must stay until `takeInput`.
+    package func offer(_ bytes: UnsafeRawPointer, count: Int) {
+        view.pointee.input = bytes
+        view.pointee.inputCount = count
+    }
+
+    /// Ciphertext not yet read by OpenSSL; the view is empty afterwards.
+    package func takeInput() -> (bytes: UnsafeRawPointer?, count: Int) {
+        let rest = (view.pointee.input, view.pointee.inputCount)
+        view.pointee.input = nil
+        view.pointee.inputCount = 0
+        return rest
+    }
+
+    package var hasInput: Bool { view.pointee.inputCount > 0 }
+
+    /// Ciphertext to be sent; valid until the next step.
+    package var output: UnsafeRawPointer { UnsafeRawPointer(view.pointee.output) }
+    package var outputCount: Int { view.pointee.outputCount }
+    package func clearOutput() { view.pointee.outputCount = 0 }
+
+    /// A BIO for one session. OpenSSL frees it with the session.
+    func makeBIO() -> OpaquePointer? {
+        guard let bio = BIO_new(method) else { return nil }
+        BIO_set_data(bio, view)
+        BIO_set_init(bio, 1)
+        return bio
+    }
+
+    private static func makeMethod() -> OpaquePointer? {
+        guard let method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "wire")
+        else { return nil }
+        BIO_meth_set_read_ex(method) { bio, data, size, done in
+            guard let bio, let data, let done,
+                let view = BIO_get_data(bio)?.assumingMemoryBound(to: View.self)
+            else { return 0 }
+            ce_bio_clear_retry(bio)
+            let count = min(size, view.pointee.inputCount)
+            guard count > 0, let input = view.pointee.input else {
+                ce_bio_set_retry(bio, CE_BIO_READ)
+                done.pointee = 0
+                return 0
+            }
+            UnsafeMutableRawPointer(data).copyMemory(from: input, byteCount: count)
+            view.pointee.input = input + count
+            view.pointee.inputCount -= count
+            done.pointee = count
+            return 1
+        }
+        BIO_meth_set_write_ex(method) { bio, data, size, done in
+            guard let bio, let data, let done,
+                let view = BIO_get_data(bio)?.assumingMemoryBound(to: View.self)
+            else { return 0 }
+            ce_bio_clear_retry(bio)
+            let count = min(size, Wire.outCapacity - view.pointee.outputCount)
+            guard count > 0 else {
+                ce_bio_set_retry(bio, CE_BIO_WRITE)
+                done.pointee = 0
+                return 0
+            }
+            (view.pointee.output + view.pointee.outputCount)
+                .copyMemory(from: data, byteCount: count)
+            view.pointee.outputCount += count
+            done.pointee = count
+            return 1
+        }
+        BIO_meth_set_ctrl(method) { _, command, _, _ in
+            command == BIO_CTRL_FLUSH ? 1 : 0
+        }
+        return method
+    }
+}

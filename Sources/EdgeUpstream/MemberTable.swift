@@ -1,0 +1,103 @@
+package import EdgeCore
+
+/// One worker's view of an upstream's members: who there is, who is next, and which unused
+/// connections each has. Pure: connections are slot numbers, and their links live here.
+///
+/// A member keeps its index as long as it has connections, also after it has left the
+/// configuration, so that slots may hold indices over reloads.
+package struct MemberTable: Sendable {
+    package struct Member: Sendable {
+        package let address: SocketAddress
+        /// Part of the newest snapshot; others only finish what they have.
+        package fileprivate(set) var isCurrent: Bool
+        /// Connections in any state.
+        package fileprivate(set) var connectionCount = 0
+        /// Unused connections, newest last (the newest is the likeliest to be alive).
+        fileprivate var idle: [Int32] = []
+    }
+
+    package private(set) var members: [Member] = []
+    private var cursor = 0
+    /// Unused connections kept per member; one more is closed instead.
+    private let idleMax: Int
+
+    package init(idleMax: Int = 64) { self.idleMax = idleMax }
+
+    /// Replaces the members, keeping the connections of those that stay.
+    ///
+    /// - Returns: unused connections of members that left; the caller closes them.
+    package mutating func update(_ addresses: [SocketAddress]) -> [Int32] {
+        var orphans: [Int32] = []
+        for index in members.indices {
+            members[index].isCurrent = addresses.contains(members[index].address)
+            if !members[index].isCurrent {
+                orphans += members[index].idle
+                members[index].idle.removeAll()
+            }
+        }
+        for address in addresses where !members.contains(where: { $0.address == address }) {
+            let fresh = Member(address: address, isCurrent: true)
+            if let free = members.firstIndex(where: { !$0.isCurrent && $0.connectionCount == 0 }) {
+                members[free] = fresh
+            } else {
+                members.append(fresh)
+            }
+        }
+        return orphans
+    }
+
+    /// The next member in turn that was not tried yet; nil when all were, or there is none.
+    ///
+    /// - Parameter tried: bit n is member n (members beyond 63 share the last bit).
+    package mutating func next(excluding tried: UInt64) -> Int? {
+        for _ in 0..<members.count {
+            let index = cursor
+            cursor = cursor + 1 < members.count ? cursor + 1 : 0
+            if members[index].isCurrent, tried & Self.bit(index) == 0 { return index }
+        }
+        return nil
+    }
+
+    package static func bit(_ index: Int) -> UInt64 { 1 << UInt64(min(index, 63)) }
+
+    package var hasCurrentMember: Bool { members.contains { $0.isCurrent } }
+
+    // MARK: - Connections
+
+    package mutating func opened(_ member: Int) { members[member].connectionCount += 1 }
+
+    /// - Precondition: the connection is not among the unused ones.
+    package mutating func closed(_ member: Int) {
+        invariant(members[member].connectionCount > 0, "a closed connection was opened")
+        members[member].connectionCount -= 1
+    }
+
+    /// An unused connection to the member, which is used from now on.
+    package mutating func takeIdle(_ member: Int) -> Int32? { members[member].idle.popLast() }
+
+    /// Offers a connection for reuse.
+    ///
+    /// - Returns: false if it must be closed: the member has left, or has enough.
+    package mutating func putIdle(_ connection: Int32, _ member: Int) -> Bool {
+        guard members[member].isCurrent, members[member].idle.count < idleMax else { return false }
+        members[member].idle.append(connection)
+        return true
+    }
+
+    /// An unused connection ended by itself. O(idle connections of the member).
+    package mutating func removeIdle(_ connection: Int32, _ member: Int) {
+        if let index = members[member].idle.lastIndex(of: connection) {
+            members[member].idle.remove(at: index)
+        }
+    }
+
+    /// All unused connections; the caller closes them.
+    package mutating func drainIdle() -> [Int32] {
+        var all: [Int32] = []
+        for index in members.indices {
+            all += members[index].idle
+            members[index].idle.removeAll()
+        }
+        return all
+    }
+}
