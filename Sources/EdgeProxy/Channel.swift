@@ -1,0 +1,91 @@
+package import EdgeCore
+internal import EdgeRing
+internal import EdgeTLS
+
+/// The transport half of a connection, client's or upstream's alike: socket, TLS, what is in
+/// flight in the kernel, and bytes that wait on either side. A slot of the channel table; which
+/// side it is follows from the slot's number (`Worker.isDownstream`).
+///
+///     free ─ open ─▶ connecting ─▶ handshaking ─▶ established ─▶ flushing ─▶ lingering ─▶ closing ─▶ free
+///                         (upstream)   (TLS)                       └──────────────────────▶┘
+struct Channel: BitwiseCopyable {
+    enum Phase: UInt8 {
+        case free
+        /// Upstream only: awaits the connect.
+        case connecting
+        /// Awaits the peer's handshake bytes.
+        case handshaking
+        /// Carries messages.
+        case established
+        /// Awaits the kernel taking the last bytes; then lingers or closes.
+        case flushing
+        /// Our side is shut; awaits the peer's end so that its unread bytes cause no reset.
+        case lingering
+        /// Awaits the kernel giving up every operation in flight.
+        case closing
+    }
+
+    /// Operations of this channel that are in the kernel: a bit is set exactly from submission to
+    /// the final completion.
+    struct InFlight: OptionSet {
+        let rawValue: UInt8
+        static let receive = InFlight(rawValue: 1)
+        static let send = InFlight(rawValue: 2)
+        static let connect = InFlight(rawValue: 4)
+        static let cancel = InFlight(rawValue: 8)
+    }
+
+    struct Flags: OptionSet {
+        let rawValue: UInt16
+        /// The machine above wants input; else it is stashed.
+        static let wantsInput = Flags(rawValue: 1)
+        /// The peer has sent its end (FIN).
+        static let peerEnded = Flags(rawValue: 2)
+        /// The peer's end has been told to the machine above.
+        static let endDelivered = Flags(rawValue: 4)
+        /// Sending failed; told to the machine above at the end of the turn.
+        static let broken = Flags(rawValue: 8)
+        /// In the list of channels to be attended to at the end of the turn.
+        static let queued = Flags(rawValue: 16)
+        /// The receive operation has been told to stop.
+        static let receiveStopping = Flags(rawValue: 32)
+        /// Opened while a snapshot policy required TLS.
+        static let isTLS = Flags(rawValue: 64)
+        /// Peer sent close_notify or the session failed: nothing more is written.
+        static let tlsEnded = Flags(rawValue: 128)
+        /// Its output was blocked and has drained since.
+        static let drained = Flags(rawValue: 256)
+        /// Closed by RST, so that a cut answer can't pass for a whole one.
+        static let resets = Flags(rawValue: 512)
+    }
+
+    var descriptor: Int32
+    /// Counts the users of this slot; part of every token.
+    var generation: UInt32
+    var phase: Phase
+    var inFlight: InFlight
+    var flags: Flags
+    var deadlineKind: DeadlineKind
+    /// Why it failed, when `broken`.
+    var failure: ReasonCode
+    var session: TLSSession?
+    /// Encrypted bytes that the socket did not take yet.
+    var output: ChunkList
+    /// Received bytes (ciphertext on TLS) that came while no input was wanted.
+    var stash: ChunkList
+}
+
+/// What a channel's one deadline is for.
+enum DeadlineKind: UInt8 {
+    case none
+    case handshake
+    case requestHead
+    case keepAlive
+    case body
+    case write
+    case connect
+    case response
+    case idle
+    case flush
+    case linger
+}

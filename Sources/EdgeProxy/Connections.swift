@@ -1,0 +1,127 @@
+package import EdgeCore
+internal import EdgeHTTP
+internal import EdgeHTTP1
+
+/// The client's half of HTTP/1.1 on one connection: requests in, answers out. A slot of the
+/// downstream table, parallel to its `Channel`.
+///
+///     awaitingHead ─▶ receivingBody ─▶ awaitingAnswer ─▶ awaitingHead …
+///          │               │                 │
+///          └───────────────┴─────────────────┴─▶ ended (input is thrown away)
+///                                  tunnel: after an upgrade, bytes both ways
+struct Downstream: BitwiseCopyable {
+    enum Phase: UInt8 {
+        /// Awaits a request's head, or the rest of it.
+        case awaitingHead
+        /// Awaits the rest of a request's body.
+        case receivingBody
+        /// The request is complete; awaits the end of the answer. Further bytes are held.
+        case awaitingAnswer
+        /// Awaits bytes of an upgraded connection.
+        case tunnel
+        /// Nothing more is read from this client.
+        case ended
+    }
+
+    var phase: Phase
+    /// Answer and close: asked by the client, forced by a failure, or while draining.
+    var closesAfterAnswer: Bool
+    /// A head has begun to arrive: its total deadline runs.
+    var headStarted: Bool
+    var listener: UInt16
+    var exchange: Int32
+    var scanner: HeadScanner
+    var decoder: BodyDecoder
+    /// Plaintext of an incomplete head, or of pipelined requests.
+    var held: ChunkPointer?
+    var peer: SocketAddress
+    var requestCount: UInt32
+}
+
+/// The upstream's half of HTTP/1.1 on one connection. A slot of the upstream table, parallel to its
+/// `Channel` (upstream slots follow the downstream ones).
+struct Upstream: BitwiseCopyable {
+    enum Phase: UInt8 {
+        /// Awaits connect or handshake.
+        case connecting
+        /// Unused, in its pool: any byte or end closes it.
+        case idle
+        /// Awaits an answer's head, or the rest of it.
+        case awaitingHead
+        /// Awaits the rest of an answer's body.
+        case receivingBody
+        /// Awaits bytes of an upgraded connection.
+        case tunnel
+        /// The answer is over; nothing more may come.
+        case ended
+    }
+
+    var phase: Phase
+    /// Has carried an exchange before: its silent end is no failure of the member.
+    var isReused: Bool
+    /// Bytes of an answer have arrived.
+    var answerStarted: Bool
+    /// Interim answers seen for this request.
+    var interimCount: UInt8
+    /// The answer's head said that another request may follow.
+    var keepAlive: Bool
+    var pool: Int32
+    var member: Int32
+    var exchange: Int32
+    var scanner: HeadScanner
+    var decoder: BodyDecoder
+    var held: ChunkPointer?
+    var idleSince: Instant
+    /// The kernel's form of the member's address, for the connect operation.
+    var address: InlineArray<28, UInt8>
+    var addressCount: UInt8
+}
+
+/// One request and its answer, whatever protocols carry them: the only thing that client and
+/// upstream connection share. Every exchange ends in `Worker.finishExchange`.
+///
+///     awaitingUpstream ─▶ forwarding ─▶ answering ─▶ (finished)
+struct Exchange: BitwiseCopyable {
+    enum Phase: UInt8 {
+        case free
+        /// Awaits a connection to the upstream.
+        case awaitingUpstream
+        /// The head has gone up; awaits the answer.
+        case forwarding
+        /// The answer's head has gone down.
+        case answering
+    }
+
+    struct Flags: OptionSet {
+        let rawValue: UInt8
+        /// The request's last byte has been given to the upstream side.
+        static let requestComplete = Flags(rawValue: 1)
+        /// What was sent so far is all in `prefix`: it can be sent again.
+        static let replayable = Flags(rawValue: 2)
+        /// The prefix has been written to the current upstream connection.
+        static let prefixSent = Flags(rawValue: 4)
+        /// The client asked to be told before it sends the body.
+        static let expectsContinue = Flags(rawValue: 8)
+        static let upgrade = Flags(rawValue: 16)
+    }
+
+    var phase: Phase
+    var flags: Flags
+    var method: Method
+    var clientMinor: UInt8
+    var attempts: UInt8
+    var status: UInt16
+    /// How the request's body goes up.
+    var requestFraming: BodyFraming
+    /// How the answer's body goes down.
+    var answerFraming: BodyFraming
+    var downstream: Int32
+    var upstream: Int32
+    var pool: Int32
+    /// Members tried in vain (`MemberTable.bit`).
+    var tried: UInt64
+    /// The request's head as sent up, and the first bytes of its body: kept until the answer
+    /// begins, so that it can be sent again on another connection.
+    var prefix: ChunkPointer?
+    var startedAt: Instant
+}

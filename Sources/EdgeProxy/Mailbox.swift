@@ -1,0 +1,62 @@
+package import EdgeCore
+internal import CEdge
+internal import Glibc
+internal import Synchronization
+
+/// What the control thread tells a worker.
+package enum WorkerCommand: Sendable {
+    /// Use this from now on.
+    case apply(RuntimeSnapshot)
+    /// Begin (or begin again) to accept.
+    case serve
+    /// Accept what is queued and then no more; report `drained`.
+    case stopAccepting
+    /// Close idle connections now and all others after their answer; leave the loop when the last
+    /// is gone or at the deadline.
+    case drain(until: Instant)
+    /// Leave the loop now.
+    case stop
+}
+
+/// What a worker tells the control thread, on the control thread's own queue.
+package enum WorkerEvent: Sendable {
+    case applied(worker: Int, epoch: UInt64)
+    /// Nothing more is accepted.
+    case drained(worker: Int)
+    case stopped(worker: Int)
+    /// The ring failed; the worker is gone and the process should be replaced.
+    case failed(worker: Int, reason: String)
+    /// A connect to a member failed: its addresses may be stale.
+    case connectFailed(upstream: String)
+}
+
+/// Commands on their way to a worker: a locked list and an eventfd that wakes the ring. Cold path.
+package final class Mailbox: Sendable {
+    let descriptor: Int32
+    private let commands = Mutex<[WorkerCommand]>([])
+
+    /// - Returns: nil if there is no descriptor left.
+    package init?() {
+        descriptor = eventfd(0, Int32(EFD_CLOEXEC.rawValue) | Int32(EFD_NONBLOCK.rawValue))
+        guard descriptor >= 0 else { return nil }
+    }
+
+    deinit { close(descriptor) }
+
+    /// Any thread.
+    package func post(_ command: WorkerCommand) {
+        commands.withLock { $0.append(command) }
+        var one: UInt64 = 1
+        // Fails only if the counter is full, and then the worker has been woken already.
+        _ = write(descriptor, &one, 8)
+    }
+
+    /// The worker's thread.
+    func takeAll() -> [WorkerCommand] {
+        commands.withLock {
+            let all = $0
+            $0.removeAll()
+            return all
+        }
+    }
+}

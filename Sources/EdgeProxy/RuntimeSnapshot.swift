@@ -1,0 +1,103 @@
+package import EdgeCore
+package import EdgeHTTP1
+package import EdgeRouting
+package import EdgeTLS
+
+/// Everything a worker needs to know, immutable, replaced as a whole between two events. Requests
+/// in flight hold numbers, never a reference to it.
+package final class RuntimeSnapshot: Sendable {
+    /// Grows by one with each published snapshot.
+    package let epoch: UInt64
+    package let routes: RouteTable
+    package let certificates: CertificateStore
+    package let fallbackName: String?
+    package let listeners: [Listener]
+    package let pools: [Pool]
+    package let timeouts: Timeouts
+    package let requestLimits: HeadLimits
+    package let responseLimits: HeadLimits
+
+    /// What a worker does with connections of one listener.
+    package struct Listener: Sendable {
+        package let name: String
+        package let isTLS: Bool
+        /// Set: every request is answered by a redirect to https on this port.
+        package let redirectPort: UInt16?
+
+        package init(name: String, isTLS: Bool, redirectPort: UInt16?) {
+            self.name = name
+            self.isTLS = isTLS
+            self.redirectPort = redirectPort
+        }
+    }
+
+    /// Connections that may be shared: same upstream, same TLS policy and name (invariant 5).
+    package struct Pool: Sendable {
+        /// Stable over snapshots as long as the key (upstream, trust, name) is the same.
+        package let id: Int32
+        package let upstream: String
+        /// In the order they are used in turn. Empty: no address known yet.
+        package let members: [SocketAddress]
+        package let tls: PoolTLS?
+        package let connectTimeout: UInt64
+        package let responseTimeout: UInt64
+        package let idleTimeout: UInt64
+
+        package init(
+            id: Int32, upstream: String, members: [SocketAddress], tls: PoolTLS?,
+            connectTimeout: Duration, responseTimeout: Duration, idleTimeout: Duration
+        ) {
+            self.id = id
+            self.upstream = upstream
+            self.members = members
+            self.tls = tls
+            self.connectTimeout = connectTimeout.nanoseconds
+            self.responseTimeout = responseTimeout.nanoseconds
+            self.idleTimeout = idleTimeout.nanoseconds
+        }
+    }
+
+    package struct PoolTLS: Sendable {
+        package let trust: ClientTrust
+        /// SNI and verified name, NUL-terminated; nil: none.
+        package let name: [CChar]?
+
+        package init(trust: ClientTrust, name: String?) {
+            self.trust = trust
+            self.name = name.map { Array($0.utf8CString) }
+        }
+    }
+
+    /// In nanoseconds.
+    package struct Timeouts: Sendable {
+        package let handshake: UInt64
+        package let requestHead: UInt64
+        package let keepAlive: UInt64
+        package let body: UInt64
+
+        package init(
+            handshake: Duration, requestHead: Duration, keepAlive: Duration, body: Duration
+        ) {
+            self.handshake = handshake.nanoseconds
+            self.requestHead = requestHead.nanoseconds
+            self.keepAlive = keepAlive.nanoseconds
+            self.body = body.nanoseconds
+        }
+    }
+
+    package init(
+        epoch: UInt64, routes: RouteTable, certificates: CertificateStore, fallbackName: String?,
+        listeners: [Listener], pools: [Pool], timeouts: Timeouts, requestLimits: HeadLimits,
+        responseLimits: HeadLimits
+    ) {
+        self.epoch = epoch
+        self.routes = routes
+        self.certificates = certificates
+        self.fallbackName = fallbackName
+        self.listeners = listeners
+        self.pools = pools
+        self.timeouts = timeouts
+        self.requestLimits = requestLimits
+        self.responseLimits = responseLimits
+    }
+}

@@ -1,0 +1,122 @@
+internal import CEdge
+internal import EdgeCore
+internal import EdgeHTTP1
+internal import EdgeRing
+internal import Glibc
+
+func currentThreadID() -> Int32 { ce_gettid() }
+
+/// Step 1 of a request: connections come in. Listeners are polled and accepted from, rather than
+/// accepted by the ring: a process that dies then loses only what it has in hand.
+extension Worker {
+    private func listenerToken(_ index: Int) -> CompletionToken {
+        CompletionToken(slot: index, generation: 0, operation: .incoming)
+    }
+
+    /// Watches all listeners and takes what is queued already.
+    func startServing() {
+        guard phase != .draining, phase != .stopped else { return }
+        phase = .serving
+        for index in setup.listeners.indices { watchListener(index) }
+        acceptFromAll()
+        // A look soon after: a predecessor that is still being torn down may eat our wake-ups.
+        nextHousekeeping = min(nextHousekeeping, now.advanced(byNanoseconds: 40_000_000))
+    }
+
+    private func watchListener(_ index: Int) {
+        ring.watchIncoming(listenerToken(index), on: setup.listeners[index].descriptor)
+        listenersArmed += 1
+    }
+
+    func stopAccepting() {
+        guard phase == .serving || phase == .waiting else { return }
+        let wasServing = phase == .serving
+        phase = .closing
+        if wasServing {
+            for index in setup.listeners.indices {
+                ring.cancel(
+                    CompletionToken(slot: index, generation: 1, operation: .incoming),
+                    listenerToken(index))
+            }
+        }
+        finishStopIfIdle()
+    }
+
+    func completeIncoming(_ index: Int, _ completion: Completion) {
+        // Generation 1 is the cancel itself.
+        guard completion.token.generation == 0 else { return }
+        if !completion.hasMore {
+            listenersArmed -= 1
+            if phase == .serving { watchListener(index) }
+        }
+        if phase == .serving, completion.result > 0 { accept(from: index) }
+        finishStopIfIdle()
+    }
+
+    private func finishStopIfIdle() {
+        guard phase == .closing, listenersArmed == 0 else { return }
+        // What the kernel has queued by now is served; nothing is left to be reset.
+        acceptFromAll()
+        phase = .closed
+        report(.drained(worker: setup.index))
+    }
+
+    func acceptFromAll() {
+        acceptPending = false
+        for index in setup.listeners.indices { accept(from: index) }
+    }
+
+    /// Accepts until the queue is empty, the turn is over, or something has run out.
+    func accept(from index: Int) {
+        let (listener, descriptor) = setup.listeners[index]
+        for _ in 0..<Worker.acceptsPerTurn {
+            guard downstreamSlots.used < downstreamSlots.capacity else {
+                // Stays in the kernel's queue until a slot is free.
+                acceptPending = true
+                return
+            }
+            let (accepted, peer) = ring.accept(from: descriptor)
+            if accepted < 0 {
+                noteAcceptError(-accepted)
+                return
+            }
+            open(accepted, peer, listener: listener)
+        }
+        acceptPending = true
+    }
+
+    private func noteAcceptError(_ number: Int32) {
+        switch number {
+        case EAGAIN, EINTR, ECONNABORTED, EPROTO: break
+        case EMFILE, ENFILE, ENOBUFS, ENOMEM:
+            // Out of descriptors or memory: clients wait in the queue, we try again soon.
+            acceptPending = true
+            block.add(.acceptErrors)
+            block.add(.descriptorLimit)
+        default: block.add(.acceptErrors)
+        }
+    }
+
+    private func open(_ descriptor: Int32, _ peer: SocketAddress?, listener: Int) {
+        guard let peer, let slot = downstreamSlots.take() else {
+            ring.close(descriptor, reset: false)
+            block.add(.connectionsRefused)
+            return
+        }
+        let isTLS = snapshot.listeners[listener].isTLS
+        openChannel(slot, descriptor, isTLS ? .handshaking : .established)
+        downstreams[slot].pointee = Downstream(
+            phase: .awaitingHead, closesAfterAnswer: false, headStarted: false,
+            listener: UInt16(listener), exchange: -1, scanner: HeadScanner(.request),
+            decoder: BodyDecoder(framing: .none), held: nil, peer: peer, requestCount: 0)
+        block.add(.connectionsAccepted)
+        block.add(.connectionsOpen)
+        if isTLS {
+            channels[slot].pointee.flags.insert(.isTLS)
+            setDeadline(slot, .handshake, snapshot.timeouts.handshake)
+        } else {
+            setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
+        }
+        armReceive(slot)
+    }
+}

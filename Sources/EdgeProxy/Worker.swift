@@ -1,0 +1,287 @@
+package import EdgeCore
+internal import EdgeHTTP
+internal import EdgeHTTP1
+package import EdgeRing
+internal import EdgeRouting
+package import EdgeSystem
+internal import EdgeTLS
+internal import EdgeUpstream
+
+/// One thread, one ring, its share of the connections: everything from accept to close happens
+/// here, without locks and without a word to the other workers. Bounded by its tables, which are
+/// reserved at start, and by its chunk budget.
+///
+/// Decisions are taken by the machines (`HTTP1Parser`, `BodyDecoder`, `RouteTable`, `MemberTable`,
+/// `TimerWheel`); the worker's extensions carry them out. Nothing calls back into the input of a
+/// connection that is being read: failures and wake-ups found on the way go to `attention` and are
+/// handled at the end of the turn.
+package final class Worker {
+    /// What a worker is made of.
+    package struct Setup {
+        package let index: Int
+        /// Listening sockets this worker serves: listener's index in the snapshot, descriptor.
+        package let listeners: [(listener: Int, descriptor: Int32)]
+        package let connectionsMax: Int
+        /// Bytes of chunks this worker may hold at a time.
+        package let chunkBudget: Int
+        package let ticketKeys: [UInt8]
+        package let seed: UInt64
+
+        package init(
+            index: Int, listeners: [(listener: Int, descriptor: Int32)], connectionsMax: Int,
+            chunkBudget: Int, ticketKeys: [UInt8], seed: UInt64
+        ) {
+            self.index = index
+            self.listeners = listeners
+            self.connectionsMax = connectionsMax
+            self.chunkBudget = chunkBudget
+            self.ticketKeys = ticketKeys
+            self.seed = seed
+        }
+    }
+
+    /// Why a worker can't be made.
+    package enum SetupFailure: Error {
+        case tls(TLSFailureText)
+        case memory
+        package struct TLSFailureText: Sendable { package let text: String }
+    }
+
+    /// Resolution of deadlines: 32 ms, so at most 32 ms late.
+    static let tick: UInt64 = 32_000_000
+    /// Housekeeping interval; also the longest wait, so that a lost wake-up can't last.
+    static let housekeeping: UInt64 = 1_000_000_000
+    /// Connections taken from one listener before the others have their turn.
+    static let acceptsPerTurn = 64
+    /// Bytes kept for a connection whose input is not wanted before receiving is stopped.
+    static let stashMax = 16 * 1024
+    /// Plaintext of one round: four full records.
+    static let scratchBytes = 64 * 1024
+    /// Messages being put together: the largest head and a full round of content.
+    static let stageBytes = 160 * 1024
+
+    let setup: Setup
+    let ring: Ring
+    let engine: TLSEngine
+    let block: SharedBoard.Block
+    let mailbox: Mailbox
+    let report: @Sendable (WorkerEvent) -> Void
+
+    /// Slots below this are clients', from here on upstreams'.
+    let upstreamBase: Int
+    let channels: ReservedArray<Channel>
+    let downstreams: ReservedArray<Downstream>
+    let upstreams: ReservedArray<Upstream>
+    let exchanges: ReservedArray<Exchange>
+    var downstreamSlots: SlotList
+    var upstreamSlots: SlotList
+    var exchangeSlots: SlotList
+    var wheel: TimerWheel
+    var chunks: ChunkPool
+
+    /// The one reading of the clock of this turn.
+    var now: Instant
+    var snapshot: RuntimeSnapshot
+    /// By pool id; nil where no snapshot has one.
+    var pools: [UpstreamPool?] = []
+    var attention: [Int32] = []
+    var requestHead = RequestHead()
+    var responseHead = ResponseHead()
+    var trailerFields = FieldList()
+    let scratch: UnsafeMutableRawPointer
+    let stage: UnsafeMutableRawPointer
+    var stageCount = 0
+    /// Whom the staged bytes are for; -1: nobody.
+    var stageSlot = -1
+    var identifiers: SeededRandom
+
+    var phase = WorkerPhase.waiting
+    var listenersArmed = 0
+    var nextHousekeeping: Instant
+    /// Listeners whose queue was not emptied: out of slots, descriptors, or turn.
+    var acceptPending = false
+    let mailCell: UnsafeMutablePointer<UInt64>
+    var failure: String?
+
+    /// - Parameter snapshot: what to serve; the worker accepts only after `.serve`.
+    package init(
+        _ setup: Setup, ring: Ring, block: SharedBoard.Block, mailbox: Mailbox,
+        snapshot: RuntimeSnapshot, now: Instant, report: @escaping @Sendable (WorkerEvent) -> Void
+    ) throws(SetupFailure) {
+        self.setup = setup
+        self.ring = ring
+        self.block = block
+        self.mailbox = mailbox
+        self.snapshot = snapshot
+        self.now = now
+        self.report = report
+        do {
+            engine = try TLSEngine(ticketKeys: setup.ticketKeys)
+        } catch {
+            throw .tls(.init(text: "\(error)"))
+        }
+        // An exchange needs one connection on each side; idle upstream connections come on top.
+        let clients = setup.connectionsMax
+        let servers = setup.connectionsMax + 256
+        guard let channels = ReservedArray<Channel>(capacity: clients + servers),
+            let downstreams = ReservedArray<Downstream>(capacity: clients),
+            let upstreams = ReservedArray<Upstream>(capacity: servers),
+            let exchanges = ReservedArray<Exchange>(capacity: clients),
+            let downstreamSlots = SlotList(capacity: clients),
+            let upstreamSlots = SlotList(capacity: servers),
+            let exchangeSlots = SlotList(capacity: clients),
+            let wheel = TimerWheel(capacity: clients + servers, tick: Worker.tick, now: now)
+        else { throw .memory }
+        upstreamBase = clients
+        self.channels = channels
+        self.downstreams = downstreams
+        self.upstreams = upstreams
+        self.exchanges = exchanges
+        self.downstreamSlots = downstreamSlots
+        self.upstreamSlots = upstreamSlots
+        self.exchangeSlots = exchangeSlots
+        self.wheel = wheel
+        chunks = ChunkPool(budget: setup.chunkBudget)
+        scratch = .allocate(byteCount: Worker.scratchBytes, alignment: 64)
+        stage = .allocate(byteCount: Worker.stageBytes, alignment: 64)
+        mailCell = .allocate(capacity: 1)
+        mailCell.initialize(to: 0)
+        identifiers = SeededRandom(seed: setup.seed)
+        nextHousekeeping = now
+        attention.reserveCapacity(1024)
+        apply(snapshot)
+    }
+
+    deinit {
+        scratch.deallocate()
+        stage.deallocate()
+        mailCell.deallocate()
+    }
+
+    func isDownstream(_ slot: Int) -> Bool { slot < upstreamBase }
+
+    func upstream(_ slot: Int) -> UnsafeMutablePointer<Upstream> { upstreams[slot - upstreamBase] }
+
+    // MARK: - The loop
+
+    /// Serves until stopped. Called once, on the thread that made the ring.
+    package func run() {
+        block.thread = UInt64(currentThreadID())
+        watchMail()
+        while phase != .stopped, turn(waitingAtMost: waitLimit) {}
+        closeEverything()
+        report(
+            failure.map { .failed(worker: setup.index, reason: $0) }
+                ?? .stopped(worker: setup.index))
+    }
+
+    /// One turn: wait, reap, attend, expire.
+    ///
+    /// - Returns: false if the ring failed.
+    package func turn(waitingAtMost limit: UInt64) -> Bool {
+        block.endTurn(now)
+        if let number = ring.wait(atMost: limit) {
+            failure = "io_uring_enter failed: errno \(number)"
+            return false
+        }
+        startTurn(Instant.now())
+        return true
+    }
+
+    /// What a turn does after the wait; tests call it with a time of their own.
+    package func startTurn(_ time: Instant) {
+        now = time
+        block.beginTurn(time)
+        block.add(.loopTurns)
+        while let completion = ring.next() { complete(completion) }
+        attendAll()
+        while let slot = wheel.popExpired(now: now) { expire(slot) }
+        if now >= nextHousekeeping { keepHouse() }
+        attendAll()
+    }
+
+    /// Until the next deadline or housekeeping.
+    private var waitLimit: UInt64 {
+        var limit = nextHousekeeping.nanoseconds(since: now)
+        if let next = wheel.nanosecondsUntilNext(now: now) { limit = min(limit, next) }
+        if acceptPending, phase == .serving { limit = min(limit, 100_000_000) }
+        return limit
+    }
+
+    /// Handles what was found on the way. Bounded: a channel that is found again while its round is
+    /// on is handled in the next one, and there are few rounds.
+    func attendAll() {
+        for _ in 0..<8 where !attention.isEmpty {
+            let round = attention
+            attention.removeAll(keepingCapacity: true)
+            for slot in round { attend(Int(slot)) }
+        }
+    }
+
+    /// Puts a channel on the list for the end of the turn.
+    func callAttention(to slot: Int) {
+        let channel = channels[slot]
+        guard !channel.pointee.flags.contains(.queued) else { return }
+        channel.pointee.flags.insert(.queued)
+        attention.append(Int32(slot))
+    }
+
+    private func complete(_ completion: Completion) {
+        let slot = completion.token.slot
+        guard let operation = completion.token.operation else {
+            block.add(.staleCompletions)
+            return
+        }
+        switch operation {
+        case .incoming:
+            completeIncoming(slot, completion)
+            return
+        case .mail:
+            handleMail()
+            return
+        case .receive, .send, .connect, .cancel: break
+        }
+        let channel = channels[slot]
+        guard channel.pointee.generation & CompletionToken.generationMask
+            == completion.token.generation
+        else {
+            if let buffer = completion.buffer { ring.returnBuffer(buffer) }
+            block.add(.staleCompletions)
+            return
+        }
+        switch operation {
+        case .receive: completeReceive(slot, completion)
+        case .send: completeSend(slot, completion)
+        case .connect: completeConnect(slot, completion)
+        case .cancel:
+            channel.pointee.inFlight.remove(.cancel)
+            finalizeIfIdle(slot)
+        case .incoming, .mail: break
+        }
+    }
+
+    /// Once a second: looks at the listeners whatever the ring says (a dying process may have eaten
+    /// a wake-up), and publishes what is not counted as it happens.
+    private func keepHouse() {
+        nextHousekeeping = now.advanced(byNanoseconds: Worker.housekeeping)
+        if phase == .serving { acceptFromAll() }
+        block.set(.chunkBytes, UInt64(chunks.bytesInUse))
+        checkDrained()
+    }
+}
+
+/// Whether a worker takes new connections.
+///
+///     waiting ─ serve ─▶ serving ─ stopAccepting ─▶ closing ─▶ closed ─ drain ─▶ draining ─▶ stopped
+enum WorkerPhase {
+    /// Awaits `.serve`.
+    case waiting
+    case serving
+    /// Awaits the end of the polls on the listeners.
+    case closing
+    /// Accepts nothing; serves what it has.
+    case closed
+    /// Leaves when the last connection is gone.
+    case draining
+    case stopped
+}
