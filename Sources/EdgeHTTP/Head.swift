@@ -1,0 +1,123 @@
+/// A request method. The text stays in the head's buffer; only methods that change how a message
+/// is treated, and the common ones for logs, have a case.
+package enum Method: UInt8, Sendable {
+    case get, head, post, put, delete, connect, options, trace, patch, other
+}
+
+/// How the client reached us.
+package enum Scheme: UInt8, Sendable {
+    case http, https
+}
+
+/// How a body is delimited (RFC 9112 §6).
+package enum BodyFraming: Equatable, Sendable {
+    /// There is no body.
+    case none
+    /// Exactly so many bytes.
+    case length(UInt64)
+    case chunked
+    /// A response's only: the body ends when the connection does.
+    case untilClose
+}
+
+/// A request's head, whatever the protocol it came in: filled by the HTTP/1 parser or by HTTP/2
+/// header callbacks. All ranges lie in the buffer it was parsed from. One per worker, reused.
+package struct RequestHead: ~Copyable {
+    package var method: Method = .other
+    package var methodRange: ByteRange = .none
+    /// Path and query as they are forwarded, starting with `/` (`*` if `isAsterisk`).
+    package var target: ByteRange = .none
+    /// The effective `host[:port]`: the authority of an absolute-form target, else Host. Never
+    /// empty after a successful parse.
+    package var authority: ByteRange = .none
+    /// The authority's host alone; an IPv6 literal without its brackets.
+    package var host: ByteRange = .none
+    package var port: UInt16?
+    /// True if the target is `*`, given so or as an absolute-form OPTIONS without a path: then
+    /// `*` is forwarded whatever `target` shows.
+    package var isAsterisk = false
+    /// 0 for HTTP/1.0, 1 for HTTP/1.1.
+    package var versionMinor: UInt8 = 1
+    package var framing: BodyFraming = .none
+    /// The client wants, and its version allows, another request on this connection.
+    package var keepAlive = false
+    /// The client waits for a 100 before it sends the body. Never true for HTTP/1.0.
+    package var expectContinue = false
+    /// A complete request to switch to WebSocket: GET, HTTP/1.1, Upgrade, Connection, no body.
+    package var upgradeWebSocket = false
+    /// The client accepts trailers (`TE: trailers`).
+    package var hasTETrailers = false
+    package var fields = FieldList()
+    /// Bytes of the head in the buffer, final empty line included.
+    package var byteCount = 0
+
+    package init() {}
+
+    /// Forgets the last head; storage is kept.
+    package mutating func reset() {
+        method = .other
+        methodRange = .none
+        target = .none
+        authority = .none
+        host = .none
+        port = nil
+        isAsterisk = false
+        versionMinor = 1
+        framing = .none
+        keepAlive = false
+        expectContinue = false
+        upgradeWebSocket = false
+        hasTETrailers = false
+        fields.removeAll()
+        byteCount = 0
+    }
+}
+
+/// A response's head. All ranges lie in the buffer it was parsed from. One per worker, reused.
+package struct ResponseHead: ~Copyable {
+    /// 100…599.
+    package var status: UInt16 = 0
+    /// 0 for HTTP/1.0, 1 for HTTP/1.1.
+    package var versionMinor: UInt8 = 1
+    /// May be empty.
+    package var reason: ByteRange = .none
+    /// How the body that follows on this connection is delimited: `.none` for an answer to HEAD.
+    package var framing: BodyFraming = .none
+    /// The value of Content-Length where it frames nothing (an answer to HEAD, 304).
+    package var declaredLength: UInt64?
+    /// The connection can carry another request after this answer.
+    package var keepAlive = false
+    /// 1xx other than 101: another head follows.
+    package var isInterim = false
+    /// 101 that accepts the WebSocket upgrade which was asked for: bytes follow, not messages.
+    package var isWebSocketAccepted = false
+    package var fields = FieldList()
+    /// Bytes of the head in the buffer, final empty line included.
+    package var byteCount = 0
+
+    package init() {}
+
+    /// Forgets the last head; storage is kept.
+    package mutating func reset() {
+        status = 0
+        versionMinor = 1
+        reason = .none
+        framing = .none
+        declaredLength = nil
+        keepAlive = false
+        isInterim = false
+        isWebSocketAccepted = false
+        fields.removeAll()
+        byteCount = 0
+    }
+
+    /// How this answer's body is framed for a client of HTTP/1.`clientMinor`: a 1.0 client never
+    /// gets chunks, and a body that ends with the upstream's connection becomes chunks, so that a
+    /// 1.1 client's connection stays usable.
+    package func framing(clientMinor: UInt8) -> BodyFraming {
+        switch framing {
+        case .none, .length: framing
+        case .chunked, .untilClose: clientMinor == 0 ? .untilClose : .chunked
+        }
+    }
+}

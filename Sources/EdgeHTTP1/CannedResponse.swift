@@ -1,0 +1,54 @@
+package import EdgeHTTP
+
+/// Our own answers: refusals, errors, redirects. Short text, never anything of the request.
+package enum CannedResponse {
+    /// Writes a whole response; the body is `reason` and a line feed.
+    ///
+    /// - Parameters:
+    ///   - reason: the token of the reason code or violation; printable ASCII.
+    ///   - location: for redirects; the caller made it from checked parts. Empty: no field.
+    ///   - retryAfterSeconds: for 429 and 503.
+    /// - Returns: false if the output did not fit.
+    package static func write(
+        status: UInt16, reason: String, location: Span<UInt8>, retryAfterSeconds: UInt32? = nil,
+        close: Bool, isHead: Bool, into output: inout ByteWriter
+    ) -> Bool {
+        output.append("HTTP/1.1 ")
+        output.append(decimal: UInt64(status))
+        output.append(UInt8(ascii: " "))
+        output.append(StatusCode.reason(status))
+        output.append("\r\n")
+        if !location.isEmpty {
+            output.append("Location: ")
+            output.append(location)
+            output.append("\r\n")
+        }
+        if let retryAfterSeconds {
+            output.append("Retry-After: ")
+            output.append(decimal: UInt64(retryAfterSeconds))
+            output.append("\r\n")
+        }
+        let hasContent = status >= 200 && status != 204 && status != 304
+        if hasContent {
+            output.append("Content-Type: text/plain\r\nCache-Control: no-store\r\nContent-Length: ")
+            output.append(decimal: UInt64(reason.utf8.count + 1))
+            output.append("\r\n")
+        }
+        output.append(close ? "Connection: close\r\n\r\n" : "\r\n")
+        if hasContent, !isHead {
+            output.append(string: reason)
+            output.append(UInt8(ascii: "\n"))
+        }
+        return !output.hasOverflowed
+    }
+
+    /// Writes a whole response without Location.
+    package static func write(
+        status: UInt16, reason: String, retryAfterSeconds: UInt32? = nil, close: Bool,
+        isHead: Bool, into output: inout ByteWriter
+    ) -> Bool {
+        write(
+            status: status, reason: reason, location: Span(),
+            retryAfterSeconds: retryAfterSeconds, close: close, isHead: isHead, into: &output)
+    }
+}

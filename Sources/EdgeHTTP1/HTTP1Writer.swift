@@ -1,0 +1,317 @@
+package import EdgeCore
+package import EdgeHTTP
+
+/// What a forwarded request says about where it came from, and how it goes on.
+package struct ForwardingContext: Sendable {
+    /// The true client (its port is not sent).
+    package var client: SocketAddress
+    /// How the client reached us.
+    package var scheme: Scheme
+    /// Sent as 32 hex digits.
+    package var requestID: (high: UInt64, low: UInt64)
+    /// The body as it will be sent: the head's own framing, or `.chunked`.
+    package var framing: BodyFraming
+    /// The source may claim to forward for others: its X-Forwarded-* and the like stay.
+    package var isClientTrusted = false
+    /// The upstream, not we, decides about the client's body.
+    package var forwardsExpect = false
+    /// Trailers can be brought back to the client: `TE: trailers` is sent on.
+    package var acceptsTrailers = false
+    /// The upstream's connection is not to be used again.
+    package var closesConnection = false
+
+    package init(
+        client: SocketAddress, scheme: Scheme, requestID: (high: UInt64, low: UInt64),
+        framing: BodyFraming
+    ) {
+        self.client = client
+        self.scheme = scheme
+        self.requestID = requestID
+        self.framing = framing
+    }
+}
+
+/// What a forwarded response looks like on the client's side.
+package struct ResponseContext: Sendable {
+    /// The body as it will be sent; `ResponseHead.framing(clientMinor:)` is the usual choice.
+    package var framing: BodyFraming
+    /// 0 or 1: the client's HTTP/1 version.
+    package var clientMinor: UInt8
+    /// Another request may follow. Ignored for `.untilClose`, which always closes.
+    package var keepAlive: Bool
+
+    package init(framing: BodyFraming, clientMinor: UInt8, keepAlive: Bool) {
+        self.framing = framing
+        self.clientMinor = clientMinor
+        self.keepAlive = keepAlive
+    }
+}
+
+/// Writes heads anew from parsed ones: our own framing, one Host, CRLF only, fields of this hop
+/// left out. Every verb returns false if the output did not fit; what was written by then is
+/// useless. Lines that are in normal form already are copied in runs.
+package enum HTTP1Writer {
+    /// Writes a request head towards an HTTP/1.1 upstream.
+    ///
+    /// - Parameter host: the upstream's name for the site, if it has one of its own; else empty,
+    ///   and the client's authority is sent. X-Forwarded-Host is always the client's.
+    // hot: once per request; no allocation, one copy of the forwarded lines.
+    package static func writeRequest(
+        _ head: borrowing RequestHead, from bytes: Span<UInt8>, context: ForwardingContext,
+        host: Span<UInt8>, into output: inout ByteWriter
+    ) -> Bool {
+        output.append(bytes, head.methodRange)
+        if head.isAsterisk {
+            output.append(" * HTTP/1.1\r\nHost: ")
+        } else {
+            output.append(UInt8(ascii: " "))
+            output.append(bytes, head.target)
+            output.append(" HTTP/1.1\r\nHost: ")
+        }
+        if host.isEmpty { output.append(bytes, head.authority) } else { output.append(host) }
+        output.append("\r\n")
+
+        var lines = LineCopier()
+        var claims = Claims()
+        for index in 0..<head.fields.count {
+            let field = head.fields[index]
+            guard isForwarded(field, context) else { continue }
+            if field.name.isForwardingClaim { claims.note(field.name) }
+            lines.copy(field, from: bytes, into: &output)
+        }
+        lines.flush(from: bytes, into: &output)
+        writeClaims(head, bytes, context, claims, &output)
+        writeRequestConnection(head, context, &output)
+        output.append("\r\n")
+        return !output.hasOverflowed
+    }
+
+    /// Writes a final response head, or the 101 that accepted a WebSocket upgrade.
+    // hot: once per response; no allocation, one copy of the forwarded lines.
+    package static func writeResponse(
+        _ head: borrowing ResponseHead, from bytes: Span<UInt8>, context: ResponseContext,
+        into output: inout ByteWriter
+    ) -> Bool {
+        writeStatusLine(head, bytes, &output)
+        writeResponseFields(head, bytes, &output)
+        if head.isWebSocketAccepted {
+            output.append("Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+            return !output.hasOverflowed
+        }
+        writeFraming(context.framing, declared: head.declaredLength, &output)
+        if context.framing == .untilClose || !context.keepAlive {
+            output.append("Connection: close\r\n\r\n")
+        } else if context.clientMinor == 0 {
+            output.append("Connection: keep-alive\r\n\r\n")
+        } else {
+            output.append("\r\n")
+        }
+        return !output.hasOverflowed
+    }
+
+    /// Writes an upstream's interim response (`isInterim`). Never to a client of HTTP/1.0.
+    package static func writeInterim(
+        _ head: borrowing ResponseHead, from bytes: Span<UInt8>, into output: inout ByteWriter
+    ) -> Bool {
+        writeStatusLine(head, bytes, &output)
+        writeResponseFields(head, bytes, &output)
+        output.append("\r\n")
+        return !output.hasOverflowed
+    }
+
+    /// Writes a 100 of our own.
+    package static func writeContinue(into output: inout ByteWriter) -> Bool {
+        output.append("HTTP/1.1 100 Continue\r\n\r\n")
+        return !output.hasOverflowed
+    }
+}
+
+// MARK: - Chunks
+
+extension HTTP1Writer {
+    /// Bytes of the longest chunk header (16 digits and CRLF).
+    package static let chunkHeaderBytesMax = 18
+
+    /// Writes what stands before `size` content bytes (not 0, which would end the body).
+    package static func writeChunkHeader(_ size: Int, into output: inout ByteWriter) -> Bool {
+        invariant(size > 0, "a chunk that is not the last has content")
+        output.append(hex: UInt64(size))
+        output.append("\r\n")
+        return !output.hasOverflowed
+    }
+
+    /// Writes what stands behind a chunk's content.
+    package static func writeChunkEnd(into output: inout ByteWriter) -> Bool {
+        output.append("\r\n")
+        return !output.hasOverflowed
+    }
+
+    /// Ends a body that has no trailers.
+    package static func writeLastChunk(into output: inout ByteWriter) -> Bool {
+        output.append("0\r\n\r\n")
+        return !output.hasOverflowed
+    }
+
+    /// Ends a body that has trailers, which `HTTP1Parser.parseTrailers` parsed from `bytes`. Names
+    /// that may not stand there are left out; of a client's, those with an underscore too.
+    package static func writeLastChunk(
+        trailers: borrowing FieldList, from bytes: Span<UInt8>, isRequest: Bool,
+        into output: inout ByteWriter
+    ) -> Bool {
+        output.append("0\r\n")
+        var lines = LineCopier()
+        for index in 0..<trailers.count {
+            let field = trailers[index]
+            guard field.name.isAllowedInTrailers,
+                !(isRequest && field.flags.contains(.underscore))
+            else { continue }
+            lines.copy(field, from: bytes, into: &output)
+        }
+        lines.flush(from: bytes, into: &output)
+        output.append("\r\n")
+        return !output.hasOverflowed
+    }
+}
+
+// MARK: - Parts
+
+extension HTTP1Writer {
+    /// The forwarding claims of a trusted client that are forwarded.
+    private struct Claims {
+        var hasProto = false
+        var hasHost = false
+        var hasRequestID = false
+
+        mutating func note(_ name: FieldName) {
+            if name == .xForwardedProto { hasProto = true }
+            if name == .xForwardedHost { hasHost = true }
+            if name == .xRequestID { hasRequestID = true }
+        }
+    }
+
+    @inline(__always)
+    private static func isForwarded(_ field: Field, _ context: ForwardingContext) -> Bool {
+        guard field.flags.isDisjoint(with: [.hopByHop, .underscore]) else { return false }
+        switch field.name {
+        case .other: return true
+        case .host, .contentLength, .expect: return false
+        case .trailer: return context.framing == .chunked
+        default: return context.isClientTrusted || !field.name.isForwardingClaim
+        }
+    }
+
+    private static func writeClaims(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext,
+        _ claims: Claims, _ output: inout ByteWriter
+    ) {
+        // A further X-Forwarded-For line continues the list of the ones before it.
+        output.append("X-Forwarded-For: ")
+        output.append(address: context.client)
+        if !claims.hasProto {
+            switch context.scheme {
+            case .http: output.append("\r\nX-Forwarded-Proto: http")
+            case .https: output.append("\r\nX-Forwarded-Proto: https")
+            }
+        }
+        if !claims.hasHost {
+            output.append("\r\nX-Forwarded-Host: ")
+            output.append(bytes, head.authority)
+        }
+        if !claims.hasRequestID {
+            output.append("\r\nX-Request-ID: ")
+            output.append(hex: context.requestID.high, digitsMin: 16)
+            output.append(hex: context.requestID.low, digitsMin: 16)
+        }
+        output.append("\r\n")
+    }
+
+    private static func writeRequestConnection(
+        _ head: borrowing RequestHead, _ context: ForwardingContext, _ output: inout ByteWriter
+    ) {
+        writeFraming(context.framing, declared: nil, &output)
+        if context.forwardsExpect, head.expectContinue { output.append("Expect: 100-continue\r\n") }
+        if head.upgradeWebSocket {
+            output.append("Upgrade: websocket\r\nConnection: Upgrade\r\n")
+            return
+        }
+        let wantsTrailers = context.acceptsTrailers && head.hasTETrailers
+        if wantsTrailers { output.append("TE: trailers\r\n") }
+        switch (wantsTrailers, context.closesConnection) {
+        case (true, true): output.append("Connection: TE, close\r\n")
+        case (true, false): output.append("Connection: TE\r\n")
+        case (false, true): output.append("Connection: close\r\n")
+        case (false, false): break
+        }
+    }
+
+    private static func writeStatusLine(
+        _ head: borrowing ResponseHead, _ bytes: Span<UInt8>, _ output: inout ByteWriter
+    ) {
+        // Ours is the version that we speak (RFC 9110 §2.5), whatever the upstream's is.
+        output.append("HTTP/1.1 ")
+        output.append(decimal: UInt64(head.status))
+        output.append(UInt8(ascii: " "))
+        output.append(bytes, head.reason)
+        output.append("\r\n")
+    }
+
+    private static func writeResponseFields(
+        _ head: borrowing ResponseHead, _ bytes: Span<UInt8>, _ output: inout ByteWriter
+    ) {
+        var lines = LineCopier()
+        for index in 0..<head.fields.count {
+            let field = head.fields[index]
+            guard !field.flags.contains(.hopByHop), field.name != .contentLength else { continue }
+            lines.copy(field, from: bytes, into: &output)
+        }
+        lines.flush(from: bytes, into: &output)
+    }
+
+    private static func writeFraming(
+        _ framing: BodyFraming, declared: UInt64?, _ output: inout ByteWriter
+    ) {
+        switch framing {
+        case .chunked: output.append("Transfer-Encoding: chunked\r\n")
+        case .length(let length): writeContentLength(length, &output)
+        case .none: if let declared { writeContentLength(declared, &output) }
+        case .untilClose: break
+        }
+    }
+
+    private static func writeContentLength(_ length: UInt64, _ output: inout ByteWriter) {
+        output.append("Content-Length: ")
+        output.append(decimal: length)
+        output.append("\r\n")
+    }
+}
+
+/// Copies field lines in normal form, runs of lines that already are in it at once.
+private struct LineCopier {
+    private var start = 0
+    private var end = 0
+
+    @inline(__always)
+    mutating func copy(_ field: Field, from bytes: Span<UInt8>, into output: inout ByteWriter) {
+        let lineStart = Int(field.nameRange.start)
+        guard field.flags.contains(.canonical) else {
+            flush(from: bytes, into: &output)
+            output.append(bytes, field.nameRange)
+            output.append(": ")
+            output.append(bytes, field.value)
+            output.append("\r\n")
+            return
+        }
+        if lineStart != end {
+            flush(from: bytes, into: &output)
+            start = lineStart
+        }
+        // The line's CRLF is in the buffer too.
+        end = field.value.end + 2
+    }
+
+    @inline(__always)
+    mutating func flush(from bytes: Span<UInt8>, into output: inout ByteWriter) {
+        if start < end { output.append(bytes, start..<end) }
+        start = end
+    }
+}
