@@ -43,6 +43,10 @@ package final class OwnedDescriptors {
     /// The numbers, still owned here.
     package var borrowed: [Int32] { numbers }
 
+    package func append(_ descriptor: consuming FileDescriptor) {
+        numbers.append(descriptor.release())
+    }
+
     /// Gives ownership of all to the caller, in order; nothing is left.
     package func take() -> [Int32] {
         defer { numbers = [] }
