@@ -205,9 +205,15 @@ final class DocumentParser {
         case YAML_READER_ERROR:
             return stop(location(ofOffset: state.problem_offset), problem, readerHint(problem))
         default:
-            let location = location(of: state.problem_mark)
             let reason = context.map { "\(problem) \($0)" } ?? problem
-            return stop(location, reason, scannerHint(context: context, mark: state.problem_mark))
+            let begin = location(of: state.context_mark)
+            // libyaml sees the missing colon only where the next key begins.
+            if context == "while scanning a simple key" { return stop(begin, reason, nil) }
+            let location = endIfBeyond(state.problem_mark) ?? location(of: state.problem_mark)
+            let hint =
+                scannerHint(context: context, mark: state.problem_mark)
+                ?? (context == nil || begin == location ? nil : "it begins at \(begin)")
+            return stop(location, reason, hint)
         }
     }
 
@@ -231,6 +237,12 @@ final class DocumentParser {
 
     private func location(of mark: yaml_mark_t) -> Location {
         Location(file: path, line: Int(mark.line) + 1, column: Int(mark.column) + 1)
+    }
+
+    /// libyaml ends the last line itself, so that what is missing there is missing on the next.
+    private func endIfBeyond(_ mark: yaml_mark_t) -> Location? {
+        let characters = bytes.count { $0 & 0xC0 != 0x80 }
+        return mark.index < characters ? nil : location(ofOffset: bytes.count)
     }
 
     /// Counts characters as libyaml does, for the errors of its reader, which have no mark.

@@ -4,10 +4,10 @@ extension Schema {
         var text = Self.introduction
         var section = ""
         for key in keys {
-            let top = Self.topLevel(of: key.path)
-            if top != section {
-                section = top
-                text += "\n## \(Self.title(of: top))\n"
+            let title = title(for: key)
+            if title != section {
+                section = title
+                text += "\n## \(title)\n"
             }
             text += "\n" + entry(for: key)
         }
@@ -36,12 +36,11 @@ extension Schema {
 
         """
 
-    private static func topLevel(of path: String) -> String {
-        String(path.prefix { $0 != "." && $0 != "[" })
-    }
-
-    private static func title(of top: String) -> String {
-        "`\(top)`"
+    /// Keys that hold keys have a part of their own; what is left is general.
+    private func title(for key: Key) -> String {
+        let top = String(key.path.prefix { $0 != "." && $0 != "[" })
+        let holdsKeys = self.key(top)?.childrenPath != nil
+        return holdsKeys ? top.prefix(1).uppercased() + top.dropFirst() : "General"
     }
 
     private func entry(for key: Key) -> String {

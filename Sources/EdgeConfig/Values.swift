@@ -24,6 +24,8 @@ enum Quantity {
     /// Whole digits and digits after the point: what fits 64-bit nanoseconds whatever the unit.
     private static let wholeDigitsMax = 6
     private static let fractionDigitsMax = 6
+    /// What fits 63 bits in GiB.
+    private static let sizeDigitsMax = 9
 
     /// `500ms`, `1.5s`, `5m`, `1h`.
     static func duration(_ text: String) throws(ValueProblem) -> Duration {
@@ -75,7 +77,7 @@ enum Quantity {
                 hint: meant.map { "sizes are powers of two: write \(number)\($0)" }
                     ?? "one of: B, KiB, MiB, GiB")
         }
-        guard number.utf8.count <= 10, let count = Int(number) else {
+        guard number.utf8.count <= sizeDigitsMax, let count = Int(number) else {
             throw ValueProblem("\(quoted(text)) is not a size", hint: "a whole number and a unit")
         }
         return count * scale
