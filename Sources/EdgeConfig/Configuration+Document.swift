@@ -1,0 +1,90 @@
+import EdgeCore
+import EdgeRouting
+import EdgeUpstream
+
+extension Configuration {
+    /// Checks the files of `bundle` and builds the configuration they describe, with every default
+    /// filled in. Pure: looks at nothing but the bundle, so all processes get the same result.
+    ///
+    /// - Returns: the configuration, and what is worth knowing although it was accepted, in the
+    ///   order of the files.
+    /// - Throws: what is wrong, all of it that one pass can find.
+    package static func load(
+        _ bundle: ConfigurationBundle
+    ) throws(ConfigError) -> (Configuration, warnings: [Diagnostic]) {
+        let (configuration, pass) = try decode(bundle, schema: .current)
+        return (configuration, pass.diagnostics.sortedWarnings())
+    }
+
+    static func decode(
+        _ bundle: ConfigurationBundle, schema: Schema
+    ) throws(ConfigError) -> (Configuration, DecodingPass) {
+        let diagnostics = DiagnosticCollector(files: bundle.files.map(\.path))
+        let pass = DecodingPass(
+            schema: schema, diagnostics: diagnostics, folder: bundle.main.folder)
+        var documents: [Document] = []
+        for file in bundle.files {
+            do throws(ConfigError) {
+                documents.append(try Document(path: file.path, bytes: file.bytes))
+            } catch {
+                diagnostics.add(error)
+            }
+        }
+        // With a file missing, what refers to its contents would be reported as undefined.
+        if let error = diagnostics.makeError() { throw error }
+
+        let roots = documents.enumerated().compactMap { index, document in
+            Section(
+                document.root, title: "", schemaPath: "", pass: pass, isFragment: index > 0)
+        }
+        var configuration: Configuration?
+        if let main = roots.first, roots.count == documents.count {
+            configuration = Assembly(main: main, roots: roots).configuration()
+        }
+        if let error = diagnostics.makeError() { throw error }
+        guard let configuration else {
+            throw ConfigError(.start(of: bundle.main.path), "the configuration is not complete")
+        }
+        return (configuration, pass)
+    }
+}
+
+/// The sections of all files on their way to one configuration, and the rules that hold between
+/// them.
+struct Assembly {
+    let main: Section
+    /// The main file's section and those of the included files.
+    let roots: [Section]
+
+    func configuration() -> Configuration {
+        _ = main.integer("version")
+        _ = main.texts("include", parse: TextValue.path)
+        main.requireKey("version")
+        if !roots.contains(where: { $0.has("listeners") }) { main.requireKey("listeners") }
+        let admin = Configuration.Admin.decode(main.section("admin"))
+        let certificates = Configuration.Certificates.decode(main.section("certificates"))
+        let listeners = Configuration.Listener.decode(roots)
+        let upstreams = UpstreamConfiguration.decode(roots)
+        let sites = SiteConfiguration.decode(roots, upstreams: upstreams)
+        let resolvers = Configuration.Resolver.decode(roots)
+        let timeouts = main.sectionOrDefaults("timeouts")
+        checkServing(listeners: listeners, certificates: certificates, sites: sites)
+        checkAdmin(admin, listeners: listeners)
+        return Configuration(
+            runAs: runAs(), workers: main.integer("workers"),
+            stateDirectory: main.path("state")?.value, listeners: listeners.map(\.value),
+            certificates: certificates?.value, sites: sites,
+            upstreams: upstreams.map(\.configuration), resolvers: resolvers,
+            timeouts: .decode(timeouts), limits: .decode(main.sectionOrDefaults("limits")),
+            admin: admin.value, process: .decode(timeouts))
+    }
+
+    private func runAs() -> Configuration.RunAs? {
+        let user = main.text("user", parse: TextValue.account)
+        let group = main.text("group", parse: TextValue.account)
+        if let group, user == nil, !main.has("user") {
+            main.error(group.location, "'group' has no effect without 'user'", hint: "set 'user'")
+        }
+        return user.map { Configuration.RunAs(user: $0.value, group: group?.value) }
+    }
+}

@@ -1,0 +1,9 @@
+extension Configuration.Limits {
+    static func decode(_ section: Section) -> Self {
+        Self(
+            connections: section.integer("connections"),
+            requestHeadBytes: section.size("request_head"),
+            responseHeadBytes: section.size("response_head"),
+            headerFields: section.integer("header_fields") ?? 0)
+    }
+}

@@ -1,0 +1,158 @@
+import EdgeCore
+import EdgeRouting
+
+extension SocketAddress {
+    /// The unspecified address of its family; `::` stands for IPv4 too.
+    private var isUnspecified: Bool { isIPv4 ? ipv4 == 0 : high == 0 && low == 0 }
+
+    /// Whether binding both would make two listeners compete for the same clients. A wildcard
+    /// beside one particular address does not: the kernel prefers the particular one.
+    fileprivate func competes(with other: SocketAddress) -> Bool {
+        self == other || (port == other.port && isUnspecified && other.isUnspecified)
+    }
+
+    /// Whether a client of `other` might reach this one instead.
+    func overlaps(_ other: SocketAddress) -> Bool {
+        guard port == other.port else { return false }
+        return self == other || (isUnspecified && (!isIPv4 || other.isIPv4))
+    }
+}
+
+extension Configuration.Listener {
+    /// Every listener of all files, each with the place where it begins.
+    static func decode(_ roots: [Section]) -> [Located<Configuration.Listener>] {
+        let drafts = roots.flatMap { $0.sections("listeners") }.map(Draft.init)
+        let names = Self.names(of: drafts)
+        Self.checkAddresses(of: drafts)
+        return drafts.map { draft in
+            let listener = Configuration.Listener(
+                name: draft.name?.value ?? "", addresses: draft.addresses.map(\.value),
+                kind: draft.kind ?? .tls, redirectPort: draft.redirectPort(among: names))
+            return Located(value: listener, location: draft.section.location)
+        }
+    }
+
+    /// A listener whose redirect is still a name.
+    private struct Draft {
+        let section: Section
+        let name: Located<String>?
+        let addresses: [Located<SocketAddress>]
+        let port: UInt16?
+        let kind: Configuration.Listener.Kind?
+        let redirect: Located<String>?
+
+        init(_ section: Section) {
+            self.section = section
+            name = section.text("name", parse: TextValue.name)
+            let port = section.integer("port").flatMap(UInt16.init(exactly:))
+            self.port = port
+            kind = section.choice("protocol", as: Configuration.Listener.Kind.self)
+            redirect = section.text("redirect", parse: TextValue.name)
+            let written = section.texts("address", parse: TextValue.address)
+            let location = section.location(of: "port")
+            let dualStack = SocketAddress(ipv6High: 0, low: 0, port: 0)
+            let chosen =
+                section.has("address") ? written : [Located(value: dualStack, location: location)]
+            addresses = chosen.map {
+                Located(value: $0.value.with(port: port ?? 0), location: $0.location)
+            }
+        }
+
+        func redirectPort(among names: [String: Draft]) -> UInt16? {
+            guard let redirect else { return nil }
+            let isHTTP = kind == .http
+            if kind == .tls {
+                section.error(
+                    redirect.location, "'redirect' needs 'protocol: http'",
+                    hint: "\(section.title) is a tls listener")
+            }
+            guard let target = names[redirect.value] else {
+                let tls = names.filter { $0.value.kind == .tls }.keys.sorted()
+                section.error(
+                    redirect.location,
+                    "\(section.title).redirect: no listener is called \(quoted(redirect.value))",
+                    hint: Suggestion.defined(
+                        for: redirect.value, among: tls, kind: "tls listener"))
+                return nil
+            }
+            if isHTTP, target.kind == .http {
+                section.error(
+                    redirect.location,
+                    "\(section.title) redirects to '\(redirect.value)', which is not a tls listener",
+                    hint: "see \(target.section.location)")
+            }
+            return target.port
+        }
+    }
+
+    private static func names(of drafts: [Draft]) -> [String: Draft] {
+        var names: [String: Draft] = [:]
+        for draft in drafts {
+            guard let name = draft.name else { continue }
+            if let first = names[name.value]?.name {
+                draft.section.error(
+                    name.location, "a second listener is called '\(name.value)'",
+                    hint: "first at \(first.location)")
+            } else {
+                names[name.value] = draft
+            }
+        }
+        return names
+    }
+
+    private static func checkAddresses(of drafts: [Draft]) {
+        var byPort: [UInt16: [(address: Located<SocketAddress>, draft: Draft)]] = [:]
+        for draft in drafts {
+            guard let port = draft.port else { continue }
+            for address in draft.addresses {
+                let first = byPort[port, default: []].first {
+                    $0.address.value.competes(with: address.value)
+                }
+                byPort[port, default: []].append((address, draft))
+                guard let first else { continue }
+                if first.address.value == address.value {
+                    draft.section.error(
+                        address.location, "\(address.value) is listened on twice",
+                        hint: "first at \(first.address.location)")
+                } else {
+                    draft.section.error(
+                        address.location,
+                        "\(address.value) competes with \(first.address.value)",
+                        hint: "'::' alone serves IPv4 too; first at \(first.address.location)")
+                }
+            }
+        }
+    }
+}
+
+extension Assembly {
+    /// What listeners, certificates and sites need of each other.
+    func checkServing(
+        listeners: [Located<Configuration.Listener>],
+        certificates: Located<Configuration.Certificates>?, sites: [SiteConfiguration]
+    ) {
+        let encrypted = listeners.first { $0.value.kind == .tls }
+        if let encrypted, certificates == nil, !main.has("certificates") {
+            main.error(
+                encrypted.location,
+                "the tls listener '\(encrypted.value.name)' has no certificates",
+                hint: "add 'certificates: { directory: … }'")
+        }
+        if let certificates, encrypted == nil {
+            main.error(
+                certificates.location, "'certificates' has no effect without a tls listener",
+                hint: "give a listener 'protocol: tls'")
+        }
+        let written = roots.first { $0.has("sites") }
+        if let written, listeners.isEmpty {
+            written.error(
+                written.location(of: "sites"), "the sites are unreachable: there is no listener",
+                hint: "add one to 'listeners'")
+        }
+        if sites.isEmpty, !listeners.isEmpty, written == nil {
+            main.warning(
+                main.location(of: "listeners"), "no sites: no request will find an upstream",
+                hint: "add 'sites' and 'upstreams'")
+        }
+    }
+}

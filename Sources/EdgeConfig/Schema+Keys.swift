@@ -1,0 +1,249 @@
+extension Schema {
+    static let generalKeys: [Key] = [
+        Key(
+            "version", .integer(1...1), required: true,
+            effect: "The version of the configuration language this file is written in."),
+        Key(
+            "include", .texts(.glob, orSingle: true),
+            effect: "Further files that are read as if their contents stood in this one.",
+            absence: "no other file is read",
+            pitfalls: "Paths are relative to the main file. Included files may contain "
+                + "`listeners`, `sites`, `upstreams` and `resolvers` only, and include nothing "
+                + "themselves. A pattern may match nothing, a plain path must exist. "
+                + "At most 64 files of 4 MiB each."),
+        Key(
+            "user", .text(.account),
+            effect: "The user the proxy runs as when the daemon is started with privileges.",
+            absence: "the proxy runs as the user who started the daemon",
+            pitfalls: "This user must be able to read the certificates' keys.",
+            seeAlso: ["group", "certificates.directory"]),
+        Key(
+            "group", .text(.account),
+            effect: "The group the proxy runs as.",
+            absence: "the user's primary group",
+            pitfalls: "Needs `user`.", seeAlso: ["user"]),
+        Key(
+            "workers", .integerOrAuto(1...64), default: "auto",
+            effect: "How many threads serve clients; `auto` is one per usable core.",
+            pitfalls: "The number is fixed at the start: a reload does not change it."),
+        Key(
+            "state", .text(.path),
+            effect: "The folder for what must survive a reboot, such as the last known addresses "
+                + "of the upstreams.",
+            absence: "nothing is kept",
+            pitfalls: "It belongs to `user`, and one daemon at a time writes to it.",
+            seeAlso: ["user"]),
+    ]
+
+    static let listenerKeys: [Key] = [
+        Key(
+            "listeners", .mappings, required: true, fragments: true,
+            effect: "The ports that clients connect to."),
+        Key(
+            "listeners[].name", .text(.name), required: true,
+            effect: "What the listener is called in logs, metrics and `redirect`."),
+        Key(
+            "listeners[].address", .texts(.address, orSingle: true), default: "\"::\"",
+            effect: "The address, or the addresses, the port is bound to.",
+            pitfalls: "`\"::\"` serves IPv4 as well: `0.0.0.0` beside it on the same port is "
+                + "refused.",
+            seeAlso: ["listeners[].port"]),
+        Key(
+            "listeners[].port", .integer(1...65535), required: true,
+            effect: "The TCP port.",
+            pitfalls: "Ports below 1024 need a privilege or the capability NET_BIND_SERVICE."),
+        Key(
+            "listeners[].protocol", .choice(["tls", "http"]), required: true,
+            effect: "What is spoken on the port: `tls` is HTTPS, `http` is HTTP in plaintext.",
+            pitfalls: "An `http` listener without `redirect` serves every site in plaintext.",
+            seeAlso: ["listeners[].redirect", "certificates"]),
+        Key(
+            "listeners[].redirect", .text(.name),
+            effect: "Answers every request with a redirect (308) to https on the port of the "
+                + "`tls` listener of this name.",
+            absence: "the sites are served here",
+            pitfalls: "Only with `protocol: http`.", seeAlso: ["listeners[].protocol"]),
+        Key(
+            "certificates", .mapping,
+            effect: "Where the certificates for the `tls` listeners come from.",
+            absence: "there is no TLS, and a `tls` listener is refused",
+            seeAlso: ["listeners[].protocol"]),
+        Key(
+            "certificates.directory", .text(.path), required: true,
+            effect: "The folder with the certificates and keys in PEM form; changes to it are "
+                + "picked up without a reload.",
+            pitfalls: "Keys that others can read are refused."),
+        Key(
+            "certificates.default", .text(.host),
+            effect: "A host whose certificate is served to clients that name no host or an "
+                + "unknown one.",
+            absence: "such handshakes are refused with `unrecognized_name`",
+            pitfalls: "A certificate in the folder must cover this host."),
+    ]
+
+    static let siteKeys: [Key] = [
+        Key(
+            "sites", .mappings, fragments: true,
+            effect: "The hosts that are served, and by which upstream.",
+            absence: "no request finds a site"),
+        Key(
+            "sites[].hosts", .texts(.hostPattern, orSingle: true), required: true,
+            effect: "The host names of the site; `*.example.org` is any one label before "
+                + "`.example.org`, `*` is every host that no other site has.",
+            pitfalls: "Quote a name that begins with `*`. Names beyond ASCII are written in their "
+                + "IDNA form (`xn--…`). A host may appear once in the whole configuration.",
+            seeAlso: ["upstreams.*.tls.name"]),
+        Key(
+            "sites[].upstream", .text(.name), required: true,
+            effect: "The upstream that serves the site.", seeAlso: ["upstreams"]),
+    ]
+
+    static let upstreamKeys: [Key] = [
+        Key(
+            "upstreams", .named, fragments: true,
+            effect: "Groups of servers behind the load balancer, each under its name.",
+            absence: "there are none, and so no sites",
+            pitfalls: "An upstream that no site uses is an error."),
+        Key(
+            "upstreams.*.servers", .texts(.server, orSingle: false), required: true,
+            effect: "The servers, as host name or address with a port.",
+            pitfalls: "Quote entries with brackets: `\"[2001:db8::1]:80\"`. Names are looked up "
+                + "again as their records expire.",
+            seeAlso: ["resolvers"]),
+        Key(
+            "upstreams.*.tls", .mapping,
+            effect: "Speaks TLS to the servers and checks who they are; `tls: {}` with the "
+                + "system's authorities and the site's own host name.",
+            absence: "plaintext"),
+        Key(
+            "upstreams.*.tls.ca", .text(.path),
+            effect: "A PEM file with the authorities that are trusted for these servers.",
+            absence: "the system's trust store",
+            pitfalls: "Relative to the main file. Nothing to check with `verify: none`, so both "
+                + "together are refused."),
+        Key(
+            "upstreams.*.tls.name", .text(.host),
+            effect: "The name asked for (SNI) and expected in the servers' certificate.",
+            absence: "the site's own host name",
+            pitfalls: "Needed if a site of this upstream has a wildcard host.",
+            seeAlso: ["sites[].hosts"]),
+        Key(
+            "upstreams.*.tls.verify", .choice(["full", "none"]), default: "full",
+            effect: "`full` checks the certificate chain and the name, `none` checks nothing.",
+            pitfalls: "With `none` anybody between here and the server can read and change "
+                + "everything; it is reported as a warning at every start."),
+        Key(
+            "upstreams.*.timeouts", .mapping,
+            effect: "How long the servers may take.", absence: "the defaults of its keys"),
+        Key(
+            "upstreams.*.timeouts.connect", .duration(.milliseconds(10)...(.seconds(60))),
+            default: "2s",
+            effect: "From the start of a connect until the connection, TLS included, is usable."),
+        Key(
+            "upstreams.*.timeouts.response", .duration(.milliseconds(10)...(.seconds(86400))),
+            default: "60s",
+            effect: "From the last byte of a request until the head of its response is complete.",
+            pitfalls: "Long polling needs more than the longest poll."),
+        Key(
+            "upstreams.*.timeouts.keep_alive", .duration(.milliseconds(100)...(.seconds(3600))),
+            default: "60s",
+            effect: "How long an unused connection to a server is kept for the next request.",
+            pitfalls: "Shorter than the server's own limit, or requests meet closing connections."),
+    ]
+
+    static let resolverKeys: [Key] = [
+        Key(
+            "resolvers", .named, fragments: true,
+            effect: "The DNS servers that upstream names are asked of, each group under a name.",
+            absence: "those of /etc/resolv.conf"),
+        Key(
+            "resolvers.*.servers", .texts(.endpoint, orSingle: false), required: true,
+            effect: "The addresses of the DNS servers; the port is 53 if none is written."),
+        Key(
+            "resolvers.*.domains", .texts(.host, orSingle: false),
+            effect: "The domains these servers are asked for, each with everything below it.",
+            absence: "all names that no other resolver has",
+            pitfalls: "Only one resolver may do without."),
+    ]
+
+    static let tuningKeys: [Key] = timeoutKeys + limitKeys + adminKeys
+
+    private static let timeoutKeys: [Key] = [
+        Key(
+            "timeouts", .mapping,
+            effect: "How long clients, and parts of the daemon, may take; total times, not per "
+                + "read, unless stated.",
+            absence: "the defaults of its keys"),
+        Key(
+            "timeouts.handshake", .duration(.milliseconds(100)...(.seconds(600))), default: "10s",
+            effect: "From the accept of a connection until its TLS handshake is complete."),
+        Key(
+            "timeouts.request_head", .duration(.milliseconds(100)...(.seconds(600))),
+            default: "10s",
+            effect: "From the first byte of a request until its header section is complete.",
+            pitfalls: "Too short for clients on bad links, too long for slow-loris attackers."),
+        Key(
+            "timeouts.keep_alive", .duration(.milliseconds(100)...(.seconds(3600))),
+            default: "75s",
+            effect: "How long a client's connection is kept without a request."),
+        Key(
+            "timeouts.body", .duration(.milliseconds(100)...(.seconds(3600))), default: "60s",
+            effect: "How long no byte of a request's or response's body need move."),
+        Key(
+            "timeouts.serve_deadline", .duration(.milliseconds(100)...(.seconds(60))),
+            default: "2s",
+            effect: "Without a serving proxy for this long, the daemon stops listening, so that "
+                + "clients move on instead of waiting."),
+        Key(
+            "timeouts.hang", .duration(.milliseconds(100)...(.seconds(60))), default: "500ms",
+            effect: "A worker with work and without progress for this long is taken for hung, and "
+                + "the proxy is replaced.",
+            pitfalls: "Its own scheduling delay is subtracted; a machine that swaps still needs "
+                + "more."),
+        Key(
+            "timeouts.drain", .duration(.milliseconds(100)...(.seconds(86400))), default: "30s",
+            effect: "How long a graceful stop waits for requests in flight.",
+            pitfalls: "The service manager's own stop timeout must be longer."),
+    ]
+
+    private static let limitKeys: [Key] = [
+        Key(
+            "limits", .mapping,
+            effect: "What bounds the memory; what exceeds a limit is refused.",
+            absence: "the defaults of its keys"),
+        Key(
+            "limits.connections", .integerOrAuto(1...1_000_000), default: "auto",
+            effect: "Client connections over all workers; further ones are closed at once. `auto` "
+                + "follows from the limit of open descriptors."),
+        Key(
+            "limits.request_head", .size((1 << 10)...(1 << 20)), default: "64KiB",
+            effect: "Request line and header section together; a longer one is answered with 431."),
+        Key(
+            "limits.response_head", .size((1 << 10)...(1 << 20)), default: "64KiB",
+            effect: "Status line and header section together; a longer one is answered with 502."),
+        Key(
+            "limits.header_fields", .integer(1...256), default: "200",
+            effect: "Header fields of one request or response."),
+    ]
+
+    private static let adminKeys: [Key] = [
+        Key(
+            "admin", .mapping,
+            effect: "How the running daemon is operated and observed.",
+            absence: "neither `edgectl` nor metrics reach it"),
+        Key(
+            "admin.socket", .text(.path),
+            effect: "The Unix socket for `edgectl`.", absence: "there is none",
+            pitfalls: "At most 107 bytes; its folder must exist."),
+        Key(
+            "admin.group", .text(.account),
+            effect: "A group that may use the socket besides its owner.",
+            absence: "the owner only", pitfalls: "Needs `admin.socket`.",
+            seeAlso: ["admin.socket"]),
+        Key(
+            "admin.http", .text(.endpoint),
+            effect: "A loopback address that answers `/metrics`, `/livez` and `/readyz`.",
+            absence: "there is none",
+            pitfalls: "Only 127.0.0.0/8 and ::1: it has no authentication."),
+    ]
+}

@@ -1,0 +1,105 @@
+/// Every key of the configuration language, in one table: the decoder asks it what a key may
+/// hold, the reference is rendered from it, and a test walks it.
+package struct Schema: Sendable {
+    /// What a key holds, with the bounds the decoder enforces.
+    package enum ValueType: Sendable {
+        case integer(ClosedRange<Int>)
+        /// A number, or `auto` for what the program finds best.
+        case integerOrAuto(ClosedRange<Int>)
+        case duration(ClosedRange<Duration>)
+        case size(ClosedRange<Int>)
+        /// One of these words.
+        case choice([String])
+        case text(Text)
+        /// A list with at least one string; with `orSingle`, one string may stand for a list.
+        case texts(Text, orSingle: Bool)
+        /// Keys of its own.
+        case mapping
+        /// A list of mappings.
+        case mappings
+        /// Mappings under names the operator chooses.
+        case named
+    }
+
+    /// The forms of a string; `TextValue` and `HostName` check them.
+    package enum Text: String, Sendable {
+        case name = "a name"
+        case account = "the name of a user or group"
+        case path = "a path"
+        case glob = "a path, or a pattern with `*`, `?` and `[…]`"
+        case address = "an address without port"
+        case endpoint = "address:port"
+        case server = "host:port"
+        case host = "a host name"
+        case hostPattern = "a host name, `*.example.org` or `*`"
+    }
+
+    /// One key. In `path`, `[]` stands for an entry of a list and `*` for a chosen name.
+    package struct Key: Sendable {
+        package let path: String
+        package let type: ValueType
+        /// As it would be written; nil: nothing is assumed (`absence` says what that means).
+        package let defaultText: String?
+        package let isRequired: Bool
+        /// Whether an included file may have it; asked of top-level keys only.
+        package let isAllowedInFragments: Bool
+        package let effect: String
+        package let absence: String?
+        package let pitfalls: String?
+        package let seeAlso: [String]
+
+        init(
+            _ path: String, _ type: ValueType, default defaultText: String? = nil,
+            required: Bool = false, fragments: Bool = false, effect: String,
+            absence: String? = nil, pitfalls: String? = nil, seeAlso: [String] = []
+        ) {
+            self.path = path
+            self.type = type
+            self.defaultText = defaultText
+            self.isRequired = required
+            self.isAllowedInFragments = fragments
+            self.effect = effect
+            self.absence = absence
+            self.pitfalls = pitfalls
+            self.seeAlso = seeAlso
+        }
+
+        /// The last part of the path.
+        package var name: String {
+            String(path.split(separator: ".").last ?? "")
+        }
+
+        /// The path of the mapping the key belongs to; empty at the top level.
+        package var parent: String {
+            path.split(separator: ".").dropLast().joined(separator: ".")
+        }
+
+        /// The path of the mappings this key holds; nil if it holds none.
+        package var childrenPath: String? {
+            switch type {
+            case .mapping: path
+            case .mappings: path + "[]"
+            case .named: path + ".*"
+            case .integer, .integerOrAuto, .duration, .size, .choice, .text, .texts: nil
+            }
+        }
+    }
+
+    package static let current = Schema(
+        keys: generalKeys + listenerKeys + siteKeys + upstreamKeys + resolverKeys + tuningKeys)
+
+    package let keys: [Key]
+    private let byPath: [String: Key]
+    private let byParent: [String: [Key]]
+
+    init(keys: [Key]) {
+        self.keys = keys
+        byPath = Dictionary(keys.map { ($0.path, $0) }, uniquingKeysWith: { first, _ in first })
+        byParent = Dictionary(grouping: keys, by: \.parent)
+    }
+
+    package func key(_ path: String) -> Key? { byPath[path] }
+
+    /// The keys a mapping at `path` may have, in the order of the table.
+    package func children(of path: String) -> [Key] { byParent[path] ?? [] }
+}

@@ -1,0 +1,369 @@
+import EdgeCore
+
+/// What one decoding pass shares: the schema it follows and what it has found so far.
+final class DecodingPass {
+    let schema: Schema
+    let diagnostics: DiagnosticCollector
+    /// Relative paths are resolved against this folder; empty: the current one.
+    let folder: String
+    /// Paths of the schema that were read, for the test that none is forgotten.
+    private(set) var visited: Set<String> = []
+
+    init(schema: Schema, diagnostics: DiagnosticCollector, folder: String) {
+        self.schema = schema
+        self.diagnostics = diagnostics
+        self.folder = folder
+    }
+
+    fileprivate func visit(_ path: String) -> Schema.Key {
+        visited.insert(path)
+        guard let key = schema.key(path) else {
+            brokenInvariant("the decoder reads only keys of the schema", file: #fileID, line: #line)
+        }
+        return key
+    }
+
+    /// `path` as seen from the folder of the main file.
+    func resolve(_ path: String) -> String {
+        if path.hasPrefix("/") || folder.isEmpty { return path }
+        return folder.hasSuffix("/") ? folder + path : "\(folder)/\(path)"
+    }
+}
+
+/// A value with the place where it was written.
+struct Located<Value> {
+    let value: Value
+    let location: Location
+}
+
+/// One mapping of the configuration, read by the schema's rules: unknown and missing keys are
+/// reported when it is made, wrong values when they are asked for. After a report, reading goes
+/// on with the default or with nothing, so that one pass finds every error.
+struct Section {
+    let pass: DecodingPass
+    let location: Location
+    /// As the operator would call it: `sites[0]`, `upstreams.grafana.tls`; empty: the top level.
+    let title: String
+    private let schemaPath: String
+    private let entries: [Node.Entry]
+
+    /// - Returns: nil, after a report, if `node` is not a mapping.
+    init?(
+        _ node: Node, title: String, schemaPath: String, pass: DecodingPass,
+        isFragment: Bool = false
+    ) {
+        guard case .mapping(let entries) = node.content else {
+            let name = title.isEmpty ? "the file" : title
+            pass.diagnostics.error(
+                node.location, "\(name) must be a mapping, not \(node.kindText)",
+                hint: node.isEmpty && !title.isEmpty ? "'{}' is the empty mapping" : nil)
+            return nil
+        }
+        self.pass = pass
+        self.location = node.location
+        self.title = title
+        self.schemaPath = schemaPath
+        self.entries = entries
+        checkKeys(isFragment: isFragment)
+    }
+
+    /// A section that was not written: every key has its default.
+    private init(empty title: String, schemaPath: String, parent: Section) {
+        pass = parent.pass
+        location = parent.location
+        self.title = title
+        self.schemaPath = schemaPath
+        entries = []
+    }
+
+    private func checkKeys(isFragment: Bool) {
+        let known = pass.schema.children(of: schemaPath)
+        let place = title.isEmpty ? "at the top level" : "in \(title)"
+        let valid = isFragment ? known.filter(\.isAllowedInFragments) : known
+        for entry in entries where !valid.contains(where: { $0.name == entry.key }) {
+            if isFragment, known.contains(where: { $0.name == entry.key }) {
+                pass.diagnostics.error(
+                    entry.location, "\(quoted(entry.key)) is not allowed in an included file",
+                    hint: "allowed: \(valid.map(\.name).joined(separator: ", "))")
+                continue
+            }
+            pass.diagnostics.error(
+                entry.location, "unknown key \(quoted(entry.key)) \(place)",
+                hint: Suggestion.text(for: entry.key, among: valid.map(\.name)))
+        }
+        guard !isFragment else { return }
+        for key in known where key.isRequired && key.parent != "" {
+            requireKey(key.name)
+        }
+    }
+
+    /// Reports a missing key; for those at the top level, which fragments may supply.
+    func requireKey(_ name: String) {
+        guard !entries.contains(where: { $0.key == name }) else { return }
+        let owner = title.isEmpty ? "the configuration" : title
+        pass.diagnostics.error(location, "\(owner) has no '\(name)'")
+    }
+
+    /// Where the key, or the lack of it, is to be seen.
+    func location(of name: String) -> Location {
+        entries.first { $0.key == name }?.location ?? location
+    }
+
+    func has(_ name: String) -> Bool {
+        entries.contains { $0.key == name }
+    }
+
+    func error(_ location: Location, _ reason: String, hint: String? = nil) {
+        pass.diagnostics.error(location, reason, hint: hint)
+    }
+
+    func warning(_ location: Location, _ reason: String, hint: String? = nil) {
+        pass.diagnostics.warning(location, reason, hint: hint)
+    }
+
+    private func path(_ name: String) -> String {
+        schemaPath.isEmpty ? name : "\(schemaPath).\(name)"
+    }
+
+    private func displayPath(_ name: String) -> String {
+        title.isEmpty ? name : "\(title).\(name)"
+    }
+
+    private func find(_ name: String) -> (key: Schema.Key, node: Node?) {
+        (pass.visit(path(name)), entries.first { $0.key == name }?.value)
+    }
+}
+
+// MARK: - Nested sections
+
+extension Section {
+    func section(_ name: String) -> Section? {
+        let (key, node) = find(name)
+        guard let node, let children = key.childrenPath else { return nil }
+        return Section(node, title: displayPath(name), schemaPath: children, pass: pass)
+    }
+
+    /// As `section(_:)`; one with nothing but defaults if it is absent or wrong.
+    func sectionOrDefaults(_ name: String) -> Section {
+        section(name)
+            ?? Section(empty: displayPath(name), schemaPath: path(name), parent: self)
+    }
+
+    func sections(_ name: String) -> [Section] {
+        let (key, node) = find(name)
+        guard let node, let children = key.childrenPath else { return [] }
+        guard case .sequence(let items) = node.content else {
+            error(node.location, "\(displayPath(name)) must be a list, not \(node.kindText)")
+            return []
+        }
+        return items.enumerated().compactMap { index, item in
+            Section(
+                item, title: "\(displayPath(name))[\(index)]", schemaPath: children, pass: pass)
+        }
+    }
+
+    /// The sections under the names the operator chose, in the order written.
+    func namedSections(_ name: String) -> [(name: Located<String>, section: Section)] {
+        let (key, node) = find(name)
+        guard let node, let children = key.childrenPath else { return [] }
+        guard case .mapping(let entries) = node.content else {
+            error(
+                node.location, "\(displayPath(name)) must be a mapping, not \(node.kindText)",
+                hint: "names with their settings")
+            return []
+        }
+        return entries.compactMap { entry in
+            do throws(ValueProblem) {
+                _ = try TextValue.name(entry.key)
+            } catch {
+                self.error(entry.location, error.reason, hint: error.hint)
+            }
+            let section = Section(
+                entry.value, title: "\(displayPath(name)).\(entry.key)", schemaPath: children,
+                pass: pass)
+            guard let section else { return nil }
+            return (Located(value: entry.key, location: entry.location), section)
+        }
+    }
+}
+
+// MARK: - Numbers, durations, sizes
+
+extension Section {
+    /// Nil if it is absent, `auto` or wrong.
+    func integer(_ name: String) -> Int? {
+        let (key, node) = find(name)
+        let range: ClosedRange<Int>
+        let words: String
+        switch key.type {
+        case .integer(let allowed): (range, words) = (allowed, "")
+        case .integerOrAuto(let allowed): (range, words) = (allowed, "'auto' or ")
+        case .duration, .size, .choice, .text, .texts, .mapping, .mappings, .named: return nil
+        }
+        guard let node else { return key.defaultText.flatMap { Int($0) } }
+        let expected =
+            range.count == 1
+            ? "\(words)\(range.lowerBound)" : "\(words)\(range.lowerBound) to \(range.upperBound)"
+        guard case .scalar(let text, let isPlain) = node.content else {
+            error(
+                node.location, "\(displayPath(name)) must be a number, not \(node.kindText)",
+                hint: expected)
+            return nil
+        }
+        if !words.isEmpty, text == "auto" { return nil }
+        let isDecimal = text.utf8.allSatisfy(HostName.isDigit) && !text.isEmpty
+        guard isPlain, isDecimal, text == "0" || !text.hasPrefix("0") else {
+            error(
+                node.location, "\(displayPath(name)) must be a number, not \(quoted(text))",
+                hint: isDecimal && !isPlain ? "without quotes" : expected)
+            return nil
+        }
+        guard text.utf8.count <= 18, let value = Int(text), range.contains(value) else {
+            error(
+                node.location, "\(displayPath(name)) is out of range: \(quoted(text))",
+                hint: expected)
+            return nil
+        }
+        return value
+    }
+
+    /// The default if it is absent or wrong.
+    func duration(_ name: String) -> Duration {
+        let (key, node) = find(name)
+        guard case .duration(let range) = key.type else { return .zero }
+        let fallback = key.defaultText.flatMap { try? Quantity.duration($0) } ?? range.lowerBound
+        return bounded(
+            name, node, in: range, fallback: fallback, parse: Quantity.duration,
+            text: { Quantity.text($0) })
+    }
+
+    /// In bytes; the default if it is absent or wrong.
+    func size(_ name: String) -> Int {
+        let (key, node) = find(name)
+        guard case .size(let range) = key.type else { return 0 }
+        let fallback = key.defaultText.flatMap { try? Quantity.size($0) } ?? range.lowerBound
+        return bounded(
+            name, node, in: range, fallback: fallback, parse: Quantity.size,
+            text: { Quantity.text(bytes: $0) })
+    }
+
+    private func bounded<Value: Comparable>(
+        _ name: String, _ node: Node?, in range: ClosedRange<Value>, fallback: Value,
+        parse: (String) throws(ValueProblem) -> Value, text: (Value) -> String
+    ) -> Value {
+        guard let node else { return fallback }
+        let expected = "\(text(range.lowerBound)) to \(text(range.upperBound))"
+        guard case .scalar(let written, _) = node.content, !node.isEmpty else {
+            error(
+                node.location, "\(displayPath(name)) must have a value, not \(node.kindText)",
+                hint: expected)
+            return fallback
+        }
+        do throws(ValueProblem) {
+            let value = try parse(written)
+            if range.contains(value) { return value }
+            error(
+                node.location, "\(displayPath(name)) is out of range: \(quoted(written))",
+                hint: expected)
+        } catch {
+            self.error(node.location, error.reason, hint: error.hint)
+        }
+        return fallback
+    }
+}
+
+// MARK: - Strings
+
+extension Section {
+    /// One of the schema's words; the default if it is absent or wrong.
+    func choice<Word: RawRepresentable<String>>(_ name: String, as: Word.Type) -> Word? {
+        let (key, node) = find(name)
+        guard case .choice(let words) = key.type else { return nil }
+        guard let node else { return key.defaultText.flatMap(Word.init(rawValue:)) }
+        guard case .scalar(let text, _) = node.content else {
+            error(
+                node.location, "\(displayPath(name)) must be a word, not \(node.kindText)",
+                hint: "one of: \(words.joined(separator: ", "))")
+            return nil
+        }
+        guard words.contains(text), let word = Word(rawValue: text) else {
+            error(
+                node.location, "\(displayPath(name)) cannot be \(quoted(text))",
+                hint: "one of: \(words.joined(separator: ", "))")
+            return nil
+        }
+        return word
+    }
+
+    func text(_ name: String) -> Located<String>? {
+        text(name, parse: Self.unchanged)
+    }
+
+    func text<Value>(
+        _ name: String, parse: (String) throws(ValueProblem) -> Value
+    ) -> Located<Value>? {
+        let (_, node) = find(name)
+        guard let node else { return nil }
+        return text(node, called: displayPath(name), parse: parse)
+    }
+
+    /// Every valid entry of a list; empty if it is absent.
+    func texts<Value>(
+        _ name: String, parse: (String) throws(ValueProblem) -> Value
+    ) -> [Located<Value>] {
+        let (key, node) = find(name)
+        guard let node, case .texts(_, let orSingle) = key.type else { return [] }
+        switch node.content {
+        case .sequence(let items):
+            if items.isEmpty {
+                error(node.location, "\(displayPath(name)) is an empty list")
+            }
+            return items.enumerated().compactMap { index, item in
+                text(item, called: "\(displayPath(name))[\(index)]", parse: parse)
+            }
+        case .scalar where orSingle:
+            return text(node, called: displayPath(name), parse: parse).map { [$0] } ?? []
+        case .scalar, .mapping:
+            error(
+                node.location, "\(displayPath(name)) must be a list, not \(node.kindText)",
+                hint: "entries in brackets: [a, b]")
+            return []
+        }
+    }
+
+    /// A path, seen from the folder of the main file.
+    func path(_ name: String) -> Located<String>? {
+        text(name, parse: TextValue.path).map {
+            Located(value: pass.resolve($0.value), location: $0.location)
+        }
+    }
+
+    private func text<Value>(
+        _ node: Node, called name: String, parse: (String) throws(ValueProblem) -> Value
+    ) -> Located<Value>? {
+        guard case .scalar(let text, let isPlain) = node.content else {
+            error(node.location, "\(name) must be a string, not \(node.kindText)")
+            return nil
+        }
+        if isPlain, let meaning = PlainMeaning(text) {
+            let reason =
+                meaning == .null
+                ? "\(name) has no value"
+                : "\(name) must be a string: YAML reads \(quoted(text)) as \(meaning.kindText)"
+            error(node.location, reason, hint: meaning == .null ? nil : "quote it")
+            return nil
+        }
+        guard !text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F }) else {
+            error(node.location, "\(name) contains a control character: \(quoted(text))")
+            return nil
+        }
+        do throws(ValueProblem) {
+            return Located(value: try parse(text), location: node.location)
+        } catch {
+            self.error(node.location, error.reason, hint: error.hint)
+            return nil
+        }
+    }
+
+    private static func unchanged(_ text: String) throws(ValueProblem) -> String { text }
+}

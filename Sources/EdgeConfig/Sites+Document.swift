@@ -1,0 +1,63 @@
+import EdgeRouting
+
+extension SiteConfiguration {
+    /// Every site of all files. Checks that no host is served twice, that each upstream exists and
+    /// that each is used.
+    static func decode(_ roots: [Section], upstreams: [UpstreamDraft]) -> [SiteConfiguration] {
+        let names = upstreams.map(\.name.value)
+        let indexes = Dictionary(
+            names.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+        var places: [String: Location] = [:]
+        var used: Set<Int> = []
+        var sites: [SiteConfiguration] = []
+        for section in roots.flatMap({ $0.sections("sites") }) {
+            let hosts = section.texts("hosts", parse: HostName.pattern)
+            checkHosts(hosts, in: section, places: &places)
+            guard let upstream = section.text("upstream", parse: TextValue.name) else { continue }
+            guard let index = indexes[upstream.value] else {
+                section.error(
+                    upstream.location,
+                    "\(section.title).upstream: undefined upstream \(quoted(upstream.value))",
+                    hint: Suggestion.defined(for: upstream.value, among: names, kind: "upstream"))
+                continue
+            }
+            used.insert(index)
+            checkName(of: upstreams[index], for: hosts, in: section)
+            sites.append(SiteConfiguration(hosts: hosts.map(\.value), upstream: index))
+        }
+        for (index, draft) in upstreams.enumerated() where !used.contains(index) {
+            draft.section.error(
+                draft.name.location, "no site uses the upstream '\(draft.name.value)'",
+                hint: "name it in 'sites', or remove it")
+        }
+        return sites
+    }
+
+    private static func checkHosts(
+        _ hosts: [Located<String>], in section: Section, places: inout [String: Location]
+    ) {
+        for host in hosts {
+            if let first = places[host.value] {
+                section.error(
+                    host.location, "the host '\(host.value)' is served twice",
+                    hint: "first at \(first)")
+            } else {
+                places[host.value] = host.location
+            }
+        }
+    }
+
+    /// A wildcard host says nothing about the name to expect in the upstream's certificate.
+    private static func checkName(
+        of upstream: UpstreamDraft, for hosts: [Located<String>], in section: Section
+    ) {
+        guard upstream.followsSiteName,
+            let wildcard = hosts.first(where: { $0.value.hasPrefix("*") })
+        else { return }
+        let name = upstream.name.value
+        section.error(
+            wildcard.location,
+            "the host '\(wildcard.value)' does not say which name upstream '\(name)' must prove",
+            hint: "set upstreams.\(name).tls.name")
+    }
+}

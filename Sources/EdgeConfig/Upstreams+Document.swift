@@ -1,0 +1,90 @@
+import EdgeCore
+import EdgeUpstream
+
+/// An upstream with what the checks between sections need to know about where it was written.
+struct UpstreamDraft {
+    let section: Section
+    let name: Located<String>
+    let configuration: UpstreamConfiguration
+
+    /// Whether the name to ask for and to verify is the site's own host name.
+    var followsSiteName: Bool {
+        guard let tls = configuration.tls else { return false }
+        return tls.name == nil && tls.verify == .full
+    }
+}
+
+extension UpstreamConfiguration {
+    private enum VerifyWord: String {
+        case full, none
+    }
+
+    /// Every upstream of all files, in the order written; names are unique.
+    static func decode(_ roots: [Section]) -> [UpstreamDraft] {
+        var places: [String: Location] = [:]
+        var drafts: [UpstreamDraft] = []
+        for (name, section) in roots.flatMap({ $0.namedSections("upstreams") }) {
+            let configuration = decode(section, name: name.value)
+            if let first = places[name.value] {
+                section.error(
+                    name.location, "a second upstream is called '\(name.value)'",
+                    hint: "first at \(first)")
+                continue
+            }
+            places[name.value] = name.location
+            drafts.append(
+                UpstreamDraft(section: section, name: name, configuration: configuration))
+        }
+        return drafts
+    }
+
+    private static func decode(_ section: Section, name: String) -> UpstreamConfiguration {
+        let servers = section.texts("servers", parse: TextValue.server)
+        checkServers(servers, in: section)
+        let timeouts = section.sectionOrDefaults("timeouts")
+        return UpstreamConfiguration(
+            name: name, servers: servers.map(\.value), tls: tls(section.section("tls")),
+            connectTimeout: timeouts.duration("connect"),
+            responseTimeout: timeouts.duration("response"),
+            keepAlive: timeouts.duration("keep_alive"))
+    }
+
+    private static func checkServers(_ servers: [Located<Server>], in section: Section) {
+        var places: [Server: Location] = [:]
+        for server in servers {
+            if let first = places[server.value] {
+                section.error(
+                    server.location, "\(section.title) has the same server twice",
+                    hint: "first at \(first)")
+                continue
+            }
+            places[server.value] = server.location
+            if server.value.port == 443, !section.has("tls") {
+                section.warning(
+                    server.location, "\(section.title) speaks plaintext to port 443",
+                    hint: "add 'tls: {}'")
+            }
+        }
+    }
+
+    private static func tls(_ section: Section?) -> TLS? {
+        guard let section else { return nil }
+        let authorities = section.path("ca")
+        let name = section.text("name") { text throws(ValueProblem) in try HostName.parse(text) }
+        switch section.choice("verify", as: VerifyWord.self) {
+        case VerifyWord.none?:
+            section.warning(
+                section.location(of: "verify"),
+                "\(section.title): the servers' certificates are not checked",
+                hint: "'verify: full' with 'ca'")
+            if let authorities {
+                section.error(
+                    authorities.location, "\(section.title).ca has no effect with 'verify: none'",
+                    hint: "remove one of them")
+            }
+            return TLS(authorityFile: nil, name: name?.value, verify: .none)
+        case .full?, nil:
+            return TLS(authorityFile: authorities?.value, name: name?.value, verify: .full)
+        }
+    }
+}

@@ -1,0 +1,282 @@
+import EdgeCore
+import EdgeUpstream
+
+/// Why a value was not understood, without the place where it stands.
+struct ValueProblem: Error, Equatable {
+    let reason: String
+    let hint: String?
+
+    init(_ reason: String, hint: String? = nil) {
+        self.reason = reason
+        self.hint = hint
+    }
+}
+
+/// Durations and sizes: a number and a unit, never one without the other.
+enum Quantity {
+    private static let durationUnits: [(name: String, nanoseconds: Int64)] = [
+        ("ms", 1_000_000), ("s", 1_000_000_000), ("m", 60_000_000_000), ("h", 3_600_000_000_000),
+    ]
+    private static let sizeUnits: [(name: String, bytes: Int)] = [
+        ("B", 1), ("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30),
+    ]
+    private static let decimalUnits = ["KB": "KiB", "MB": "MiB", "GB": "GiB"]
+    /// Whole digits and digits after the point: what fits 64-bit nanoseconds whatever the unit.
+    private static let wholeDigitsMax = 6
+    private static let fractionDigitsMax = 6
+    /// What fits 63 bits in GiB.
+    private static let sizeDigitsMax = 9
+
+    /// `500ms`, `1.5s`, `5m`, `1h`.
+    static func duration(_ text: String) throws(ValueProblem) -> Duration {
+        let (number, unit) = split(text)
+        guard let unit else {
+            throw ValueProblem(
+                "\(quoted(text)) is not a duration", hint: "a number and ms, s, m or h, such as 10s"
+            )
+        }
+        guard !unit.isEmpty else {
+            throw ValueProblem(
+                "the duration \(quoted(text)) has no unit", hint: "\(number)s for seconds")
+        }
+        guard let scale = durationUnits.first(where: { $0.name == unit })?.nanoseconds else {
+            throw ValueProblem(
+                "unknown unit \(quoted(unit)) in the duration \(quoted(text))",
+                hint: "one of: ms, s, m, h")
+        }
+        let parts = number.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count <= 2, parts.allSatisfy({ !$0.isEmpty }),
+            parts[0].utf8.count <= wholeDigitsMax,
+            parts.count == 1 || parts[1].utf8.count <= fractionDigitsMax,
+            let whole = Int64(parts[0])
+        else { throw ValueProblem("\(quoted(text)) is not a duration") }
+        var nanoseconds = whole * scale
+        if parts.count == 2, let fraction = Int64(parts[1]) {
+            var divisor: Int64 = 1
+            for _ in 0..<parts[1].utf8.count { divisor *= 10 }
+            // scale ≤ 3.6e12 and fraction < 1e6: below 2^63.
+            nanoseconds += fraction * scale / divisor
+        }
+        return .nanoseconds(nanoseconds)
+    }
+
+    /// `512B`, `64KiB`, `1MiB`.
+    static func size(_ text: String) throws(ValueProblem) -> Int {
+        let (number, unit) = split(text)
+        guard let unit else {
+            throw ValueProblem(
+                "\(quoted(text)) is not a size", hint: "a number and B, KiB or MiB, such as 64KiB")
+        }
+        guard !unit.isEmpty else {
+            throw ValueProblem("the size \(quoted(text)) has no unit", hint: "\(number)B for bytes")
+        }
+        guard let scale = sizeUnits.first(where: { $0.name == unit })?.bytes else {
+            let meant = decimalUnits[unit.uppercased()]
+            throw ValueProblem(
+                "unknown unit \(quoted(unit)) in the size \(quoted(text))",
+                hint: meant.map { "sizes are powers of two: write \(number)\($0)" }
+                    ?? "one of: B, KiB, MiB, GiB")
+        }
+        guard number.utf8.count <= sizeDigitsMax, let count = Int(number) else {
+            throw ValueProblem("\(quoted(text)) is not a size", hint: "a whole number and a unit")
+        }
+        return count * scale
+    }
+
+    /// The shortest way to write `duration` with one unit.
+    static func text(_ duration: Duration) -> String {
+        let (seconds, attoseconds) = duration.components
+        let nanoseconds = seconds * 1_000_000_000 + attoseconds / 1_000_000_000
+        let unit = durationUnits.last { nanoseconds % $0.nanoseconds == 0 && nanoseconds != 0 }
+        guard let unit else { return "\(Double(nanoseconds) / 1e6)ms" }
+        return "\(nanoseconds / unit.nanoseconds)\(unit.name)"
+    }
+
+    static func text(bytes: Int) -> String {
+        let unit = sizeUnits.last { bytes % $0.bytes == 0 && bytes != 0 } ?? sizeUnits[0]
+        return "\(bytes / unit.bytes)\(unit.name)"
+    }
+
+    /// Number and unit; the unit is nil if `text` does not begin with a digit.
+    private static func split(_ text: String) -> (number: String, unit: String?) {
+        let number = text.prefix { $0.isASCII && ($0.isWholeNumber || $0 == ".") }
+        guard number.first?.isWholeNumber == true else { return ("", nil) }
+        return (String(number), String(text.dropFirst(number.count)))
+    }
+}
+
+/// Host names as DNS and TLS know them, in lower case.
+enum HostName {
+    private static let bytesMax = 253
+    private static let labelBytesMax = 63
+
+    /// A name without wildcard, port, scheme or trailing dot; not an address.
+    ///
+    /// - Parameter underscore: whether labels may contain `_`, as names of internal services do.
+    static func parse(_ text: String, underscore: Bool = false) throws(ValueProblem) -> String {
+        if SocketAddress(address: text, port: 0) != nil {
+            throw ValueProblem(
+                "\(quoted(text)) is an address, not a host name", hint: "'*' matches any host")
+        }
+        let labels = try labels(of: text, underscore: underscore)
+        if let last = labels.last, last.utf8.allSatisfy(isDigit) {
+            throw ValueProblem(
+                "\(quoted(text)) is neither a valid address nor a host name",
+                hint: "the last label of a name is not a number")
+        }
+        return labels.joined(separator: ".")
+    }
+
+    /// A name, `*.example.org` for exactly one label in place of `*`, or `*` for any name.
+    static func pattern(_ text: String) throws(ValueProblem) -> String {
+        if text == "*" { return text }
+        if text.hasPrefix("*.") { return "*." + (try parse(String(text.dropFirst(2)))) }
+        guard !text.utf8.contains(UInt8(ascii: "*")) else {
+            throw ValueProblem(
+                "the wildcard in \(quoted(text)) does not stand for the first label",
+                hint: "'*.example.org' for one label, '*' for any host")
+        }
+        return try parse(text)
+    }
+
+    private static func labels(
+        of text: String, underscore: Bool
+    ) throws(ValueProblem) -> [String] {
+        guard !text.isEmpty else { throw ValueProblem("the host name is empty") }
+        guard text.utf8.allSatisfy({ $0 < 0x80 }) else {
+            throw ValueProblem(
+                "\(quoted(text)) has characters beyond ASCII",
+                hint: "write the name's IDNA form, xn--…")
+        }
+        if text.utf8.contains(UInt8(ascii: ":")) || text.utf8.contains(UInt8(ascii: "/")) {
+            throw ValueProblem(
+                "\(quoted(text)) is not a host name", hint: "without scheme, port and path")
+        }
+        guard !text.hasSuffix(".") else {
+            throw ValueProblem(
+                "the host name \(quoted(text)) ends with a dot", hint: "write it without the dot")
+        }
+        guard text.utf8.count <= bytesMax else {
+            throw ValueProblem("the host name \(quoted(text)) is longer than \(bytesMax) bytes")
+        }
+        let labels = text.lowercased().split(separator: ".", omittingEmptySubsequences: false)
+        for label in labels {
+            guard (1...labelBytesMax).contains(label.utf8.count) else {
+                throw ValueProblem(
+                    "a label of the host name \(quoted(text)) is not 1 to \(labelBytesMax) long")
+            }
+            let isValid = label.utf8.allSatisfy {
+                isLetterOrDigit($0) || $0 == UInt8(ascii: "-")
+                    || (underscore && $0 == UInt8(ascii: "_"))
+            }
+            guard isValid, !label.hasPrefix("-"), !label.hasSuffix("-") else {
+                throw ValueProblem(
+                    "\(quoted(text)) is not a host name",
+                    hint: "letters, digits and inner hyphens, separated by dots")
+            }
+        }
+        return labels.map(String.init)
+    }
+
+    static func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
+
+    static func isLetterOrDigit(_ byte: UInt8) -> Bool {
+        isDigit(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+    }
+}
+
+/// The other strings with a form of their own.
+enum TextValue {
+    private static let nameBytesMax = 64
+
+    /// What listeners, upstreams and resolvers are called: it appears in logs and metrics.
+    static func name(_ text: String) throws(ValueProblem) -> String {
+        guard let first = text.utf8.first, !HostName.isDigit(first),
+            HostName.isLetterOrDigit(first), text.utf8.count <= nameBytesMax,
+            text.utf8.allSatisfy({
+                HostName.isLetterOrDigit($0) || [0x2D, 0x2E, 0x5F].contains($0)
+            })
+        else {
+            throw ValueProblem(
+                "\(quoted(text)) is not a name",
+                hint: "a letter, then letters, digits, '-', '_' or '.', at most \(nameBytesMax)")
+        }
+        return text
+    }
+
+    /// A user or group of the system.
+    static func account(_ text: String) throws(ValueProblem) -> String {
+        let isValid = text.utf8.allSatisfy {
+            HostName.isLetterOrDigit($0) || [0x2D, 0x2E, 0x5F].contains($0)
+        }
+        guard isValid, !text.isEmpty, !text.hasPrefix("-"), text.utf8.count <= 32,
+            !text.utf8.allSatisfy(HostName.isDigit)
+        else { throw ValueProblem("\(quoted(text)) is not the name of a user or group") }
+        return text
+    }
+
+    static func path(_ text: String) throws(ValueProblem) -> String {
+        guard !text.isEmpty, text.utf8.count < 4096 else {
+            throw ValueProblem("a path is 1 to 4095 bytes long")
+        }
+        return text
+    }
+
+    /// An address without a port.
+    static func address(_ text: String) throws(ValueProblem) -> SocketAddress {
+        if let address = SocketAddress(address: text, port: 0) { return address }
+        let bare = text.hasPrefix("[") && text.hasSuffix("]")
+        throw ValueProblem(
+            "\(quoted(text)) is not an address",
+            hint: bare
+                ? "write an IPv6 address without brackets here"
+                : "an IPv4 or IPv6 address without port, such as 192.0.2.1")
+    }
+
+    /// `192.0.2.1:53`, `[2001:db8::1]:53`.
+    static func endpoint(_ text: String) throws(ValueProblem) -> SocketAddress {
+        let server = try server(text)
+        guard case .address(let address) = server.host else {
+            throw ValueProblem(
+                "\(quoted(text)) is not an address with a port", hint: "a name is not accepted here"
+            )
+        }
+        return address
+    }
+
+    /// As `endpoint`, with `port` if none is written.
+    static func endpoint(
+        _ text: String, defaultPort port: UInt16
+    ) throws(ValueProblem) -> SocketAddress {
+        if let address = SocketAddress(address: text, port: port) { return address }
+        return try endpoint(text)
+    }
+
+    /// `name:port` or an endpoint.
+    static func server(_ text: String) throws(ValueProblem) -> UpstreamConfiguration.Server {
+        if let address = SocketAddress(text) {
+            guard address.port > 0 else { throw ValueProblem("\(quoted(text)) has port 0") }
+            return .init(host: .address(address), port: address.port)
+        }
+        if text.contains("//") {
+            throw ValueProblem("\(quoted(text)) is not host:port", hint: "without scheme and path")
+        }
+        if SocketAddress(address: text, port: 0) != nil {
+            let example = text.contains(":") ? "[\(text)]:443" : "\(text):443"
+            throw ValueProblem("\(quoted(text)) has no port", hint: "such as \(example)")
+        }
+        guard let colon = text.lastIndex(of: ":") else {
+            throw ValueProblem("\(quoted(text)) has no port", hint: "host:port")
+        }
+        guard let port = UInt16(decimal: text[text.index(after: colon)...]), port > 0 else {
+            throw ValueProblem(
+                "\(quoted(text)) has no valid port", hint: "host:port with a port of 1 to 65535")
+        }
+        let host = String(text[..<colon])
+        guard !host.contains(":"), !host.hasPrefix("[") else {
+            throw ValueProblem(
+                "\(quoted(text)) is not host:port", hint: "an IPv6 address stands in brackets")
+        }
+        return .init(host: .name(try HostName.parse(host, underscore: true)), port: port)
+    }
+}
