@@ -2,7 +2,7 @@ internal import Glibc
 
 /// A point on the monotonic clock, in nanoseconds. Machines are given one, they never ask for it:
 /// only an event loop reads the clock, once per turn.
-public struct Instant: Sendable, Hashable, Comparable {
+public struct Instant: Sendable, Hashable, Comparable, BitwiseCopyable {
     /// Nanoseconds since an arbitrary start (CLOCK_MONOTONIC: the same in every process).
     public var nanoseconds: UInt64
 

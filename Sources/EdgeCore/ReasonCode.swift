@@ -1,7 +1,7 @@
 /// Why a connection or a request ended other than well. Every failure has exactly one: it is the
 /// metric's label, the word in the log and in `edgectl status`. Violations of HTTP/1 framing have
 /// labels of their own (`HTTP1Violation`).
-public enum ReasonCode: UInt8, Sendable, CaseIterable {
+public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     /// Nothing went wrong.
     case none
     // The client's side.

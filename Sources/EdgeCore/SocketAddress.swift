@@ -3,7 +3,7 @@ internal import Glibc
 /// An IPv4 or IPv6 address with a port. A trivial 32-byte value: copied freely, never allocated.
 /// An IPv4-mapped IPv6 address is normalised to IPv4 on the way in, so that comparisons see one
 /// form of each address.
-public struct SocketAddress: Sendable, Hashable {
+public struct SocketAddress: Sendable, Hashable, BitwiseCopyable {
     /// The 16 address bytes in network order, as two big-endian words (IPv4: `::ffff:a.b.c.d`).
     public var high: UInt64
     public var low: UInt64

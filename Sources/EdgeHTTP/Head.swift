@@ -1,6 +1,6 @@
 /// A request method. The text stays in the head's buffer; only methods that change how a message
 /// is treated, and the common ones for logs, have a case.
-package enum Method: UInt8, Sendable {
+package enum Method: UInt8, Sendable, BitwiseCopyable {
     case get, head, post, put, delete, connect, options, trace, patch, other
 }
 
@@ -10,7 +10,7 @@ package enum Scheme: UInt8, Sendable {
 }
 
 /// How a body is delimited (RFC 9112 §6).
-package enum BodyFraming: Equatable, Sendable {
+package enum BodyFraming: Equatable, Sendable, BitwiseCopyable {
     /// There is no body.
     case none
     /// Exactly so many bytes.

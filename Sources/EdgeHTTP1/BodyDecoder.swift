@@ -7,7 +7,7 @@ package import EdgeHTTP
 ///     untilClose                     (ends with the connection)
 ///     size ⇄ extension → sizeEnd → content → contentCR → contentLF → size …
 ///                        sizeEnd of 0 → trailers ───────────► complete
-package struct BodyDecoder {
+package struct BodyDecoder: BitwiseCopyable, Sendable {
     package enum Step: Equatable, Sendable {
         /// `count` content bytes (never 0) at `offset` of the input.
         case data(offset: Int, count: Int)

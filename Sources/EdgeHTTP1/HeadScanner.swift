@@ -2,8 +2,8 @@ internal import EdgeHTTP
 
 /// Finds the end of a head, whatever the segments it arrives in, and looks at every byte once.
 /// Lives in a connection's slot; make a new one for each head.
-package struct HeadScanner {
-    package enum Kind: UInt8, Sendable { case request, response }
+package struct HeadScanner: BitwiseCopyable, Sendable {
+    package enum Kind: UInt8, Sendable, BitwiseCopyable { case request, response }
 
     private var scanned: UInt32 = 0
     private var lineStart: UInt32 = 0

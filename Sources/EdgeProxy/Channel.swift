@@ -1,4 +1,4 @@
-package import EdgeCore
+internal import EdgeCore
 internal import EdgeRing
 internal import EdgeTLS
 
@@ -57,6 +57,8 @@ struct Channel: BitwiseCopyable {
         static let drained = Flags(rawValue: 256)
         /// Closed by RST, so that a cut answer can't pass for a whole one.
         static let resets = Flags(rawValue: 512)
+        /// The cancel in flight is for the receive alone; everything else has to follow.
+        static let cancelsAgain = Flags(rawValue: 1024)
     }
 
     var descriptor: Int32

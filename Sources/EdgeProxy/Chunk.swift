@@ -1,4 +1,4 @@
-package import EdgeCore
+internal import EdgeCore
 
 /// A piece of buffer memory with its bookkeeping in front. Held by connections only while bytes
 /// wait in it; an idle connection has none.

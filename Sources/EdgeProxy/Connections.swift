@@ -1,4 +1,4 @@
-package import EdgeCore
+internal import EdgeCore
 internal import EdgeHTTP
 internal import EdgeHTTP1
 

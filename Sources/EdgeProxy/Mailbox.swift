@@ -37,7 +37,7 @@ package final class Mailbox: Sendable {
 
     /// - Returns: nil if there is no descriptor left.
     package init?() {
-        descriptor = eventfd(0, Int32(EFD_CLOEXEC.rawValue) | Int32(EFD_NONBLOCK.rawValue))
+        descriptor = eventfd(0, Int32(EFD_CLOEXEC) | Int32(EFD_NONBLOCK))
         guard descriptor >= 0 else { return nil }
     }
 

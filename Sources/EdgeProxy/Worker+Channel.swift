@@ -354,12 +354,11 @@ extension Worker {
         channel.pointee.session = nil
         channel.pointee.stash.removeAll(to: &chunks)
         if !channel.pointee.inFlight.isDisjoint(with: [.receive, .send, .connect]) {
-            // Bit and operation even if a cancel is under way: its completion ends both.
             if !channel.pointee.inFlight.contains(.cancel) {
                 channel.pointee.inFlight.insert(.cancel)
                 ring.cancelAll(token(slot, .cancel), on: channel.pointee.descriptor)
             } else {
-                channel.pointee.flags.insert(.receiveStopping)
+                channel.pointee.flags.insert(.cancelsAgain)
             }
         }
         finalizeIfIdle(slot)
@@ -371,11 +370,10 @@ extension Worker {
         let channel = channels[slot]
         guard channel.pointee.phase == .closing else { return }
         guard channel.pointee.inFlight.isEmpty else {
-            // An earlier cancel was for the receive alone: now everything else as well.
             if !channel.pointee.inFlight.contains(.cancel),
-                channel.pointee.flags.contains(.receiveStopping)
+                channel.pointee.flags.contains(.cancelsAgain)
             {
-                channel.pointee.flags.remove(.receiveStopping)
+                channel.pointee.flags.remove(.cancelsAgain)
                 channel.pointee.inFlight.insert(.cancel)
                 ring.cancelAll(token(slot, .cancel), on: channel.pointee.descriptor)
             }

@@ -102,6 +102,8 @@ package final class Worker {
     var acceptPending = false
     let mailCell: UnsafeMutablePointer<UInt64>
     var failure: String?
+    /// When draining ends whatever is left.
+    var drainDeadline = Instant.never
 
     /// - Parameter snapshot: what to serve; the worker accepts only after `.serve`.
     package init(

@@ -1,0 +1,31 @@
+internal import EdgeCore
+internal import EdgeUpstream
+
+/// One worker's connections to one upstream under one TLS name. Outlives snapshots: its members are
+/// replaced, its connections stay with those that remain.
+final class UpstreamPool {
+    let id: Int32
+    private(set) var settings: RuntimeSnapshot.Pool
+    var members = MemberTable()
+    /// Not in the newest snapshot: finishes what it has.
+    var isRetired = false
+    /// When the control thread was last told that its addresses may be stale.
+    var lastReport = Instant(nanoseconds: 0)
+
+    init(_ settings: RuntimeSnapshot.Pool) {
+        id = settings.id
+        self.settings = settings
+    }
+
+    /// - Returns: unused connections that have no place any more.
+    func update(_ settings: RuntimeSnapshot.Pool) -> [Int32] {
+        self.settings = settings
+        isRetired = false
+        return members.update(settings.members)
+    }
+
+    func retire() -> [Int32] {
+        isRetired = true
+        return members.update([])
+    }
+}

@@ -1,0 +1,102 @@
+internal import EdgeCore
+internal import EdgeRing
+internal import EdgeTLS
+
+/// What the control thread asks for: snapshots, serving, draining, stopping.
+extension Worker {
+    func watchMail() {
+        ring.readEvent(
+            CompletionToken(slot: 0, generation: 0, operation: .mail), from: mailbox.descriptor,
+            into: mailCell)
+    }
+
+    func handleMail() {
+        for command in mailbox.takeAll() { handle(command) }
+        if phase != .stopped { watchMail() }
+    }
+
+    package func handle(_ command: WorkerCommand) {
+        switch command {
+        case .apply(let snapshot):
+            apply(snapshot)
+            report(.applied(worker: setup.index, epoch: snapshot.epoch))
+        case .serve: startServing()
+        case .stopAccepting: stopAccepting()
+        case .drain(let deadline): drain(until: deadline)
+        case .stop: phase = .stopped
+        }
+    }
+
+    /// Swaps to a new snapshot between two events. Connections and pools whose key is the same are
+    /// not touched.
+    func apply(_ snapshot: RuntimeSnapshot) {
+        self.snapshot = snapshot
+        engine.use(snapshot.certificates, fallback: snapshot.fallbackName)
+        var isCurrent = [Bool](repeating: false, count: pools.count)
+        for settings in snapshot.pools {
+            let id = Int(settings.id)
+            while pools.count <= id {
+                pools.append(nil)
+                isCurrent.append(false)
+            }
+            isCurrent[id] = true
+            let pool = pools[id] ?? UpstreamPool(settings)
+            pools[id] = pool
+            for slot in pool.update(settings) { endIdle(Int(slot)) }
+        }
+        for (id, pool) in pools.enumerated() where !isCurrent[id] {
+            guard let pool, !pool.isRetired else { continue }
+            for slot in pool.retire() { endIdle(Int(slot)) }
+        }
+        engine.keepTrusts(snapshot.pools.compactMap { $0.tls?.trust })
+        block.epoch = snapshot.epoch
+        block.add(.snapshotsApplied)
+    }
+
+    // MARK: - Leaving
+
+    private func drain(until deadline: Instant) {
+        guard phase != .stopped else { return }
+        phase = .draining
+        drainDeadline = deadline
+        for slot in 0..<downstreamSlots.touched { askToLeave(slot) }
+        for pool in pools {
+            guard let idle = pool?.members.drainIdle() else { continue }
+            for slot in idle { endIdle(Int(slot)) }
+        }
+        checkDrained()
+    }
+
+    /// A connection between two requests is closed; one in a request closes after its answer.
+    private func askToLeave(_ slot: Int) {
+        let channel = channels[slot]
+        switch channel.pointee.phase {
+        case .free, .closing, .lingering, .flushing, .connecting: return
+        case .handshaking, .established: break
+        }
+        let downstream = downstreams[slot]
+        downstream.pointee.closesAfterAnswer = true
+        if channel.pointee.phase == .established, downstream.pointee.phase == .awaitingHead,
+            !downstream.pointee.headStarted, downstream.pointee.held == nil,
+            downstream.pointee.requestCount > 0
+        {
+            closeDownstream(slot)
+        }
+    }
+
+    /// Leaves the loop when the last client is gone, or at the deadline.
+    func checkDrained() {
+        guard phase == .draining else { return }
+        if downstreamSlots.used == 0 || now >= drainDeadline {
+            phase = .stopped
+        } else {
+            nextHousekeeping = min(nextHousekeeping, drainDeadline)
+        }
+    }
+
+    /// The loop is over: nothing waits any more.
+    func closeEverything() {
+        for slot in 0..<downstreamSlots.touched { terminate(slot) }
+        for index in 0..<upstreamSlots.touched { terminate(upstreamBase + index) }
+    }
+}

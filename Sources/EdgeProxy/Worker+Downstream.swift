@@ -1,0 +1,368 @@
+internal import EdgeCore
+internal import EdgeHTTP
+internal import EdgeHTTP1
+internal import Glibc
+
+/// Step 4 of a request: the client's plaintext becomes requests. Client side of HTTP/1.1.
+extension Worker {
+    /// Plaintext from a client. Bytes that can't be used yet are held in one chunk.
+    func downstreamInput(_ slot: Int, _ bytes: UnsafeRawBufferPointer) {
+        let generation = channels[slot].pointee.generation
+        guard downstreams[slot].pointee.phase != .ended else { return }
+        guard let held = downstreams[slot].pointee.held else {
+            let used = parseDownstream(slot, bytes)
+            if isOpen(slot, generation), used < bytes.count {
+                hold(slot, UnsafeRawBufferPointer(rebasing: bytes[used...]))
+            }
+            settle(slot, generation)
+            return
+        }
+        downstreams[slot].pointee.held = nil
+        guard let joined = join(held, bytes) else {
+            refuse(slot, status: 431, .memoryLimit)
+            return
+        }
+        parseHeld(slot, joined)
+        settle(slot, generation)
+    }
+
+    /// Goes on with held bytes after an answer: pipelined requests.
+    func continueInput(_ slot: Int) {
+        guard downstreams[slot].pointee.phase == .awaitingHead,
+            let held = downstreams[slot].pointee.held
+        else { return }
+        let generation = channels[slot].pointee.generation
+        downstreams[slot].pointee.held = nil
+        parseHeld(slot, held)
+        settle(slot, generation)
+    }
+
+    /// The chunk is out of the slot meanwhile: nothing that happens on the way can free it.
+    private func parseHeld(_ slot: Int, _ chunk: ChunkPointer) {
+        let generation = channels[slot].pointee.generation
+        let used = parseDownstream(
+            slot, UnsafeRawBufferPointer(start: chunk.waiting, count: chunk.count))
+        chunk.pointee.start += Int32(used)
+        if isOpen(slot, generation), chunk.count > 0, downstreams[slot].pointee.phase != .ended {
+            downstreams[slot].pointee.held = chunk
+            limitHeld(slot, chunk)
+        } else {
+            chunks.give(chunk)
+        }
+    }
+
+    private func hold(_ slot: Int, _ bytes: UnsafeRawBufferPointer) {
+        guard downstreams[slot].pointee.phase != .ended, let start = bytes.baseAddress else {
+            return
+        }
+        guard let chunk = chunks.take(bytes.count) else {
+            refuse(slot, status: 503, .memoryLimit)
+            return
+        }
+        _ = chunk.append(start, count: bytes.count)
+        downstreams[slot].pointee.held = chunk
+        limitHeld(slot, chunk)
+    }
+
+    /// Pipelined bytes are held up to a bound; then reading stops until the answer is out.
+    private func limitHeld(_ slot: Int, _ chunk: ChunkPointer) {
+        if downstreams[slot].pointee.phase == .awaitingAnswer, chunk.count > Worker.stashMax {
+            pauseInput(slot)
+        }
+    }
+
+    /// The held bytes and new ones in one piece.
+    func join(_ chunk: ChunkPointer, _ bytes: UnsafeRawBufferPointer) -> ChunkPointer? {
+        guard let start = bytes.baseAddress else { return chunk }
+        if chunk.room >= bytes.count {
+            _ = chunk.append(start, count: bytes.count)
+            return chunk
+        }
+        defer { chunks.give(chunk) }
+        guard let larger = chunks.take(chunk.count + bytes.count) else { return nil }
+        _ = larger.append(chunk.waiting, count: chunk.count)
+        _ = larger.append(start, count: bytes.count)
+        return larger
+    }
+
+    /// After a round of input: what was put together goes out.
+    private func settle(_ slot: Int, _ generation: UInt32) {
+        guard isOpen(slot, generation) else { return }
+        let exchange = Int(downstreams[slot].pointee.exchange)
+        if exchange >= 0 { sendRequest(exchange) }
+        flushStage()
+    }
+
+    /// Runs the client's machine over contiguous input.
+    ///
+    /// - Returns: bytes used; the rest is to be held.
+    private func parseDownstream(_ slot: Int, _ bytes: UnsafeRawBufferPointer) -> Int {
+        let downstream = downstreams[slot]
+        let generation = channels[slot].pointee.generation
+        let input = bytes.bindMemory(to: UInt8.self).span
+        var offset = 0
+        while isOpen(slot, generation), offset <= input.count {
+            switch downstream.pointee.phase {
+            case .awaitingHead:
+                guard offset < input.count,
+                    let used = parseHead(slot, input.extracting(offset...))
+                else { return offset }
+                offset += used
+            case .receivingBody:
+                guard let used = parseBody(slot, input.extracting(offset...)) else {
+                    return offset
+                }
+                offset += used
+            case .awaitingAnswer: return offset
+            case .tunnel:
+                tunnelUp(slot, input.extracting(offset...))
+                return input.count
+            case .ended: return input.count
+            }
+        }
+        return min(offset, input.count)
+    }
+
+    /// - Returns: bytes of a whole head that has been dealt with; nil if there is none yet.
+    private func parseHead(_ slot: Int, _ input: Span<UInt8>) -> Int? {
+        let downstream = downstreams[slot]
+        do {
+            guard
+                let count = try downstream.pointee.scanner.scan(
+                    input, limits: snapshot.requestLimits)
+            else {
+                if !downstream.pointee.headStarted, !downstream.pointee.scanner.isEmpty {
+                    downstream.pointee.headStarted = true
+                    setDeadline(slot, .requestHead, snapshot.timeouts.requestHead)
+                }
+                return nil
+            }
+            let skipped = downstream.pointee.scanner.skippedByteCount
+            let head = input.extracting(skipped..<skipped + count)
+            downstream.pointee.scanner = HeadScanner(.request)
+            downstream.pointee.headStarted = false
+            try HTTP1Parser.parseRequest(
+                head, into: &requestHead, limits: snapshot.requestLimits)
+            clearDeadline(slot)
+            beginExchange(slot, head)
+            return skipped + count
+        } catch {
+            violated(slot, error)
+            return input.count
+        }
+    }
+
+    private func parseBody(_ slot: Int, _ input: Span<UInt8>) -> Int? {
+        let downstream = downstreams[slot]
+        do {
+            let (step, used) = try downstream.pointee.decoder.next(
+                input, limits: snapshot.requestLimits)
+            let exchange = Int(downstream.pointee.exchange)
+            switch step {
+            case .data(let start, let count):
+                setDeadline(slot, .body, snapshot.timeouts.body)
+                requestBody(exchange, input.extracting(start..<start + count))
+            case .trailers(let start, let count):
+                try HTTP1Parser.parseTrailers(
+                    input.extracting(start..<start + count), into: &trailerFields,
+                    limits: snapshot.requestLimits)
+                downstream.pointee.phase = .awaitingAnswer
+                clearDeadline(slot)
+                requestEnded(
+                    exchange, trailers: input.extracting(start..<start + count))
+            case .needMore: return used > 0 ? used : nil
+            case .end:
+                if downstream.pointee.phase == .receivingBody {
+                    downstream.pointee.phase = .awaitingAnswer
+                    clearDeadline(slot)
+                    requestEnded(exchange, trailers: nil)
+                }
+            }
+            return used
+        } catch {
+            violated(slot, error)
+            return input.count
+        }
+    }
+
+    /// The client broke the protocol: it gets the offence's status, nothing of the message goes on,
+    /// and nothing behind it is looked at (RFC 9112 §11.2).
+    private func violated(_ slot: Int, _ violation: HTTP1Violation) {
+        block.addViolation(violation.rawValue)
+        refuse(
+            slot, status: violation.status, .clientBadRequest, label: violation.label)
+    }
+
+    // MARK: - Answers of our own
+
+    /// Answers on our own account and closes. If an answer is under way already, it is cut.
+    func refuse(
+        _ slot: Int, status: UInt16, _ reason: ReasonCode, label: String? = nil
+    ) {
+        let downstream = downstreams[slot]
+        let exchange = Int(downstream.pointee.exchange)
+        if exchange >= 0 {
+            let isAnswering = exchanges[exchange].pointee.phase == .answering
+            abandon(exchange, reason)
+            if isAnswering {
+                downstream.pointee.exchange = -1
+                cutAnswer(slot)
+                return
+            }
+        } else {
+            block.add(reason)
+        }
+        answer(
+            slot, status: status, label ?? reason.label, close: true, isHead: false, location: nil)
+        closeDownstream(slot)
+    }
+
+    /// Puts an answer of our own on the stage.
+    func answer(
+        _ slot: Int, status: UInt16, _ label: String, close: Bool, isHead: Bool,
+        location: ByteWriterText?
+    ) {
+        let space = stageSpace(slot, 4096 + (location?.count ?? 0))
+        var writer = ByteWriter(space)
+        let isWritten: Bool
+        if let location {
+            isWritten = location.withSpan { text in
+                CannedResponse.write(
+                    status: status, reason: label, location: text, close: close, isHead: isHead,
+                    into: &writer)
+            }
+        } else {
+            isWritten = CannedResponse.write(
+                status: status, reason: label, close: close, isHead: isHead, into: &writer)
+        }
+        if isWritten { staged(writer.count) }
+        countStatus(status)
+    }
+
+    func countStatus(_ status: UInt16) {
+        switch status / 100 {
+        case 1: block.add(.responses1xx)
+        case 2: block.add(.responses2xx)
+        case 3: block.add(.responses3xx)
+        case 4: block.add(.responses4xx)
+        default: block.add(.responses5xx)
+        }
+    }
+
+    // MARK: - Ends
+
+    /// Says what is left to say and closes; nothing more is read.
+    func closeDownstream(_ slot: Int) {
+        downstreams[slot].pointee.phase = .ended
+        releaseHeld(slot)
+        flushStage()
+        closeGracefully(slot)
+    }
+
+    /// Ends an answer that can't be completed, so that the client sees that it was cut: without its
+    /// last chunk, or short of its length, and by RST where only that tells.
+    func cutAnswer(_ slot: Int) {
+        downstreams[slot].pointee.phase = .ended
+        releaseHeld(slot)
+        flushStage()
+        channels[slot].pointee.flags.insert(.tlsEnded)
+        terminateAfterFlush(slot)
+    }
+
+    private func terminateAfterFlush(_ slot: Int) {
+        channels[slot].pointee.flags.insert(.resets)
+        if channels[slot].pointee.output.isEmpty {
+            terminate(slot)
+        } else {
+            channels[slot].pointee.phase = .flushing
+            setDeadline(slot, .flush, snapshot.timeouts.body)
+        }
+    }
+
+    private func releaseHeld(_ slot: Int) {
+        if let held = downstreams[slot].pointee.held {
+            chunks.give(held)
+            downstreams[slot].pointee.held = nil
+        }
+    }
+
+    /// The client has sent its end.
+    func downstreamEnded(_ slot: Int) {
+        let downstream = downstreams[slot]
+        switch downstream.pointee.phase {
+        case .awaitingHead:
+            // Between requests: a normal end. In the middle of a head: nobody to answer to.
+            if downstream.pointee.headStarted { block.add(.clientClosed) }
+            closeDownstream(slot)
+        case .receivingBody: downstreamFailed(slot, .clientClosed)
+        case .awaitingAnswer:
+            // A client that only shut its sending side still gets its answer.
+            downstream.pointee.closesAfterAnswer = true
+        case .tunnel: tunnelEnded(Int(downstream.pointee.exchange), .clientClosed)
+        case .ended: closeGracefully(slot)
+        }
+    }
+
+    /// The client is gone, or what it does can't be answered.
+    func downstreamFailed(_ slot: Int, _ reason: ReasonCode) {
+        let exchange = Int(downstreams[slot].pointee.exchange)
+        if exchange >= 0 {
+            downstreams[slot].pointee.exchange = -1
+            abandon(exchange, reason)
+        } else if reason != .clientReset || downstreams[slot].pointee.headStarted {
+            block.add(reason)
+        }
+        downstreams[slot].pointee.phase = .ended
+        terminate(slot)
+    }
+
+    func requestBodyTimedOut(_ slot: Int) {
+        guard downstreams[slot].pointee.phase == .receivingBody else {
+            downstreamFailed(slot, .clientBodyTimeout)
+            return
+        }
+        refuse(slot, status: 408, .clientBodyTimeout)
+    }
+
+    /// The client took what was waiting: its upstream may go on.
+    func downstreamDrained(_ slot: Int) {
+        let exchange = Int(downstreams[slot].pointee.exchange)
+        guard exchange >= 0 else {
+            setIdleDeadline(slot)
+            return
+        }
+        let upstream = Int(exchanges[exchange].pointee.upstream)
+        guard upstream >= 0 else { return }
+        resumeInput(upstream)
+        if self.upstream(upstream).pointee.phase == .receivingBody {
+            setDeadline(upstream, .body, snapshot.timeouts.body)
+        }
+    }
+
+    func setIdleDeadline(_ slot: Int) {
+        if downstreams[slot].pointee.phase == .awaitingHead {
+            setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
+        }
+    }
+
+    /// The slot's last act.
+    func releaseDownstreamSlot(_ slot: Int) {
+        releaseHeld(slot)
+        downstreamSlots.give(slot)
+        block.subtract(.connectionsOpen)
+        if acceptPending, phase == .serving {
+            nextHousekeeping = min(nextHousekeeping, now)
+        }
+        checkDrained()
+    }
+}
+
+/// Text made at run time, for a Location field.
+struct ByteWriterText {
+    private let bytes: [UInt8]
+    var count: Int { bytes.count }
+
+    init(_ bytes: [UInt8]) { self.bytes = bytes }
+
+    func withSpan<Result>(_ body: (Span<UInt8>) -> Result) -> Result { body(bytes.span) }
+}

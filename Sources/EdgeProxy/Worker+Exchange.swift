@@ -1,0 +1,408 @@
+internal import EdgeCore
+internal import EdgeHTTP
+internal import EdgeHTTP1
+internal import EdgeRouting
+internal import EdgeUpstream
+
+/// Steps 5, 6, 7 and 9 of a request: route, upstream, request up, and the one end that every
+/// exchange comes to. Knows no wire format of the client's: what an HTTP/2 stream begins is the
+/// same exchange.
+extension Worker {
+    // MARK: - Beginning
+
+    /// A request's head is complete and in `requestHead`; its ranges lie in `head`.
+    // hot: once per request; no allocation in the steady state.
+    func beginExchange(_ slot: Int, _ head: Span<UInt8>) {
+        let downstream = downstreams[slot]
+        downstream.pointee.requestCount &+= 1
+        block.add(.requests)
+        downstream.pointee.closesAfterAnswer = !requestHead.keepAlive || phase == .draining
+        let host = head.extracting(requestHead.host.indices)
+        if let port = snapshot.listeners[Int(downstream.pointee.listener)].redirectPort {
+            redirect(slot, head, to: port)
+            return
+        }
+        guard let route = snapshot.routes.resolve(host) else {
+            decline(slot, status: 404, .noRoute)
+            return
+        }
+        guard let exchange = exchangeSlots.take() else {
+            decline(slot, status: 503, .memoryLimit)
+            return
+        }
+        block.add(.requestsActive)
+        let framing = requestHead.framing
+        var flags: Exchange.Flags = .replayable
+        if requestHead.expectContinue { flags.insert(.expectsContinue) }
+        if requestHead.upgradeWebSocket { flags.insert(.upgrade) }
+        if framing == .none || framing == .length(0) { flags.insert(.requestComplete) }
+        exchanges[exchange].pointee = Exchange(
+            phase: .awaitingUpstream, flags: flags, method: requestHead.method,
+            clientMinor: requestHead.versionMinor, attempts: 0, status: 0,
+            requestFraming: framing, answerFraming: .none, downstream: Int32(slot), upstream: -1,
+            pool: route.pool, tried: 0, prefix: nil, startedAt: now)
+        downstream.pointee.exchange = Int32(exchange)
+        downstream.pointee.decoder = BodyDecoder(framing: framing)
+        downstream.pointee.phase =
+            flags.contains(.requestComplete) ? .awaitingAnswer : .receivingBody
+        guard writeRequestHead(exchange, slot, head) else {
+            refuse(slot, status: 503, .memoryLimit)
+            return
+        }
+        if flags.contains(.expectsContinue), !flags.contains(.requestComplete) {
+            sendContinue(slot, exchange)
+        }
+        acquireUpstream(exchange, allowsReuse: true)
+    }
+
+    /// The request's head as the upstream gets it, kept until the answer begins.
+    private func writeRequestHead(_ exchange: Int, _ slot: Int, _ head: Span<UInt8>) -> Bool {
+        // Our own fields take at most some 400 bytes.
+        guard let chunk = chunks.take(head.count + 512) else { return false }
+        exchanges[exchange].pointee.prefix = chunk
+        var context = ForwardingContext(
+            client: downstreams[slot].pointee.peer,
+            scheme: channels[slot].pointee.flags.contains(.isTLS) ? .https : .http,
+            requestID: (identifiers.next(), identifiers.next()),
+            framing: requestHead.framing)
+        context.acceptsTrailers = requestHead.hasTETrailers && requestHead.versionMinor > 0
+        var writer = ByteWriter(
+            UnsafeMutableRawBufferPointer(start: chunk.bytes, count: Int(chunk.pointee.capacity)))
+        guard
+            HTTP1Writer.writeRequest(
+                requestHead, from: head, context: context, host: Span(), into: &writer)
+        else { return false }
+        chunk.pointee.end = Int32(writer.count)
+        return true
+    }
+
+    /// Tells the client to send its body: we take it whatever the upstream thinks (RFC 9110
+    /// §10.1.1 lets an intermediary answer at once).
+    private func sendContinue(_ slot: Int, _ exchange: Int) {
+        guard exchanges[exchange].pointee.clientMinor > 0,
+            exchanges[exchange].pointee.flags.contains(.expectsContinue)
+        else { return }
+        exchanges[exchange].pointee.flags.remove(.expectsContinue)
+        var writer = ByteWriter(stageSpace(slot, 64))
+        if HTTP1Writer.writeContinue(into: &writer) { staged(writer.count) }
+        block.add(.responses1xx)
+    }
+
+    /// Answers a request that has no exchange; the connection goes on if the request had no body.
+    private func decline(_ slot: Int, status: UInt16, _ reason: ReasonCode) {
+        let downstream = downstreams[slot]
+        let hasBody = requestHead.framing != .none && requestHead.framing != .length(0)
+        let close = hasBody || downstream.pointee.closesAfterAnswer
+        block.add(reason)
+        answer(
+            slot, status: status, reason.label, close: close,
+            isHead: requestHead.method == .head, location: nil)
+        if close { closeDownstream(slot) } else { setIdleDeadline(slot) }
+    }
+
+    /// 308 to https, for listeners that only redirect (RFC 9110 §15.4.9).
+    private func redirect(_ slot: Int, _ head: Span<UInt8>, to port: UInt16) {
+        var location = Array("https://".utf8)
+        let host = head.extracting(requestHead.host.indices)
+        var isLiteral = false
+        for index in host.indices where host[index] == UInt8(ascii: ":") { isLiteral = true }
+        if isLiteral { location.append(UInt8(ascii: "[")) }
+        for index in host.indices { location.append(host[index]) }
+        if isLiteral { location.append(UInt8(ascii: "]")) }
+        if port != 443 { location += Array(":\(port)".utf8) }
+        if !requestHead.isAsterisk {
+            let target = head.extracting(requestHead.target.indices)
+            for index in target.indices { location.append(target[index]) }
+        }
+        let hasBody = requestHead.framing != .none && requestHead.framing != .length(0)
+        let close = hasBody || downstreams[slot].pointee.closesAfterAnswer
+        answer(
+            slot, status: 308, ReasonCode.redirected.label, close: close,
+            isHead: requestHead.method == .head, location: ByteWriterText(location))
+        if close { closeDownstream(slot) } else { setIdleDeadline(slot) }
+    }
+
+    // MARK: - Upstream
+
+    /// Step 6: the next member in turn; an unused connection of its, or a new one.
+    func acquireUpstream(_ exchange: Int, allowsReuse: Bool) {
+        let state = exchanges[exchange]
+        guard let pool = pools[Int(state.pointee.pool)] else {
+            failExchange(exchange, .noAddress)
+            return
+        }
+        while let member = pool.members.next(excluding: state.pointee.tried) {
+            if allowsReuse, let idle = pool.members.takeIdle(member) {
+                attach(exchange, to: Int(idle))
+                return
+            }
+            switch connect(pool, member, exchange) {
+            case nil: return
+            case .some(let reason):
+                state.pointee.tried |= MemberTable.bit(member)
+                state.pointee.attempts &+= 1
+                block.add(.upstreamConnectFailures)
+                block.add(reason)
+            }
+        }
+        failExchange(
+            exchange, pool.members.hasCurrentMember ? .upstreamConnectFailed : .noAddress)
+    }
+
+    private func attach(_ exchange: Int, to slot: Int) {
+        let upstream = self.upstream(slot)
+        upstream.pointee.phase = .awaitingHead
+        upstream.pointee.exchange = Int32(exchange)
+        upstream.pointee.isReused = true
+        upstream.pointee.answerStarted = false
+        upstream.pointee.interimCount = 0
+        exchanges[exchange].pointee.upstream = Int32(slot)
+        block.add(.upstreamReused)
+        block.subtract(.upstreamConnectionsIdle)
+        clearDeadline(slot)
+    }
+
+    // MARK: - Request up
+
+    /// Step 7: sends the head and what of the body has come with it, once there is a connection.
+    func sendRequest(_ exchange: Int) {
+        let state = exchanges[exchange]
+        let slot = Int(state.pointee.upstream)
+        guard slot >= 0, !state.pointee.flags.contains(.prefixSent),
+            upstream(slot).pointee.phase == .awaitingHead, let prefix = state.pointee.prefix
+        else { return }
+        state.pointee.flags.insert(.prefixSent)
+        if state.pointee.phase == .awaitingUpstream { state.pointee.phase = .forwarding }
+        write(slot, prefix.waiting, count: prefix.count)
+        if state.pointee.flags.contains(.requestComplete) { awaitAnswer(exchange, slot) }
+        if isBlocked(slot) {
+            pauseInput(Int(state.pointee.downstream))
+        } else {
+            resumeInput(Int(state.pointee.downstream))
+        }
+    }
+
+    /// The request is out: the answer's deadline runs.
+    private func awaitAnswer(_ exchange: Int, _ slot: Int) {
+        guard !isBlocked(slot), upstream(slot).pointee.phase == .awaitingHead,
+            let pool = pools[Int(exchanges[exchange].pointee.pool)]
+        else { return }
+        setDeadline(slot, .response, pool.settings.responseTimeout)
+    }
+
+    /// A piece of the request's body. As long as the head waits for its connection the body is kept
+    /// with it: one send for both, and both can be sent again.
+    func requestBody(_ exchange: Int, _ content: Span<UInt8>) {
+        let state = exchanges[exchange]
+        if !state.pointee.flags.contains(.prefixSent) {
+            if keepInPrefix(exchange, content) { return }
+            sendRequest(exchange)
+            guard state.pointee.flags.contains(.prefixSent) else {
+                refuse(Int(state.pointee.downstream), status: 503, .memoryLimit)
+                return
+            }
+        }
+        state.pointee.flags.remove(.replayable)
+        let slot = Int(state.pointee.upstream)
+        guard slot >= 0 else { return }
+        stageBody(slot, content, isChunked: state.pointee.requestFraming == .chunked)
+        if isBlocked(slot) { pauseInput(Int(state.pointee.downstream)) }
+    }
+
+    /// - Returns: false if there is too much of it and the connection is ready, or no memory.
+    private func keepInPrefix(_ exchange: Int, _ content: Span<UInt8>) -> Bool {
+        let state = exchanges[exchange]
+        guard var prefix = state.pointee.prefix else { return false }
+        let needed = content.count + 32
+        if prefix.room < needed {
+            let slot = Int(state.pointee.upstream)
+            let isReady = slot >= 0 && upstream(slot).pointee.phase == .awaitingHead
+            guard !isReady, let larger = chunks.take(prefix.count + needed) else { return false }
+            _ = larger.append(prefix.waiting, count: prefix.count)
+            chunks.give(prefix)
+            prefix = larger
+            state.pointee.prefix = larger
+            // No more than this until the connection is there.
+            pauseInput(Int(state.pointee.downstream))
+        }
+        var writer = ByteWriter(
+            UnsafeMutableRawBufferPointer(
+                start: prefix.bytes + Int(prefix.pointee.end), count: prefix.room))
+        let isWritten: Bool
+        if state.pointee.requestFraming == .chunked {
+            isWritten = HTTP1Writer.writeChunkHeader(content.count, into: &writer)
+            writer.append(content)
+            _ = HTTP1Writer.writeChunkEnd(into: &writer)
+        } else {
+            writer.append(content)
+            isWritten = true
+        }
+        guard isWritten, !writer.hasOverflowed else { return false }
+        prefix.pointee.end += Int32(writer.count)
+        return true
+    }
+
+    /// The request's body is complete.
+    ///
+    /// - Parameter trailers: their bytes; parsed, they are in `trailerFields`.
+    func requestEnded(_ exchange: Int, trailers: Span<UInt8>?) {
+        let state = exchanges[exchange]
+        state.pointee.flags.insert(.requestComplete)
+        if state.pointee.requestFraming == .chunked { endChunks(exchange, trailers) }
+        guard state.pointee.flags.contains(.prefixSent) else { return }
+        let slot = Int(state.pointee.upstream)
+        if slot >= 0 {
+            flushStage()
+            awaitAnswer(exchange, slot)
+        }
+    }
+
+    private func endChunks(_ exchange: Int, _ trailers: Span<UInt8>?) {
+        let state = exchanges[exchange]
+        let size = (trailers?.count ?? 0) + 16
+        if !state.pointee.flags.contains(.prefixSent), let prefix = state.pointee.prefix {
+            if prefix.room >= size {
+                var writer = ByteWriter(
+                    UnsafeMutableRawBufferPointer(
+                        start: prefix.bytes + Int(prefix.pointee.end), count: prefix.room))
+                writeLastChunk(trailers, isRequest: true, &writer)
+                prefix.pointee.end += Int32(writer.count)
+                return
+            }
+            if let larger = join(prefix, size) { state.pointee.prefix = larger }
+            endChunks(exchange, trailers)
+            return
+        }
+        let slot = Int(state.pointee.upstream)
+        guard slot >= 0 else { return }
+        state.pointee.flags.remove(.replayable)
+        var writer = ByteWriter(stageSpace(slot, size))
+        writeLastChunk(trailers, isRequest: true, &writer)
+        staged(writer.count)
+    }
+
+    private func join(_ chunk: ChunkPointer, _ more: Int) -> ChunkPointer? {
+        guard let larger = chunks.take(chunk.count + more) else { return nil }
+        _ = larger.append(chunk.waiting, count: chunk.count)
+        chunks.give(chunk)
+        return larger
+    }
+
+    func writeLastChunk(_ trailers: Span<UInt8>?, isRequest: Bool, _ writer: inout ByteWriter) {
+        if let trailers {
+            _ = HTTP1Writer.writeLastChunk(
+                trailers: trailerFields, from: trailers, isRequest: isRequest, into: &writer)
+        } else {
+            _ = HTTP1Writer.writeLastChunk(into: &writer)
+        }
+    }
+
+    /// Content on its way to `slot`, in our own chunks if it is chunked.
+    func stageBody(_ slot: Int, _ content: Span<UInt8>, isChunked: Bool) {
+        if isChunked {
+            var writer = ByteWriter(stageSpace(slot, HTTP1Writer.chunkHeaderBytesMax))
+            _ = HTTP1Writer.writeChunkHeader(content.count, into: &writer)
+            staged(writer.count)
+        }
+        content.withUnsafeBufferPointer {
+            if let start = $0.baseAddress { stageContent(slot, start, count: $0.count) }
+        }
+        if isChunked {
+            var writer = ByteWriter(stageSpace(slot, 2))
+            _ = HTTP1Writer.writeChunkEnd(into: &writer)
+            staged(writer.count)
+        }
+    }
+
+    // MARK: - Ending
+
+    /// Step 9, the good end: the whole answer is on its way to the client.
+    func finishExchange(_ exchange: Int) {
+        let state = exchanges[exchange]
+        let slot = Int(state.pointee.downstream)
+        let isComplete = state.pointee.flags.contains(.requestComplete)
+        releaseUpstream(exchange, isReusable: isComplete)
+        releaseExchange(exchange)
+        let downstream = downstreams[slot]
+        downstream.pointee.exchange = -1
+        flushStage()
+        if downstream.pointee.closesAfterAnswer || !isComplete || phase == .draining {
+            closeDownstream(slot)
+            return
+        }
+        downstream.pointee.phase = .awaitingHead
+        setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
+        if isBlocked(slot) { setDeadline(slot, .write, snapshot.timeouts.body) }
+        resumeInput(slot)
+        if downstream.pointee.held != nil { callAttention(to: slot) }
+    }
+
+    /// The end for a reason: an error answer if none has begun, else a visible cut.
+    func failExchange(_ exchange: Int, _ reason: ReasonCode) {
+        let state = exchanges[exchange]
+        let slot = Int(state.pointee.downstream)
+        let downstream = downstreams[slot]
+        let isAnswering = state.pointee.phase == .answering
+        let isComplete = state.pointee.flags.contains(.requestComplete)
+        let isHead = state.pointee.method == .head
+        abandon(exchange, reason)
+        downstream.pointee.exchange = -1
+        if isAnswering {
+            cutAnswer(slot)
+            return
+        }
+        let close = downstream.pointee.closesAfterAnswer || !isComplete
+        answer(
+            slot, status: reason.answerStatus, reason.label, close: close, isHead: isHead,
+            location: nil)
+        if close {
+            closeDownstream(slot)
+        } else {
+            flushStage()
+            downstream.pointee.phase = .awaitingHead
+            setIdleDeadline(slot)
+            resumeInput(slot)
+            if downstream.pointee.held != nil { callAttention(to: slot) }
+        }
+    }
+
+    /// Drops an exchange without a word to the client; the caller sees to that side.
+    func abandon(_ exchange: Int, _ reason: ReasonCode) {
+        block.add(reason)
+        releaseUpstream(exchange, isReusable: false)
+        releaseExchange(exchange)
+    }
+
+    private func releaseExchange(_ exchange: Int) {
+        let state = exchanges[exchange]
+        guard state.pointee.phase != .free else { return }
+        if let prefix = state.pointee.prefix { chunks.give(prefix) }
+        state.pointee.prefix = nil
+        state.pointee.phase = .free
+        exchangeSlots.give(exchange)
+        block.subtract(.requestsActive)
+    }
+}
+
+extension ReasonCode {
+    /// The status that a client gets when its request ends for this reason before an answer.
+    var answerStatus: UInt16 {
+        switch self {
+        case .upstreamConnectTimeout, .upstreamHeadTimeout, .upstreamBodyTimeout: 504
+        case .upstreamConnectRefused, .upstreamConnectFailed, .upstreamTLSFailed,
+            .upstreamNotVerified, .upstreamReset, .upstreamClosedEarly, .upstreamBadResponse,
+            .upstreamTruncated, .upstreamSurplusBytes:
+            502
+        case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining, .notServing:
+            503
+        case .noRoute: 404
+        case .misdirected: 421
+        case .clientHeadTimeout, .clientBodyTimeout: 408
+        case .redirected: 308
+        case .clientClosed, .clientReset, .clientHandshakeTimeout, .clientHandshakeFailed,
+            .clientIdleTimeout, .clientReadTimeout, .clientTLSError, .clientBadRequest:
+            400
+        case .none, .internalError: 500
+        }
+    }
+}

@@ -1,0 +1,180 @@
+internal import EdgeCore
+internal import EdgeTLS
+
+/// Steps 2 and 3 of a request: ciphertext in, handshake, plaintext out; and back. The wire is the
+/// worker's: whatever a step leaves on it is taken off before anything else may run.
+extension Worker {
+    /// Feeds received ciphertext to the session and hands plaintext on.
+    ///
+    /// - Returns: bytes taken; less than `count` if input stopped being wanted, or the session ended.
+    // hot: once per receive; no allocation of our own.
+    func consumeTLS(_ slot: Int, _ bytes: UnsafeMutableRawPointer, count: Int) -> Int {
+        let channel = channels[slot]
+        guard let session = channel.pointee.session ?? startServerSession(slot) else { return 0 }
+        let generation = channel.pointee.generation
+        var taken = 0
+        if channel.pointee.phase == .handshaking {
+            engine.wire.offer(bytes, count: count)
+            continueHandshake(slot, session)
+            taken = count - engine.wire.takeInput().count
+            guard isOpen(slot, generation) else { return taken }
+        }
+        while taken < count, channel.pointee.phase == .established,
+            channel.pointee.flags.contains(.wantsInput),
+            channel.pointee.flags.isDisjoint(with: [.tlsEnded, .broken])
+        {
+            engine.wire.offer(bytes + taken, count: count - taken)
+            let filled = decrypt(slot, session)
+            taken = count - engine.wire.takeInput().count
+            if filled > 0 { handOn(slot, .init(start: scratch, count: filled)) }
+            guard isOpen(slot, generation) else { return taken }
+        }
+        // What comes after the session's end means nothing.
+        return channel.pointee.flags.contains(.tlsEnded) ? count : taken
+    }
+
+    /// The session is made when the first bytes come: a silent connection costs no TLS memory.
+    private func startServerSession(_ slot: Int) -> TLSSession? {
+        guard isDownstream(slot), let session = engine.makeServerSession() else {
+            markBroken(slot, .memoryLimit)
+            return nil
+        }
+        channels[slot].pointee.session = session
+        return session
+    }
+
+    /// Decrypts whole records into the scratch until the input or the room is used up.
+    private func decrypt(_ slot: Int, _ session: TLSSession) -> Int {
+        var filled = 0
+        loop: while engine.wire.hasInput, Worker.scratchBytes - filled >= 16 * 1024 {
+            var count = 0
+            switch session.read(
+                into: scratch + filled, capacity: Worker.scratchBytes - filled, count: &count)
+            {
+            case .done: filled += count
+            case .wantsInput: break loop
+            case .wantsOutput: flushWire(slot)
+            case .closed:
+                channels[slot].pointee.flags.formUnion([.tlsEnded, .peerEnded])
+                callAttention(to: slot)
+                break loop
+            case .failed:
+                channels[slot].pointee.flags.insert(.tlsEnded)
+                _ = TLSFailure.takeErrorText()
+                markBroken(slot, isDownstream(slot) ? .clientTLSError : .upstreamTLSFailed)
+                break loop
+            }
+        }
+        flushWire(slot)
+        return filled
+    }
+
+    /// Goes on with the handshake of either side with what is on the wire.
+    func continueHandshake(_ slot: Int, _ session: TLSSession) {
+        for _ in 0..<16 {
+            let step = session.handshake()
+            flushWire(slot)
+            switch step {
+            case .done:
+                handshakeCompleted(slot, session)
+                return
+            case .wantsInput: return
+            case .wantsOutput: continue
+            case .closed, .failed:
+                handshakeFailed(slot, session)
+                return
+            }
+        }
+    }
+
+    private func handshakeCompleted(_ slot: Int, _ session: TLSSession) {
+        channels[slot].pointee.phase = .established
+        if isDownstream(slot) {
+            block.add(.handshakesCompleted)
+            if session.isResumed { block.add(.handshakesResumed) }
+            setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
+        } else {
+            upstreamReady(slot)
+        }
+    }
+
+    private func handshakeFailed(_ slot: Int, _ session: TLSSession) {
+        channels[slot].pointee.flags.insert(.tlsEnded)
+        if isDownstream(slot) {
+            block.add(.handshakesFailed)
+            _ = TLSFailure.takeErrorText()
+            markBroken(slot, .clientHandshakeFailed)
+        } else {
+            let notVerified = session.verificationFailed
+            let text = TLSFailure.takeErrorText()
+            noteUpstreamTLSFailure(
+                slot, notVerified ? "\(text): \(session.verificationText)" : text)
+            markBroken(slot, notVerified ? .upstreamNotVerified : .upstreamTLSFailed)
+        }
+    }
+
+    /// Sends what a step put on the wire.
+    func flushWire(_ slot: Int) {
+        let count = engine.wire.outputCount
+        guard count > 0 else { return }
+        sendBytes(slot, engine.wire.output, count: count)
+        engine.wire.clearOutput()
+    }
+
+    /// Sends message bytes, encrypted where the channel is.
+    // hot: once per message.
+    func write(_ slot: Int, _ bytes: UnsafeRawPointer, count: Int) {
+        guard let session = channels[slot].pointee.session else {
+            if count > 0 { sendBytes(slot, bytes, count: count) }
+            return
+        }
+        var offset = 0
+        while offset < count,
+            channels[slot].pointee.flags.isDisjoint(with: [.broken, .tlsEnded])
+        {
+            // So much that its records fit on the wire together.
+            let piece = min(count - offset, Worker.scratchBytes)
+            switch session.write(bytes + offset, count: piece) {
+            case .done: offset += piece
+            case .wantsOutput: break
+            case .wantsInput, .closed, .failed:
+                _ = TLSFailure.takeErrorText()
+                markBroken(slot, isDownstream(slot) ? .clientTLSError : .upstreamTLSFailed)
+            }
+            flushWire(slot)
+        }
+    }
+
+    // MARK: - Stage: pieces of a message become one record and one send
+
+    /// Where `count` more bytes for `slot` can be put. Call `staged` with what was put there.
+    func stageSpace(_ slot: Int, _ count: Int) -> UnsafeMutableRawBufferPointer {
+        if stageSlot != slot || stageCount + count > Worker.stageBytes { flushStage() }
+        stageSlot = slot
+        return UnsafeMutableRawBufferPointer(
+            start: stage + stageCount, count: Worker.stageBytes - stageCount)
+    }
+
+    func staged(_ count: Int) { stageCount += count }
+
+    /// Adds content; much of it goes out at once instead of being copied.
+    func stageContent(_ slot: Int, _ bytes: UnsafeRawPointer, count: Int) {
+        if count >= 8 * 1024 {
+            if stageSlot == slot { flushStage() }
+            write(slot, bytes, count: count)
+            return
+        }
+        let space = stageSpace(slot, count)
+        space.baseAddress!.copyMemory(from: bytes, byteCount: count)
+        staged(count)
+    }
+
+    func flushStage() {
+        guard stageSlot >= 0 else { return }
+        let slot = stageSlot
+        let count = stageCount
+        stageSlot = -1
+        stageCount = 0
+        if count > 0 { write(slot, stage, count: count) }
+    }
+}

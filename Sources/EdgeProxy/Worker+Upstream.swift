@@ -1,0 +1,550 @@
+internal import EdgeCore
+internal import EdgeHTTP
+internal import EdgeHTTP1
+internal import EdgeRing
+internal import EdgeTLS
+internal import EdgeUpstream
+internal import Glibc
+
+/// Connections to upstreams and, step 8 of a request, their answers. Upstream side of HTTP/1.1.
+extension Worker {
+    // MARK: - Connecting
+
+    /// Starts a connection for the exchange.
+    ///
+    /// - Returns: nil if it is under way; else why it can't be.
+    func connect(_ pool: UpstreamPool, _ member: Int, _ exchange: Int) -> ReasonCode? {
+        let address = pool.members.members[member].address
+        guard let index = upstreamSlots.take() else { return .connectionLimit }
+        let descriptor = ring.openSocket(for: address)
+        guard descriptor >= 0 else {
+            upstreamSlots.give(index)
+            let isLimit = [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(-descriptor)
+            return isLimit ? .descriptorLimit : .upstreamConnectFailed
+        }
+        let slot = upstreamBase + index
+        openChannel(slot, descriptor, .connecting)
+        let upstream = upstreams[index]
+        upstream.pointee = Upstream(
+            phase: .connecting, isReused: false, answerStarted: false, interimCount: 0,
+            keepAlive: false, pool: pool.id, member: Int32(member), exchange: Int32(exchange),
+            scanner: HeadScanner(.response), decoder: BodyDecoder(framing: .none), held: nil,
+            idleSince: now, address: .init(repeating: 0),
+            addressCount: UInt8(address.kernelByteCount))
+        let storage = UnsafeMutableRawPointer(upstream)
+            + MemoryLayout<Upstream>.offset(of: \.address)!
+        address.write(to: storage)
+        pool.members.opened(member)
+        exchanges[exchange].pointee.upstream = Int32(slot)
+        block.add(.upstreamConnects)
+        block.add(.upstreamConnectionsOpen)
+        channels[slot].pointee.inFlight.insert(.connect)
+        ring.connect(
+            token(slot, .connect), descriptor, to: storage, byteCount: address.kernelByteCount)
+        setDeadline(slot, .connect, pool.settings.connectTimeout)
+        return nil
+    }
+
+    func completeConnect(_ slot: Int, _ completion: Completion) {
+        let channel = channels[slot]
+        channel.pointee.inFlight.remove(.connect)
+        guard channel.pointee.phase == .connecting else {
+            finalizeIfIdle(slot)
+            return
+        }
+        guard completion.result == 0 else {
+            let isRefused = completion.result == -ECONNREFUSED
+            upstreamFailed(slot, isRefused ? .upstreamConnectRefused : .upstreamConnectFailed)
+            return
+        }
+        guard let tls = pools[Int(upstream(slot).pointee.pool)]?.settings.tls else {
+            channel.pointee.phase = .established
+            armReceive(slot)
+            upstreamReady(slot)
+            return
+        }
+        startClientHandshake(slot, tls)
+    }
+
+    private func startClientHandshake(_ slot: Int, _ tls: RuntimeSnapshot.PoolTLS) {
+        let channel = channels[slot]
+        do {
+            let session = try tls.name.map {
+                try $0.withUnsafeBufferPointer {
+                    try engine.makeClientSession(tls.trust, name: $0.baseAddress)
+                }
+            } ?? engine.makeClientSession(tls.trust, name: nil)
+            guard let session else {
+                upstreamFailed(slot, .memoryLimit)
+                return
+            }
+            channel.pointee.session = session
+            channel.pointee.phase = .handshaking
+            channel.pointee.flags.insert(.isTLS)
+            armReceive(slot)
+            continueHandshake(slot, session)
+        } catch {
+            noteUpstreamTLSFailure(slot, "\(error)")
+            upstreamFailed(slot, .upstreamTLSFailed)
+        }
+    }
+
+    /// One line in the log, at most one a second and upstream.
+    func noteUpstreamTLSFailure(_ slot: Int, _ text: String) {
+        guard let pool = pools[Int(upstream(slot).pointee.pool)] else { return }
+        let member = pool.members.members[Int(upstream(slot).pointee.member)].address
+        guard now.nanoseconds(since: pool.lastReport) >= 1_000_000_000 else { return }
+        pool.lastReport = now
+        let name = pool.settings.tls?.name.map { name in
+            String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        }
+        Log.warning(
+            "upstream \(pool.settings.upstream) \(member) (name \(name ?? "none")): "
+                + "TLS failed: \(text)")
+    }
+
+    /// Connected, and encrypted if it has to be.
+    func upstreamReady(_ slot: Int) {
+        let upstream = self.upstream(slot)
+        clearDeadline(slot)
+        upstream.pointee.phase = .awaitingHead
+        sendRequest(Int(upstream.pointee.exchange))
+    }
+
+    // MARK: - Answers
+
+    /// Plaintext from an upstream.
+    func upstreamInput(_ slot: Int, _ bytes: UnsafeRawBufferPointer) {
+        let upstream = self.upstream(slot)
+        let generation = channels[slot].pointee.generation
+        if let held = upstream.pointee.held {
+            upstream.pointee.held = nil
+            guard let joined = join(held, bytes) else {
+                upstreamFailed(slot, .memoryLimit)
+                return
+            }
+            let used = parseUpstream(
+                slot, UnsafeRawBufferPointer(start: joined.waiting, count: joined.count))
+            joined.pointee.start += Int32(used)
+            if isOpen(slot, generation), joined.count > 0 {
+                upstream.pointee.held = joined
+            } else {
+                chunks.give(joined)
+            }
+        } else {
+            let used = parseUpstream(slot, bytes)
+            if isOpen(slot, generation), used < bytes.count, let start = bytes.baseAddress {
+                guard let chunk = chunks.take(bytes.count - used) else {
+                    upstreamFailed(slot, .memoryLimit)
+                    return
+                }
+                _ = chunk.append(start + used, count: bytes.count - used)
+                upstream.pointee.held = chunk
+            }
+        }
+        flushStage()
+        pauseIfClientIsSlow(slot, generation)
+    }
+
+    /// The upstream is read no faster than the client drains.
+    private func pauseIfClientIsSlow(_ slot: Int, _ generation: UInt32) {
+        guard isOpen(slot, generation) else { return }
+        let exchange = Int(upstream(slot).pointee.exchange)
+        guard exchange >= 0 else { return }
+        let client = Int(exchanges[exchange].pointee.downstream)
+        guard isBlocked(client) else { return }
+        pauseInput(slot)
+        if channels[slot].pointee.deadlineKind == .body { clearDeadline(slot) }
+    }
+
+    private func parseUpstream(_ slot: Int, _ bytes: UnsafeRawBufferPointer) -> Int {
+        let upstream = self.upstream(slot)
+        let generation = channels[slot].pointee.generation
+        let input = bytes.bindMemory(to: UInt8.self).span
+        var offset = 0
+        while isOpen(slot, generation), offset <= input.count {
+            switch upstream.pointee.phase {
+            case .connecting, .idle, .ended:
+                if offset < input.count {
+                    // Nothing was asked: such a connection is never used again.
+                    surplus(slot)
+                }
+                return input.count
+            case .awaitingHead:
+                guard offset < input.count,
+                    let used = parseAnswerHead(slot, input.extracting(offset...))
+                else { return offset }
+                offset += used
+            case .receivingBody:
+                guard let used = parseAnswerBody(slot, input.extracting(offset...)) else {
+                    return offset
+                }
+                offset += used
+            case .tunnel:
+                if offset < input.count { tunnelDown(slot, input.extracting(offset...)) }
+                return input.count
+            }
+        }
+        return min(offset, input.count)
+    }
+
+    private func parseAnswerHead(_ slot: Int, _ input: Span<UInt8>) -> Int? {
+        let upstream = self.upstream(slot)
+        let exchange = Int(upstream.pointee.exchange)
+        guard exchanges[exchange].pointee.flags.contains(.prefixSent) else {
+            // An answer before the question.
+            surplus(slot)
+            return input.count
+        }
+        upstream.pointee.answerStarted = true
+        do {
+            guard
+                let count = try upstream.pointee.scanner.scan(
+                    input, limits: snapshot.responseLimits)
+            else { return nil }
+            let head = input.extracting(0..<count)
+            upstream.pointee.scanner = HeadScanner(.response)
+            try HTTP1Parser.parseResponse(
+                head, requestMethod: exchanges[exchange].pointee.method,
+                upgradeRequested: exchanges[exchange].pointee.flags.contains(.upgrade),
+                into: &responseHead, limits: snapshot.responseLimits)
+            if responseHead.isInterim {
+                return interim(slot, exchange, head) ? count : input.count
+            }
+            answerHead(slot, exchange, head)
+            return count
+        } catch {
+            block.addViolation(error.rawValue)
+            upstreamFailed(slot, .upstreamBadResponse)
+            return input.count
+        }
+    }
+
+    /// 1xx answers go to clients that can have them, a bounded number (BEHAVIOUR: 21).
+    ///
+    /// - Returns: false if there were too many.
+    private func interim(_ slot: Int, _ exchange: Int, _ head: Span<UInt8>) -> Bool {
+        let upstream = self.upstream(slot)
+        upstream.pointee.interimCount += 1
+        guard upstream.pointee.interimCount <= 16 else {
+            upstreamFailed(slot, .upstreamBadResponse)
+            return false
+        }
+        // A 100 was sent on our own account already.
+        guard exchanges[exchange].pointee.clientMinor > 0, responseHead.status != 100 else {
+            return true
+        }
+        let client = Int(exchanges[exchange].pointee.downstream)
+        var writer = ByteWriter(stageSpace(client, head.count + 256))
+        if HTTP1Writer.writeInterim(responseHead, from: head, into: &writer) {
+            staged(writer.count)
+            block.add(.responses1xx)
+        }
+        return true
+    }
+
+    /// The answer's head is complete and in `responseHead`; it goes down with our own framing.
+    // hot: once per request; no allocation.
+    private func answerHead(_ slot: Int, _ exchange: Int, _ head: Span<UInt8>) {
+        let upstream = self.upstream(slot)
+        let state = exchanges[exchange]
+        let client = Int(state.pointee.downstream)
+        let downstream = downstreams[client]
+        upstream.pointee.keepAlive = responseHead.keepAlive
+        if !state.pointee.flags.contains(.requestComplete) || phase == .draining {
+            downstream.pointee.closesAfterAnswer = true
+        }
+        let framing = responseHead.framing(clientMinor: state.pointee.clientMinor)
+        if framing == .untilClose { downstream.pointee.closesAfterAnswer = true }
+        state.pointee.answerFraming = framing
+        state.pointee.status = responseHead.status
+        state.pointee.phase = .answering
+        if let prefix = state.pointee.prefix {
+            chunks.give(prefix)
+            state.pointee.prefix = nil
+        }
+        let context = ResponseContext(
+            framing: framing, clientMinor: state.pointee.clientMinor,
+            keepAlive: !downstream.pointee.closesAfterAnswer)
+        var writer = ByteWriter(stageSpace(client, head.count + 512))
+        guard HTTP1Writer.writeResponse(responseHead, from: head, context: context, into: &writer)
+        else {
+            upstreamFailed(slot, .internalError)
+            return
+        }
+        staged(writer.count)
+        countStatus(responseHead.status)
+        if responseHead.isWebSocketAccepted {
+            beginTunnel(slot, exchange)
+            return
+        }
+        upstream.pointee.decoder = BodyDecoder(framing: responseHead.framing)
+        upstream.pointee.phase = .receivingBody
+        setDeadline(slot, .body, snapshot.timeouts.body)
+    }
+
+    private func parseAnswerBody(_ slot: Int, _ input: Span<UInt8>) -> Int? {
+        let upstream = self.upstream(slot)
+        let exchange = Int(upstream.pointee.exchange)
+        do {
+            let (step, used) = try upstream.pointee.decoder.next(
+                input, limits: snapshot.responseLimits)
+            switch step {
+            case .data(let start, let count):
+                setDeadline(slot, .body, snapshot.timeouts.body)
+                stageBody(
+                    Int(exchanges[exchange].pointee.downstream),
+                    input.extracting(start..<start + count),
+                    isChunked: exchanges[exchange].pointee.answerFraming == .chunked)
+            case .trailers(let start, let count):
+                let bytes = input.extracting(start..<start + count)
+                try HTTP1Parser.parseTrailers(
+                    bytes, into: &trailerFields, limits: snapshot.responseLimits)
+                answerEnded(slot, exchange, trailers: bytes)
+            case .needMore: return used > 0 ? used : nil
+            case .end: answerEnded(slot, exchange, trailers: nil)
+            }
+            return used
+        } catch {
+            block.addViolation(error.rawValue)
+            upstreamFailed(slot, .upstreamBadResponse)
+            return input.count
+        }
+    }
+
+    private func answerEnded(_ slot: Int, _ exchange: Int, trailers: Span<UInt8>?) {
+        let client = Int(exchanges[exchange].pointee.downstream)
+        if exchanges[exchange].pointee.answerFraming == .chunked {
+            var writer = ByteWriter(stageSpace(client, (trailers?.count ?? 0) + 16))
+            writeLastChunk(trailers, isRequest: false, &writer)
+            staged(writer.count)
+        }
+        upstream(slot).pointee.phase = .ended
+        finishExchange(exchange)
+    }
+
+    // MARK: - Tunnels (after an accepted WebSocket upgrade)
+
+    private func beginTunnel(_ slot: Int, _ exchange: Int) {
+        let client = Int(exchanges[exchange].pointee.downstream)
+        upstream(slot).pointee.phase = .tunnel
+        downstreams[client].pointee.phase = .tunnel
+        downstreams[client].pointee.closesAfterAnswer = true
+        clearDeadline(slot)
+        clearDeadline(client)
+        resumeInput(client)
+        callAttention(to: client)
+    }
+
+    func tunnelUp(_ slot: Int, _ content: Span<UInt8>) {
+        let exchange = Int(downstreams[slot].pointee.exchange)
+        let upstream = Int(exchanges[exchange].pointee.upstream)
+        relay(content, to: upstream)
+        if isBlocked(upstream) { pauseInput(slot) }
+    }
+
+    private func tunnelDown(_ slot: Int, _ content: Span<UInt8>) {
+        let exchange = Int(upstream(slot).pointee.exchange)
+        relay(content, to: Int(exchanges[exchange].pointee.downstream))
+    }
+
+    private func relay(_ content: Span<UInt8>, to slot: Int) {
+        content.withUnsafeBufferPointer {
+            if let start = $0.baseAddress { stageContent(slot, start, count: $0.count) }
+        }
+        flushStage()
+    }
+
+    /// Either side has ended: what is on its way is delivered, then both are closed.
+    func tunnelEnded(_ exchange: Int, _ reason: ReasonCode) {
+        guard exchange >= 0 else { return }
+        let client = Int(exchanges[exchange].pointee.downstream)
+        abandon(exchange, reason == .clientClosed ? .none : reason)
+        downstreams[client].pointee.exchange = -1
+        closeDownstream(client)
+    }
+
+    // MARK: - Ends
+
+    /// The upstream has sent its end.
+    func upstreamEnded(_ slot: Int) {
+        let upstream = self.upstream(slot)
+        let isTLS = channels[slot].pointee.flags.contains(.isTLS)
+        let isClean = !isTLS || channels[slot].pointee.flags.contains(.tlsEnded)
+        switch upstream.pointee.phase {
+        case .idle: closeIdleUpstream(slot)
+        case .ended: terminate(slot)
+        case .connecting: upstreamFailed(slot, .upstreamTLSFailed)
+        case .awaitingHead: upstreamFailed(slot, .upstreamClosedEarly)
+        case .receivingBody:
+            // Over TLS only close_notify ends a body; a bare FIN may be an attacker's.
+            guard upstream.pointee.decoder.canEndByClose, isClean else {
+                upstreamFailed(slot, .upstreamTruncated)
+                return
+            }
+            upstream.pointee.keepAlive = false
+            answerEnded(slot, Int(upstream.pointee.exchange), trailers: nil)
+        case .tunnel: tunnelEnded(Int(upstream.pointee.exchange), .none)
+        }
+    }
+
+    /// The connection is of no more use. What becomes of its exchange depends on how far it was.
+    func upstreamFailed(_ slot: Int, _ reason: ReasonCode) {
+        let upstream = self.upstream(slot)
+        let exchange = Int(upstream.pointee.exchange)
+        if upstream.pointee.phase == .idle {
+            closeIdleUpstream(slot)
+            return
+        }
+        let wasConnecting = upstream.pointee.phase == .connecting
+        let member = Int(upstream.pointee.member)
+        let mayRetry = wasConnecting || isSilentDeath(slot, reason)
+        upstream.pointee.exchange = -1
+        upstream.pointee.phase = .ended
+        terminate(slot)
+        if wasConnecting {
+            block.add(.upstreamConnectFailures)
+            noteConnectFailure(Int(upstream.pointee.pool))
+        }
+        guard exchange >= 0 else { return }
+        let state = exchanges[exchange]
+        state.pointee.upstream = -1
+        guard mayRetry, state.pointee.attempts < 8 else {
+            failExchange(exchange, reason)
+            return
+        }
+        if wasConnecting { state.pointee.tried |= MemberTable.bit(member) }
+        retry(exchange, reason)
+    }
+
+    /// A reused connection that died before a byte of the answer, with a request that may be sent
+    /// again (RFC 9110 §9.2.2).
+    private func isSilentDeath(_ slot: Int, _ reason: ReasonCode) -> Bool {
+        let upstream = self.upstream(slot)
+        guard upstream.pointee.isReused, !upstream.pointee.answerStarted,
+            upstream.pointee.exchange >= 0,
+            reason == .upstreamReset || reason == .upstreamClosedEarly
+        else { return false }
+        let state = exchanges[Int(upstream.pointee.exchange)]
+        guard state.pointee.flags.contains(.replayable) else { return false }
+        switch state.pointee.method {
+        case .get, .head, .put, .delete, .options, .trace: return true
+        case .post, .patch, .connect, .other:
+            return !state.pointee.flags.contains(.prefixSent)
+        }
+    }
+
+    private func retry(_ exchange: Int, _ reason: ReasonCode) {
+        let state = exchanges[exchange]
+        state.pointee.attempts &+= 1
+        state.pointee.flags.remove(.prefixSent)
+        state.pointee.phase = .awaitingUpstream
+        block.add(.upstreamRetries)
+        // The member's other unused connections are likely to be as dead.
+        guard let pool = pools[Int(state.pointee.pool)] else {
+            failExchange(exchange, reason)
+            return
+        }
+        guard let member = pool.members.next(excluding: state.pointee.tried) else {
+            failExchange(exchange, reason)
+            return
+        }
+        if let failure = connect(pool, member, exchange) {
+            block.add(.upstreamConnectFailures)
+            state.pointee.tried |= MemberTable.bit(member)
+            if state.pointee.attempts < 8 { retry(exchange, failure) } else {
+                failExchange(exchange, failure)
+            }
+        }
+    }
+
+    /// Tells the control thread, at most once a second and pool, that addresses may be stale.
+    private func noteConnectFailure(_ id: Int) {
+        guard let pool = pools[id], now.nanoseconds(since: pool.lastReport) >= 1_000_000_000
+        else { return }
+        pool.lastReport = now
+        report(.connectFailed(upstream: pool.settings.upstream))
+    }
+
+    private func surplus(_ slot: Int) {
+        block.add(.upstreamSurplusBytes)
+        if upstream(slot).pointee.phase == .idle {
+            closeIdleUpstream(slot)
+        } else if upstream(slot).pointee.exchange >= 0 {
+            upstreamFailed(slot, .upstreamBadResponse)
+        } else {
+            terminate(slot)
+        }
+    }
+
+    /// Bytes left by a slow upstream may go on.
+    func upstreamDrained(_ slot: Int) {
+        let exchange = Int(upstream(slot).pointee.exchange)
+        guard exchange >= 0 else { return }
+        resumeInput(Int(exchanges[exchange].pointee.downstream))
+        if exchanges[exchange].pointee.flags.contains(.requestComplete),
+            upstream(slot).pointee.phase == .awaitingHead,
+            let pool = pools[Int(upstream(slot).pointee.pool)]
+        {
+            setDeadline(slot, .response, pool.settings.responseTimeout)
+        }
+    }
+
+    // MARK: - Giving back
+
+    /// The exchange is over: its connection goes back to the pool, or is closed.
+    func releaseUpstream(_ exchange: Int, isReusable: Bool) {
+        let slot = Int(exchanges[exchange].pointee.upstream)
+        guard slot >= 0 else { return }
+        exchanges[exchange].pointee.upstream = -1
+        let upstream = self.upstream(slot)
+        upstream.pointee.exchange = -1
+        let channel = channels[slot]
+        let isSound =
+            isReusable && upstream.pointee.phase == .ended && upstream.pointee.keepAlive
+            && upstream.pointee.held == nil && channel.pointee.output.isEmpty
+            && channel.pointee.stash.isEmpty && phase != .draining
+            && channel.pointee.flags.isDisjoint(with: [.peerEnded, .broken, .tlsEnded])
+        guard isSound, let pool = pools[Int(upstream.pointee.pool)],
+            pool.members.putIdle(Int32(slot), Int(upstream.pointee.member))
+        else {
+            upstream.pointee.phase = .ended
+            terminate(slot)
+            return
+        }
+        upstream.pointee.phase = .idle
+        upstream.pointee.idleSince = now
+        block.add(.upstreamConnectionsIdle)
+        setDeadline(slot, .idle, pool.settings.idleTimeout)
+        resumeInput(slot)
+    }
+
+    /// Closes a connection that is in its pool.
+    func closeIdleUpstream(_ slot: Int) {
+        let upstream = self.upstream(slot)
+        guard upstream.pointee.phase == .idle else { return }
+        pools[Int(upstream.pointee.pool)]?.members.removeIdle(
+            Int32(slot), Int(upstream.pointee.member))
+        endIdle(slot)
+    }
+
+    /// Closes a connection that has been taken out of its pool.
+    func endIdle(_ slot: Int) {
+        block.subtract(.upstreamConnectionsIdle)
+        upstream(slot).pointee.phase = .ended
+        if let session = channels[slot].pointee.session {
+            session.closeNotify()
+            flushWire(slot)
+        }
+        terminate(slot)
+    }
+
+    func releaseUpstreamSlot(_ slot: Int) {
+        let upstream = self.upstream(slot)
+        if let held = upstream.pointee.held { chunks.give(held) }
+        upstream.pointee.held = nil
+        pools[Int(upstream.pointee.pool)]?.members.closed(Int(upstream.pointee.member))
+        upstreamSlots.give(slot - upstreamBase)
+        block.subtract(.upstreamConnectionsOpen)
+    }
+}
