@@ -1,0 +1,329 @@
+/// What guardian and proxy say to each other: one datagram of 64 bytes per message, little-endian,
+/// with up to 16 descriptors beside it. The guardian trusts nothing a proxy sends.
+///
+///     0  version (1)   u16
+///     2  type          u16   1… guardian → proxy, 65… proxy → guardian
+///     4  reserved, 0   u32
+///     8  fields        7 × u64, unused ones 0
+package protocol GuardianMessage: Equatable, Sendable {
+    /// The numbers this message consists of.
+    var wire: GuardianWire { get }
+
+    /// - Throws: `.unknownType`, `.fieldOutOfRange`, `.unusedFieldSet`.
+    init(wire: GuardianWire) throws(GuardianMessageError)
+
+    /// How many descriptors may come with it.
+    var descriptorCounts: ClosedRange<Int> { get }
+}
+
+/// Why a datagram is not a message.
+package enum GuardianMessageError: Error, Equatable {
+    case wrongSize(Int)
+    case wrongVersion(UInt16)
+    case unknownType(UInt16)
+    case reservedBitsSet
+    case unusedFieldSet
+    case fieldOutOfRange
+    /// More or fewer descriptors than the message takes.
+    case wrongDescriptorCount(Int)
+}
+
+/// A message as numbers: its type and its fields.
+package struct GuardianWire: Equatable, Sendable {
+    package static let version: UInt16 = 1
+    package static let byteCount = 64
+    package static let fieldCount = 7
+
+    package let type: UInt16
+    package private(set) var fields = [UInt64](repeating: 0, count: fieldCount)
+
+    package init(_ type: UInt16, _ fields: UInt64...) {
+        self.type = type
+        for (index, field) in fields.enumerated() { self.fields[index] = field }
+    }
+
+    /// - Throws: `.wrongSize`, `.wrongVersion`, `.reservedBitsSet`.
+    package init(bytes: [UInt8]) throws(GuardianMessageError) {
+        guard bytes.count == Self.byteCount else { throw .wrongSize(bytes.count) }
+        let version = UInt16(Self.number(bytes, 0, 2))
+        guard version == Self.version else { throw .wrongVersion(version) }
+        guard Self.number(bytes, 4, 4) == 0 else { throw .reservedBitsSet }
+        type = UInt16(Self.number(bytes, 2, 2))
+        for index in 0..<Self.fieldCount { fields[index] = Self.number(bytes, 8 + 8 * index, 8) }
+    }
+
+    package var bytes: [UInt8] {
+        var result: [UInt8] = []
+        result.reserveCapacity(Self.byteCount)
+        func append(_ value: UInt64, _ count: Int) {
+            for index in 0..<count {
+                result.append(UInt8(truncatingIfNeeded: value >> (8 * index)))
+            }
+        }
+        append(UInt64(Self.version), 2)
+        append(UInt64(type), 2)
+        append(0, 4)
+        for field in fields { append(field, 8) }
+        return result
+    }
+
+    private static func number(_ bytes: [UInt8], _ start: Int, _ count: Int) -> UInt64 {
+        var value: UInt64 = 0
+        for index in 0..<count { value |= UInt64(bytes[start + index]) << (8 * index) }
+        return value
+    }
+
+    // MARK: Fields
+
+    /// Field `index` as a count or index of at most `max`.
+    func int(_ index: Int, max: Int) throws(GuardianMessageError) -> Int {
+        guard fields[index] <= UInt64(max) else { throw .fieldOutOfRange }
+        return Int(fields[index])
+    }
+
+    /// The fields from `used` on carry nothing.
+    func checkUnused(from used: Int) throws(GuardianMessageError) {
+        guard fields[used...].allSatisfy({ $0 == 0 }) else { throw .unusedFieldSet }
+    }
+}
+
+// MARK: - Guardian → proxy
+
+/// What the guardian tells the proxy.
+package enum ProxyCommand: GuardianMessage {
+    /// The first message. Descriptors: sealed configuration, board, and the listening admin socket
+    /// if `flags` has `.adminSocket`.
+    case hello(Hello)
+    /// The sockets of one listener address, in as many messages as it takes; `firstSocket` is the
+    /// index of this message's first one. Socket i is worker i's.
+    case listener(ListenerSockets)
+    /// Everything has been sent: prepare, then report `prepared`.
+    case start
+    /// The sockets listen: accept, then report `serving`.
+    case serve
+    /// Prepare this configuration (descriptor), then report `reloadPrepared` or `reloadRefused`.
+    case reload(id: UInt64)
+    case reloadCommit(id: UInt64)
+    case reloadAbort(id: UInt64)
+    /// How the reload that the proxy asked for ended; a memfd with text may come with it.
+    case reloadResult(requestID: UInt64, outcome: ReloadOutcome)
+    /// Take no more connections, report `drained`, let requests finish; `finished` at the latest
+    /// after so many milliseconds.
+    case stop(deadlineMilliseconds: Int)
+    /// Leave now.
+    case stopNow
+    case reopenLogs
+
+    package struct Hello: Equatable, Sendable {
+        package let workers: Int
+        package let socketsPerListener: Int
+        /// Listener addresses, each of which comes in its own `listener` messages.
+        package let listenerAddresses: Int
+        package let flags: Flags
+
+        package init(workers: Int, socketsPerListener: Int, listenerAddresses: Int, flags: Flags) {
+            self.workers = workers
+            self.socketsPerListener = socketsPerListener
+            self.listenerAddresses = listenerAddresses
+            self.flags = flags
+        }
+    }
+
+    package struct Flags: OptionSet, Sendable, Hashable {
+        package let rawValue: UInt64
+        package init(rawValue: UInt64) { self.rawValue = rawValue }
+        /// The admin socket is the third descriptor.
+        package static let adminSocket = Flags(rawValue: 1)
+        /// A proxy served before this one: counters go on, drop caches are worth reading.
+        package static let restarted = Flags(rawValue: 2)
+        static let all: Flags = [.adminSocket, .restarted]
+    }
+
+    package struct ListenerSockets: Equatable, Sendable {
+        /// Index in the configuration's listeners.
+        package let listener: Int
+        /// Index in that listener's addresses.
+        package let address: Int
+        package let firstSocket: Int
+        package let count: Int
+
+        package init(listener: Int, address: Int, firstSocket: Int, count: Int) {
+            self.listener = listener
+            self.address = address
+            self.firstSocket = firstSocket
+            self.count = count
+        }
+    }
+}
+
+/// How a reload ended.
+package enum ReloadOutcome: UInt64, Sendable, CaseIterable {
+    case committed = 0
+    /// The guardian or the proxy found the configuration wrong.
+    case refused = 1
+    /// It is valid, but needs a restart.
+    case needsRestart = 2
+    /// The proxy did not prepare or commit in time, or died.
+    case failed = 3
+    /// The bytes are the ones in use.
+    case unchanged = 4
+}
+
+extension ProxyCommand {
+    package static let workersMax = 256
+    package static let listenerAddressesMax = 256
+    /// A day; a deadline in milliseconds.
+    package static let deadlineMax = 86_400_000
+
+    package var wire: GuardianWire {
+        switch self {
+        case .hello(let hello):
+            GuardianWire(
+                1, UInt64(hello.workers), UInt64(hello.socketsPerListener),
+                UInt64(hello.listenerAddresses), hello.flags.rawValue)
+        case .listener(let sockets):
+            GuardianWire(
+                2, UInt64(sockets.listener), UInt64(sockets.address), UInt64(sockets.firstSocket),
+                UInt64(sockets.count))
+        case .start: GuardianWire(3)
+        case .serve: GuardianWire(4)
+        case .reload(let id): GuardianWire(5, id)
+        case .reloadCommit(let id): GuardianWire(6, id)
+        case .reloadAbort(let id): GuardianWire(7, id)
+        case .reloadResult(let id, let outcome): GuardianWire(8, id, outcome.rawValue)
+        case .stop(let milliseconds): GuardianWire(9, UInt64(milliseconds))
+        case .stopNow: GuardianWire(10)
+        case .reopenLogs: GuardianWire(11)
+        }
+    }
+
+    package init(wire: GuardianWire) throws(GuardianMessageError) {
+        var used = 0
+        switch wire.type {
+        case 1:
+            used = 4
+            self = .hello(try Self.hello(wire))
+        case 2:
+            used = 4
+            self = .listener(try Self.listener(wire))
+        case 3: self = .start
+        case 4: self = .serve
+        case 5:
+            used = 1
+            self = .reload(id: wire.fields[0])
+        case 6:
+            used = 1
+            self = .reloadCommit(id: wire.fields[0])
+        case 7:
+            used = 1
+            self = .reloadAbort(id: wire.fields[0])
+        case 8:
+            used = 2
+            guard let outcome = ReloadOutcome(rawValue: wire.fields[1]) else {
+                throw .fieldOutOfRange
+            }
+            self = .reloadResult(requestID: wire.fields[0], outcome: outcome)
+        case 9:
+            used = 1
+            self = .stop(deadlineMilliseconds: try wire.int(0, max: Self.deadlineMax))
+        case 10: self = .stopNow
+        case 11: self = .reopenLogs
+        default: throw .unknownType(wire.type)
+        }
+        try wire.checkUnused(from: used)
+    }
+
+    private static func hello(_ wire: GuardianWire) throws(GuardianMessageError) -> Hello {
+        let flags = Flags(rawValue: wire.fields[3])
+        guard Flags.all.isSuperset(of: flags), wire.fields[0] > 0, wire.fields[1] > 0 else {
+            throw .fieldOutOfRange
+        }
+        return Hello(
+            workers: try wire.int(0, max: workersMax),
+            socketsPerListener: try wire.int(1, max: workersMax),
+            listenerAddresses: try wire.int(2, max: listenerAddressesMax), flags: flags)
+    }
+
+    private static func listener(
+        _ wire: GuardianWire
+    ) throws(GuardianMessageError) -> ListenerSockets {
+        guard wire.fields[3] > 0 else { throw .fieldOutOfRange }
+        return ListenerSockets(
+            listener: try wire.int(0, max: listenerAddressesMax),
+            address: try wire.int(1, max: listenerAddressesMax),
+            firstSocket: try wire.int(2, max: workersMax),
+            count: try wire.int(3, max: DescriptorPassing.descriptorsMax))
+    }
+
+    package var descriptorCounts: ClosedRange<Int> {
+        switch self {
+        case .hello(let hello):
+            hello.flags.contains(.adminSocket) ? 3...3 : 2...2
+        case .listener(let sockets): sockets.count...sockets.count
+        case .reload: 1...1
+        case .reloadResult: 0...1
+        case .start, .serve, .reloadCommit, .reloadAbort, .stop, .stopNow, .reopenLogs: 0...0
+        }
+    }
+}
+
+// MARK: - Proxy → guardian
+
+/// What the proxy tells the guardian. None carries a descriptor, an address or text.
+package enum ProxyReport: GuardianMessage {
+    /// Configuration read, certificates loaded, workers up: waiting for `serve`.
+    case prepared
+    /// Every worker accepts.
+    case serving
+    case reloadPrepared(id: UInt64)
+    /// The proxy keeps what it has; it logged why. `reason` is its own number for the cause.
+    case reloadRefused(id: UInt64, reason: UInt32)
+    /// Every worker uses the new configuration.
+    case reloadCommitted(id: UInt64)
+    /// Somebody asked the proxy for a reload; answered with `reloadResult`.
+    case reloadPlease(requestID: UInt64)
+    /// After `stop`: what was queued is accepted, nothing more is taken.
+    case drained
+    /// After `stop`: nothing is left, the process exits next.
+    case finished
+
+    package var wire: GuardianWire {
+        switch self {
+        case .prepared: GuardianWire(65)
+        case .serving: GuardianWire(66)
+        case .reloadPrepared(let id): GuardianWire(67, id)
+        case .reloadRefused(let id, let reason): GuardianWire(68, id, UInt64(reason))
+        case .reloadCommitted(let id): GuardianWire(69, id)
+        case .reloadPlease(let id): GuardianWire(70, id)
+        case .drained: GuardianWire(71)
+        case .finished: GuardianWire(72)
+        }
+    }
+
+    package init(wire: GuardianWire) throws(GuardianMessageError) {
+        var used = 0
+        switch wire.type {
+        case 65: self = .prepared
+        case 66: self = .serving
+        case 67:
+            used = 1
+            self = .reloadPrepared(id: wire.fields[0])
+        case 68:
+            used = 2
+            guard let reason = UInt32(exactly: wire.fields[1]) else { throw .fieldOutOfRange }
+            self = .reloadRefused(id: wire.fields[0], reason: reason)
+        case 69:
+            used = 1
+            self = .reloadCommitted(id: wire.fields[0])
+        case 70:
+            used = 1
+            self = .reloadPlease(requestID: wire.fields[0])
+        case 71: self = .drained
+        case 72: self = .finished
+        default: throw .unknownType(wire.type)
+        }
+        try wire.checkUnused(from: used)
+    }
+
+    package var descriptorCounts: ClosedRange<Int> { 0...0 }
+}

@@ -1,0 +1,134 @@
+internal import CEdge
+package import EdgeCore
+internal import Glibc
+
+/// The sockets of one listening address: one per worker, all bound to it (SO_REUSEPORT), fixed for
+/// life. They listen only between `listen` and `stopListening`; bound but not listening, they
+/// refuse connections and keep the address.
+package final class ListenerGroup {
+    /// What they are bound to; with port 0 asked for, the port the kernel chose.
+    package let address: SocketAddress
+    /// Socket i is worker i's. Owned here.
+    package let sockets: [Int32]
+    package private(set) var isListening = false
+
+    /// Connections that wait to be accepted, per socket; the kernel caps it at net.core.somaxconn.
+    package static let backlog: Int32 = 4096
+
+    /// Binds `count` sockets: non-blocking, close-on-exec, `::` dual-stack, other IPv6 addresses
+    /// for IPv6 only.
+    ///
+    /// - Throws: the address with EADDRINUSE, EACCES, EADDRNOTAVAIL or another errno, with a hint.
+    package init(address: SocketAddress, count: Int) throws(SystemError) {
+        invariant(count > 0, "a listener has a socket")
+        let owned = OwnedDescriptors()
+        var bound = address
+        for _ in 0..<count {
+            let socket = try Self.makeSocket(bound)
+            if bound.port == 0 { bound = try Self.localAddress(socket.raw, like: address) }
+            owned.append(socket)
+        }
+        self.address = bound
+        sockets = owned.take()
+    }
+
+    deinit { for socket in sockets { Glibc.close(socket) } }
+
+    /// Takes connections from now on, up to the backlog until somebody accepts.
+    ///
+    /// - Throws: EADDRINUSE if somebody else listens on the address by now.
+    package func listen() throws(SystemError) {
+        guard !isListening else { return }
+        for socket in sockets where Glibc.listen(socket, Self.backlog) != 0 {
+            let error = Self.bindError("listen", address)
+            for other in sockets { Glibc.shutdown(other, Int32(SHUT_RD)) }
+            throw error
+        }
+        isListening = true
+    }
+
+    /// Refuses connections from now on; those waiting in the backlog are reset. An accept that is
+    /// pending on a socket fails with EINVAL. `listen` works again afterwards.
+    package func stopListening() {
+        guard isListening else { return }
+        for socket in sockets { Glibc.shutdown(socket, Int32(SHUT_RD)) }
+        isListening = false
+    }
+
+    // MARK: - Sockets
+
+    private static func makeSocket(_ address: SocketAddress) throws(SystemError) -> FileDescriptor {
+        let kind =
+            Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+            | Int32(SOCK_CLOEXEC.rawValue)
+        let fd = Glibc.socket(address.isIPv4 ? AF_INET : AF_INET6, kind, 0)
+        guard fd >= 0 else { throw SystemError(errnoOf: "socket", subject: "\(address)") }
+        let socket = FileDescriptor(owning: fd)
+        try setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR")
+        try setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT")
+        if !address.isIPv4 {
+            let isDualStack = address.high == 0 && address.low == 0
+            try setOption(
+                fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, isDualStack ? 0 : 1, "IPV6_V6ONLY")
+        }
+        guard withKernelForm(address, { bind(fd, $0, $1) }) == 0 else {
+            throw bindError("bind", address)
+        }
+        return socket
+    }
+
+    private static func setOption(
+        _ fd: Int32, _ level: Int32, _ option: Int32, _ value: Int32, _ name: String
+    ) throws(SystemError) {
+        var value = value
+        guard setsockopt(fd, level, option, &value, 4) == 0 else {
+            throw SystemError(errnoOf: "setsockopt(\(name))")
+        }
+    }
+
+    private static func localAddress(
+        _ fd: Int32, like asked: SocketAddress
+    ) throws(SystemError) -> SocketAddress {
+        var storage = sockaddr_storage()
+        var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
+        let result = withUnsafeMutablePointer(to: &storage) {
+            $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(fd, $0, &length) }
+        }
+        guard result == 0, let local = SocketAddress(kernel: &storage, byteCount: Int(length))
+        else { throw SystemError(errnoOf: "getsockname") }
+        return asked.with(port: local.port)
+    }
+
+    private static func bindError(_ call: String, _ address: SocketAddress) -> SystemError {
+        let error = SystemError(errnoOf: call, subject: "\(address)")
+        switch error.code {
+        case EADDRINUSE:
+            return error.with(
+                hint: "another process has the port: ss -ltnp 'sport = :\(address.port)'")
+        case EACCES:
+            return error.with(
+                hint: "ports below net.ipv4.ip_unprivileged_port_start need "
+                    + "CAP_NET_BIND_SERVICE")
+        case EADDRNOTAVAIL:
+            return error.with(
+                hint: "no interface has the address; net.ipv4.ip_nonlocal_bind=1 allows it")
+        case EAFNOSUPPORT:
+            return error.with(hint: "IPv6 is switched off here: listen on 0.0.0.0")
+        default:
+            return error
+        }
+    }
+}
+
+/// Calls `body` with the kernel's form of an address.
+func withKernelForm<Result>(
+    _ address: SocketAddress, _ body: (UnsafePointer<sockaddr>, socklen_t) -> Result
+) -> Result {
+    var storage = sockaddr_storage()
+    return withUnsafeMutablePointer(to: &storage) { pointer in
+        address.write(to: pointer)
+        return pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+            body($0, socklen_t(address.kernelByteCount))
+        }
+    }
+}
