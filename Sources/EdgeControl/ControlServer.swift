@@ -80,28 +80,15 @@ package final class ControlServer {
 
     private func acceptAll(_ listener: Int32, _ kind: Listener) {
         for _ in 0..<Self.acceptsPerTurnMax {
-            let descriptor = accept(listener, nil, nil)
-            if descriptor >= 0 {
-                prepared(descriptor, kind)
+            if let connection = UnixSocket.accept(listener) {
+                accepted(connection.release(), kind)
                 continue
             }
             switch errno {
             case EAGAIN: return
             case EINTR, ECONNABORTED, EPROTO: continue
-            default: return rest(SystemError(errnoOf: "accept"))
+            default: return rest(SystemError(errnoOf: "accept4"))
             }
-        }
-    }
-
-    /// accept4(2) is not visible here; this thread starts no process in between.
-    private func prepared(_ descriptor: Int32, _ kind: Listener) {
-        do throws(SystemError) {
-            try Descriptor.setCloseOnExec(descriptor)
-            try Descriptor.setNonBlocking(descriptor)
-            accepted(descriptor, kind)
-        } catch {
-            Log.warning("admin: \(error)")
-            Glibc.close(descriptor)
         }
     }
 
@@ -162,12 +149,7 @@ package final class ControlServer {
 extension PeerCredentials {
     /// Of the process that connected; nil if the kernel does not say.
     init?(socket: Int32) {
-        // struct ucred, which Glibc hides without _GNU_SOURCE: pid, uid, gid.
-        var words: (Int32, UInt32, UInt32) = (0, 0, 0)
-        var length = socklen_t(MemoryLayout.size(ofValue: words))
-        guard getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &words, &length) == 0,
-            length == MemoryLayout.size(ofValue: words), words.0 > 0
-        else { return nil }
-        self.init(pid: words.0, uid: words.1, gid: words.2)
+        guard let peer = try? UnixSocket.peer(socket), peer.processID > 0 else { return nil }
+        self.init(pid: peer.processID, uid: peer.userID, gid: peer.groupID)
     }
 }

@@ -12,17 +12,20 @@ final class DNSChannel {
     private let didProcess: () -> Void
     private var channel: ares_channel?
 
-    /// One try; a second one (or the next server) follows with twice the patience.
-    private static let tryMilliseconds: Int32 = 1000
+    private let tryTimeout: Duration
+
+    /// Rounds over all servers.
     private static let tries: Int32 = 2
 
     /// - Parameter didProcess: called after c-ares has handled a socket event.
     init(
-        group: ResolverGroup, loop: PollLoop, now: Instant, didProcess: @escaping () -> Void
+        group: ResolverGroup, loop: PollLoop, now: Instant, tryTimeout: Duration,
+        didProcess: @escaping () -> Void
     ) {
         self.group = group
         self.loop = loop
         self.didProcess = didProcess
+        self.tryTimeout = tryTimeout
         opened = now
         _ = Self.library
         open()
@@ -34,7 +37,7 @@ final class DNSChannel {
     private func open() {
         var options = ares_options()
         options.flags = ARES_FLAG_NOSEARCH.status
-        options.timeout = Self.tryMilliseconds
+        options.timeout = Int32(clamping: tryTimeout.nanoseconds / 1_000_000)
         options.tries = Self.tries
         options.sock_state_cb = { context, socket, readable, writable in
             // Not retained: `close` destroys the c-ares channel before this object goes.

@@ -10,6 +10,10 @@ package struct NameTiming: Sendable, Equatable {
     package var retryMax: Duration = .seconds(30)
     /// Between two queries for one name, however urgent (`hurry`).
     package var hurryInterval: Duration = .milliseconds(500)
+    /// Before a server is asked again, or the next one; c-ares doubles it on the second round.
+    package var tryTimeout: Duration = .seconds(1)
+    /// From sending until the name counts as timed out, however many servers and tries.
+    package var queryDeadline: Duration = .seconds(3)
 
     package init() {}
     package init(floor: Duration, ceiling: Duration) {

@@ -24,8 +24,6 @@ package final class Resolver {
 
     /// Whoever configures more names than this waits a little longer for the last ones.
     package static let outstandingMax = 64
-    /// From sending until the name counts as timed out, however many servers and tries.
-    package static let queryDeadline: Duration = .seconds(3)
     /// How old the system's resolv.conf may be before the next query.
     private static let systemAgeMax: Duration = .seconds(30)
 
@@ -116,7 +114,7 @@ package final class Resolver {
         let now = Instant.now()
         for name in cache.takeDue(now: now, room: Self.outstandingMax - open.count) {
             let query = DNSQuery(
-                name: name, deadline: now.advanced(by: Self.queryDeadline), finished: finished)
+                name: name, deadline: now.advanced(by: cache.timing.queryDeadline), finished: finished)
             open[ObjectIdentifier(query)] = query
             channel(for: name, now: now).send(query)
         }
@@ -187,7 +185,9 @@ package final class Resolver {
         let index = index(for: name)
         if let channel = channels[index], !isOutdated(channel, index, now) { return channel }
         channels[index]?.close()
-        let channel = DNSChannel(group: group(index), loop: loop, now: now) { [weak self] in
+        let channel = DNSChannel(
+            group: group(index), loop: loop, now: now, tryTimeout: cache.timing.tryTimeout
+        ) { [weak self] in
             self?.pump()
         }
         channels[index] = channel
