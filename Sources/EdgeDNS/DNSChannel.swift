@@ -36,7 +36,9 @@ final class DNSChannel {
 
     private func open() {
         var options = ares_options()
-        options.flags = ARES_FLAG_NOSEARCH.status
+        // With one server there is no next one to go to on SERVFAIL: rather know that it was that.
+        let isAlone = group.servers.count == 1
+        options.flags = (ARES_FLAG_NOSEARCH | (isAlone ? ARES_FLAG_NOCHECKRESP : 0)).status
         options.timeout = Int32(clamping: tryTimeout.nanoseconds / 1_000_000)
         options.tries = Self.tries
         options.sock_state_cb = { context, socket, readable, writable in

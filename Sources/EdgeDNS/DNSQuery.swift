@@ -134,9 +134,10 @@ private final class FamilyQuery {
         case ARES_ENODATA.status: .empty
         case ARES_ESERVFAIL.status: .failed(.serverFailure)
         case ARES_EREFUSED.status: .failed(.refused)
+        case ARES_ENOTIMP.status: .failed(.notImplemented)
         case ARES_ENOTFOUND.status: .failed(.nameNotFound)
         case ARES_ETIMEOUT.status: .failed(.timeout)
-        case ARES_ECONNREFUSED.status: .failed(.unreachable)
+        case ARES_ECONNREFUSED.status: .failed(.noServerUsable)
         case ARES_EBADRESP.status, ARES_EFORMERR.status, ARES_EBADSTR.status: .failed(.malformed)
         case ARES_EBADNAME.status, ARES_EBADQUERY.status: .failed(.badName)
         case ARES_ECANCELLED.status, ARES_EDESTRUCTION.status: .failed(.cancelled)

@@ -27,8 +27,10 @@ package enum QueryFailure: Sendable, Hashable {
     case nameNotFound
     case empty
     case malformed
-    /// The server's port answers "connection refused".
-    case unreachable
+    case notImplemented
+    /// No server could be reached or, if there are several, each also may have answered SERVFAIL,
+    /// NOTIMP or REFUSED: c-ares goes on to the next one then and does not say why.
+    case noServerUsable
     /// Only addresses nobody can connect to (0.0.0.0, ::, multicast, broadcast).
     case unusableAddresses
     /// Our own: the name cannot be put into a query.

@@ -114,7 +114,8 @@ package final class Resolver {
         let now = Instant.now()
         for name in cache.takeDue(now: now, room: Self.outstandingMax - open.count) {
             let query = DNSQuery(
-                name: name, deadline: now.advanced(by: cache.timing.queryDeadline), finished: finished)
+                name: name, deadline: now.advanced(by: cache.timing.queryDeadline),
+                finished: finished)
             open[ObjectIdentifier(query)] = query
             channel(for: name, now: now).send(query)
         }
