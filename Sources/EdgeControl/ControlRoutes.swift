@@ -1,0 +1,75 @@
+internal import EdgeControlAPI
+internal import EdgeCore
+
+/// What each path of the admin server does. Over TCP there is only what is safe for anybody on
+/// this host to read.
+enum ControlRoute: CaseIterable {
+    case status, metrics, livez, readyz, reload
+
+    /// From which side a connection came.
+    enum Origin {
+        case unixSocket(PeerCredentials)
+        case tcp
+    }
+
+    var path: String {
+        switch self {
+        case .status: "/status"
+        case .metrics: "/metrics"
+        case .livez: "/livez"
+        case .readyz: "/readyz"
+        case .reload: "/reload"
+        }
+    }
+
+    private var methods: [String] {
+        switch self {
+        case .status, .metrics, .livez, .readyz: ["GET", "HEAD"]
+        case .reload: ["POST"]
+        }
+    }
+
+    private var isPublic: Bool {
+        switch self {
+        case .metrics, .livez, .readyz: true
+        case .status, .reload: false
+        }
+    }
+
+    /// Answers now or, for a reload, when it is done; `reply` is called once.
+    static func answer(
+        _ request: ControlRequestParser.Request, from origin: Origin, target: any ControlTarget,
+        reply: @escaping (ControlResponse) -> Void
+    ) {
+        guard let route = allCases.first(where: { $0.path == request.path }) else {
+            return reply(.error(404, "no such path"))
+        }
+        if case .tcp = origin, !route.isPublic {
+            return reply(.error(404, "no such path"))
+        }
+        guard route.methods.contains(request.method) else {
+            let allow = route.methods.joined(separator: ", ")
+            return reply(.error(405, "\(route.path) takes \(allow)", allow: allow))
+        }
+        switch route {
+        case .status: reply(.json(200, target.status().json))
+        case .metrics:
+            var text = ""
+            target.metrics(into: &text)
+            reply(.metrics(text))
+        case .livez: reply(.text(200, "ok"))
+        case .readyz:
+            let (isReady, why) = target.isReady()
+            reply(.text(isReady ? 200 : 503, isReady && why.isEmpty ? "ok" : why))
+        case .reload:
+            guard case .unixSocket(let peer) = origin else {
+                return reply(.error(403, "only over the admin socket"))
+            }
+            Log.notice("audit: reload by \(peer)")
+            target.reload(by: peer) { result in
+                Log.notice("audit: reload by \(peer): \(result.outcome.rawValue)")
+                reply(.json(result.outcome == .refused ? 422 : 200, result.json))
+            }
+        }
+    }
+}

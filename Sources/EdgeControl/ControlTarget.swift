@@ -1,0 +1,28 @@
+package import EdgeControlAPI
+
+/// Who is at the other end of the admin socket, as the kernel says (SO_PEERCRED): the process
+/// that called connect(2).
+package struct PeerCredentials: Sendable, Equatable, CustomStringConvertible {
+    package let pid: Int32
+    package let uid: UInt32
+    package let gid: UInt32
+
+    package init(pid: Int32, uid: UInt32, gid: UInt32) {
+        self.pid = pid
+        self.uid = uid
+        self.gid = gid
+    }
+
+    package var description: String { "uid \(uid) pid \(pid)" }
+}
+
+/// What the admin server asks and orders. All on the loop's thread.
+package protocol ControlTarget: AnyObject {
+    func status() -> StatusReply
+    /// Appends the Prometheus text; `MetricsText` helps.
+    func metrics(into text: inout String)
+    /// Whether clients should be sent here, and a word why or why not.
+    func isReady() -> (Bool, String)
+    /// - Parameter completion: to be called once, now or later, on the loop's thread.
+    func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void)
+}

@@ -1,0 +1,111 @@
+/// What a node is doing, as one word.
+package enum NodeState: String, Sendable, CaseIterable {
+    case starting
+    case serving
+    /// Serves what it has, and ends.
+    case draining
+    case notServing = "not_serving"
+}
+
+/// The answer to `GET /status`: everything an operator sees at one glance. While no proxy serves
+/// the guardian answers it with what it knows; lists are then empty. Times are Unix seconds.
+package struct StatusReply: WireValue {
+    package var version: String
+    package var state: NodeState
+    /// When `state` began.
+    package var since: Int64
+    /// Why it is in `state`, as a sentence; empty if there is nothing to say.
+    package var why: String
+    /// When this was answered, so that a reader needs no clock of its own.
+    package var now: Int64
+    package var pid: Int64
+    package var started: Int64
+    /// Generation of the configuration in use; 0: none.
+    package var epoch: Int64
+    package var configPath: String
+    package var configFingerprint: String
+    package var workers: [WorkerStatus]
+    package var listeners: [ListenerStatus]
+    package var upstreams: [UpstreamStatus]
+    package var names: [NameStatus]
+    package var certificates: [CertificateStatus]
+    /// The counters, summed over the workers.
+    package var counters: [NamedCount]
+    /// Why connections and requests failed; those that are not 0.
+    package var reasons: [NamedCount]
+    /// The last log lines, oldest first.
+    package var log: [String]
+
+    package init(
+        version: String, state: NodeState, since: Int64, why: String, now: Int64, pid: Int64,
+        started: Int64, epoch: Int64, configPath: String, configFingerprint: String,
+        workers: [WorkerStatus] = [], listeners: [ListenerStatus] = [],
+        upstreams: [UpstreamStatus] = [], names: [NameStatus] = [],
+        certificates: [CertificateStatus] = [], counters: [NamedCount] = [],
+        reasons: [NamedCount] = [], log: [String] = []
+    ) {
+        self.version = version
+        self.state = state
+        self.since = since
+        self.why = why
+        self.now = now
+        self.pid = pid
+        self.started = started
+        self.epoch = epoch
+        self.configPath = configPath
+        self.configFingerprint = configFingerprint
+        self.workers = workers
+        self.listeners = listeners
+        self.upstreams = upstreams
+        self.names = names
+        self.certificates = certificates
+        self.counters = counters
+        self.reasons = reasons
+        self.log = log
+    }
+
+    package init(json: JSONValue) throws(WireFailure) {
+        let reader = try WireReader(json)
+        version = try reader.string("version")
+        state = try reader.word("state")
+        since = try reader.integer("since")
+        why = try reader.string("why")
+        now = try reader.integer("now")
+        pid = try reader.integer("pid")
+        started = try reader.integer("started")
+        epoch = try reader.integer("epoch")
+        configPath = try reader.string("config_path")
+        configFingerprint = try reader.string("config_fingerprint")
+        workers = try reader.list("workers")
+        listeners = try reader.list("listeners")
+        upstreams = try reader.list("upstreams")
+        names = try reader.list("names")
+        certificates = try reader.list("certificates")
+        counters = try reader.counts("counters")
+        reasons = try reader.counts("reasons")
+        log = try reader.strings("log")
+    }
+
+    package var json: JSONValue {
+        .object([
+            .init("version", .string(version)),
+            .init("state", .string(state.rawValue)),
+            .init("since", .integer(since)),
+            .init("why", .string(why)),
+            .init("now", .integer(now)),
+            .init("pid", .integer(pid)),
+            .init("started", .integer(started)),
+            .init("epoch", .integer(epoch)),
+            .init("config_path", .string(configPath)),
+            .init("config_fingerprint", .string(configFingerprint)),
+            .init("workers", .list(workers)),
+            .init("listeners", .list(listeners)),
+            .init("upstreams", .list(upstreams)),
+            .init("names", .list(names)),
+            .init("certificates", .list(certificates)),
+            .init("counters", .counts(counters)),
+            .init("reasons", .counts(reasons)),
+            .init("log", .strings(log)),
+        ])
+    }
+}
