@@ -22,12 +22,11 @@ package final class ListenerGroup {
     package init(address: SocketAddress, count: Int) throws(SystemError) {
         invariant(count > 0, "a listener has a socket")
         let owned = OwnedDescriptors()
-        var bound = address
-        for _ in 0..<count {
-            let socket = try Self.makeSocket(bound)
-            if bound.port == 0 { bound = try Self.localAddress(socket.raw, like: address) }
-            owned.append(socket)
-        }
+        // A socket that was bound to port 0 loses its port when it stops listening (tried): a
+        // probe is given one, and all of ours are bound to that number.
+        let probe = try Self.makeSocket(address)
+        let bound = try Self.localAddress(probe.raw, like: address)
+        for _ in 0..<count { owned.append(try Self.makeSocket(bound)) }
         self.address = bound
         sockets = owned.take()
     }

@@ -1,0 +1,33 @@
+package import EdgeConfig
+internal import Glibc
+
+/// Where the guardian gets its configuration from: a file and what it includes, read once.
+package protocol ConfigurationSource {
+    /// - Throws: everything that is wrong with it.
+    func read(path: String) throws(ConfigurationRefusal) -> LoadedConfiguration
+}
+
+/// A configuration that is not used, and why.
+package struct ConfigurationRefusal: Error, Equatable {
+    /// One line each: `file:line:column: reason (hint)`.
+    package let diagnostics: [String]
+    package init(_ diagnostics: [String]) { self.diagnostics = diagnostics }
+}
+
+/// A configuration with the bytes it was made from, which both processes parse.
+package final class LoadedConfiguration {
+    package let configuration: Configuration
+    /// What the operator should know though it is valid.
+    package let warnings: [String]
+    /// A sealed memfd, owned here.
+    package let descriptor: Int32
+
+    /// Takes ownership of `descriptor`.
+    package init(configuration: Configuration, warnings: [String], descriptor: Int32) {
+        self.configuration = configuration
+        self.warnings = warnings
+        self.descriptor = descriptor
+    }
+
+    deinit { close(descriptor) }
+}

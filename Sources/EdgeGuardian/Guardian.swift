@@ -1,0 +1,133 @@
+internal import CEdge
+package import EdgeConfig
+internal import EdgeCore
+internal import EdgeSystem
+internal import Glibc
+
+package struct GuardianOptions: Sendable {
+    package var configPath: String
+    /// The program that is the proxy.
+    package var executable: String
+    /// Its name and first arguments; user and group are added.
+    package var arguments: [String]
+    /// False in tests, which deliver signals by call.
+    package var takesSignals: Bool
+
+    package init(
+        configPath: String, executable: String = "/proc/self/exe",
+        arguments: [String] = ["edged", "--proxy"], takesSignals: Bool = true
+    ) {
+        self.configPath = configPath
+        self.executable = executable
+        self.arguments = arguments
+        self.takesSignals = takesSignals
+    }
+}
+
+/// The privileged parent process: owns the listening sockets and the admin socket, and supervises
+/// the proxy. Sees no byte of a client and no key.
+package final class Guardian {
+    private let options: GuardianOptions
+    private let source: any ConfigurationSource
+
+    package init(options: GuardianOptions, source: any ConfigurationSource) {
+        self.options = options
+        self.source = source
+    }
+
+    /// Runs until it is told to stop.
+    ///
+    /// - Returns: the process's exit code: 0 after TERM or INT, 71 a facility of the system is
+    ///   missing, 77 permission, 78 configuration, else what the first proxy ended with.
+    package func run() -> Int32 {
+        Log.configure(process: "edged-guardian")
+        Privileges.raiseDescriptorLimit()
+        let service: GuardianService
+        do throws(StartFailure) {
+            service = try start()
+        } catch {
+            for line in error.lines { Log.error(line) }
+            return error.code
+        }
+        while true {
+            if let code = service.exitCode { return code }
+            service.loop.runOnce(maxWait: nil)
+        }
+    }
+
+    /// Why the guardian itself did not start.
+    package struct StartFailure: Error {
+        package let code: Int32
+        package let lines: [String]
+
+        init(_ error: SystemError) {
+            code = error.code == EACCES || error.code == EPERM ? 77 : 71
+            lines = ["\(error)"]
+        }
+
+        init(_ error: ConfigurationRefusal) {
+            code = 78
+            lines = error.diagnostics
+        }
+    }
+
+    /// Reads the configuration, binds everything and starts the first proxy.
+    package func start() throws(StartFailure) -> GuardianService {
+        let loaded: LoadedConfiguration
+        do throws(ConfigurationRefusal) {
+            loaded = try source.read(path: options.configPath)
+        } catch { throw StartFailure(error) }
+        for warning in loaded.warnings { Log.warning(warning) }
+        do throws(SystemError) {
+            let loop = try PollLoop()
+            let property = try GuardianProperty(configuration: loaded.configuration)
+            let service = GuardianService(
+                options: options, source: source, loaded: loaded, loop: loop, property: property)
+            try service.start()
+            return service
+        } catch { throw StartFailure(error) }
+    }
+}
+
+/// What the guardian owns for life and lends to each proxy.
+package final class GuardianProperty {
+    package let workers: Int
+    /// By listener, then by address.
+    package let listeners: [[ListenerGroup]]
+    package let admin: UnixListener?
+    package let board: SharedBoard
+    let boardFile: FileDescriptor
+
+    init(configuration: Configuration) throws(SystemError) {
+        workers = configuration.workers ?? Self.usableProcessors()
+        var groups: [[ListenerGroup]] = []
+        for listener in configuration.listeners {
+            var addresses: [ListenerGroup] = []
+            for address in listener.addresses {
+                addresses.append(try ListenerGroup(address: address, count: workers))
+            }
+            groups.append(addresses)
+        }
+        listeners = groups
+        if let path = configuration.admin.socket {
+            admin = try UnixListener(path: path, group: configuration.admin.group)
+        } else {
+            admin = nil
+        }
+        boardFile = try MemoryFile.make(
+            name: "edged-board", byteCount: SharedBoard.byteCount(workers: workers))
+        do throws(SharedBoard.Failure) {
+            board = try SharedBoard(descriptor: boardFile.raw, workers: workers, create: true)
+        } catch { throw SystemError(errnoOf: "mmap") }
+    }
+
+    var groups: [ListenerGroup] { listeners.flatMap { $0 } }
+
+    /// Processors this process may run on.
+    private static func usableProcessors() -> Int {
+        var mask = [UInt64](repeating: 0, count: 16)
+        guard ce_getaffinity(0, &mask, mask.count * 8) > 0 else { return 1 }
+        let count = mask.reduce(0) { $0 + $1.nonzeroBitCount }
+        return min(max(count, 1), ProxyCommand.workersMax)
+    }
+}

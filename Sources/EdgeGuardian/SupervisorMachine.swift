@@ -1,0 +1,371 @@
+package import EdgeCore
+
+/// Decides when a proxy is started, told to serve, stopped or killed, and when the sockets listen.
+/// Pure: events and a time in, actions out. There is never more than one proxy.
+///
+///     idle → starting → serving ⇄ suspended
+///               ↑          │ died            any ─ hung, late → aborting → killed ─┐
+///               └ backingOff ←───────────────────────────── died ──────────────────┘
+///     any but idle ─ TERM, INT → stopping → stopped(code)
+package struct SupervisorMachine {
+    package enum State: Equatable, Sendable {
+        case idle
+        /// A proxy runs and prepares; `isPrepared`: it has been told to serve.
+        case starting(since: Instant, isPrepared: Bool)
+        case serving(since: Instant)
+        /// The proxy was stopped by a signal and told to continue; killed at `until` if it did
+        /// not. `served`: what `serving` goes on with.
+        case suspended(until: Instant, served: Instant)
+        /// It prints its stack; SIGKILL at `killAt`.
+        case aborting(killAt: Instant)
+        /// SIGKILL is sent, its death is awaited.
+        case killed
+        /// No proxy runs; the next is started at `until`.
+        case backingOff(until: Instant)
+        /// The proxy finishes what it has; SIGKILL at `killAt` (`.never`: it was sent).
+        case stopping(killAt: Instant)
+        case stopped(code: Int32)
+    }
+
+    /// How a proxy ended.
+    package enum Exit: Equatable, Sendable, CustomStringConvertible {
+        case code(Int32)
+        case signal(Int32)
+        /// posix_spawn failed with this errno.
+        case notSpawned(Int32)
+
+        package var description: String {
+            switch self {
+            case .code(let code): "exit code \(code)"
+            case .signal(let number): "signal \(number)"
+            case .notSpawned(let code): "could not be started, errno \(code)"
+            }
+        }
+    }
+
+    package enum Action: Equatable, Sendable {
+        case spawn
+        /// To the proxy, if it still runs.
+        case kill(ProxySignal)
+        case sendServe
+        case sendStop(deadline: Duration)
+        case sendStopNow
+        case listen
+        case stopListening
+        case beginReload
+        /// Read the configuration for the next proxy: none runs that could refuse it.
+        case reloadForNextStart
+        case notify(Notice)
+        case exit(code: Int32)
+        /// The proxy did what it may not do now: logged and counted.
+        case refuse(String)
+    }
+
+    package enum ProxySignal: Equatable, Sendable {
+        case kill, resume
+    }
+
+    /// What systemd and the log are told.
+    package enum Notice: Equatable, Sendable {
+        case ready
+        case notServing(String)
+        case stopping
+    }
+
+    package struct Configuration: Sendable {
+        package var serveDeadline: Duration
+        package var hangTimeout: Duration
+        package var drainDeadline: Duration
+        /// From spawn until `serving`.
+        package var startTimeout: Duration
+
+        package init(
+            serveDeadline: Duration, hangTimeout: Duration, drainDeadline: Duration,
+            startTimeout: Duration = .seconds(30)
+        ) {
+            self.serveDeadline = serveDeadline
+            self.hangTimeout = hangTimeout
+            self.drainDeadline = drainDeadline
+            self.startTimeout = startTimeout
+        }
+    }
+
+    package private(set) var state = State.idle
+    package private(set) var isListening = false
+    /// Since when no proxy serves; nil while one does.
+    package private(set) var notServingSince: Instant?
+    /// Proxies started after the first.
+    package private(set) var restarts = 0
+    package private(set) var lastExit: Exit?
+    /// True from a first `serving` on: from then on a death is restarted.
+    package private(set) var hasServed = false
+
+    package var configuration: Configuration
+    /// Deaths since a proxy last served for `steadyAfter`.
+    private var failures = 0
+    private var isReloadQueued = false
+    private var servedSince: Instant?
+
+    package static let backOffMin = Duration.milliseconds(100)
+    package static let backOffMax = Duration.seconds(5)
+    /// Serving for so long makes the next death a first one.
+    package static let steadyAfter = Duration.seconds(10)
+    /// Between the request for a stack and SIGKILL.
+    package static let abortGrace = Duration.milliseconds(200)
+    /// What a graceful stop gets beyond its deadline.
+    package static let stopGrace = Duration.seconds(1)
+    package static let stopNowGrace = Duration.milliseconds(250)
+    /// The guardian's exit code when the first proxy ended by a signal or without a code.
+    package static let startFailedCode: Int32 = 70
+
+    package init(_ configuration: Configuration) { self.configuration = configuration }
+
+    // MARK: - Life
+
+    package mutating func start(now: Instant) -> [Action] {
+        guard case .idle = state else { return [.refuse("started twice")] }
+        state = .starting(since: now, isPrepared: false)
+        notServingSince = now
+        return [.spawn]
+    }
+
+    package mutating func proxyPrepared(now: Instant) -> [Action] {
+        switch state {
+        case .starting(let since, isPrepared: false):
+            state = .starting(since: since, isPrepared: true)
+            return listenAgain() + [.sendServe]
+        case .starting: return [.refuse("prepared twice")]
+        case .idle, .backingOff, .stopped: return [.refuse("prepared without a proxy")]
+        case .serving, .suspended: return [.refuse("prepared while serving")]
+        // Too late, but no offence: it crossed our signal.
+        case .aborting, .killed, .stopping: return []
+        }
+    }
+
+    package mutating func proxyServing(now: Instant) -> [Action] {
+        switch state {
+        case .starting(_, isPrepared: true): return enterServing(since: now)
+        case .starting: return [.refuse("serving before it was told to")]
+        case .idle, .backingOff, .stopped: return [.refuse("serving without a proxy")]
+        case .serving, .suspended: return [.refuse("serving twice")]
+        case .aborting, .killed, .stopping: return []
+        }
+    }
+
+    private mutating func enterServing(since: Instant) -> [Action] {
+        state = .serving(since: since)
+        hasServed = true
+        notServingSince = nil
+        servedSince = since
+        var actions: [Action] = [.notify(.ready)]
+        if isReloadQueued {
+            isReloadQueued = false
+            actions.append(.beginReload)
+        }
+        return actions
+    }
+
+    package mutating func proxyDied(_ exit: Exit, now: Instant) -> [Action] {
+        switch state {
+        case .idle, .backingOff, .stopped: return [.refuse("died without a proxy")]
+        case .stopping:
+            lastExit = exit
+            state = .stopped(code: 0)
+            return stopAccepting() + [.exit(code: 0)]
+        case .starting, .serving, .suspended, .aborting, .killed:
+            lastExit = exit
+            return hasServed ? restart(now: now) : giveUp(exit)
+        }
+    }
+
+    /// The first proxy never served: its code says what is wrong with this host or configuration.
+    private mutating func giveUp(_ exit: Exit) -> [Action] {
+        let code: Int32 =
+            switch exit {
+            case .code(let code): code == 0 ? Self.startFailedCode : code
+            case .signal: Self.startFailedCode
+            case .notSpawned: 71
+            }
+        state = .stopped(code: code)
+        return stopAccepting() + [.exit(code: code)]
+    }
+
+    private mutating func restart(now: Instant) -> [Action] {
+        var notices: [Action] = []
+        if notServingSince == nil {
+            notServingSince = now
+            notices = [.notify(.notServing("the proxy died: \(lastExit?.description ?? "")"))]
+        }
+        if let servedSince, now.nanoseconds(since: servedSince) >= Self.steadyAfter.nanoseconds {
+            failures = 0
+        }
+        servedSince = nil
+        failures += 1
+        let delay = Self.backOff(failures: failures)
+        guard delay > .zero else { return notices + spawnNext(now: now) }
+        state = .backingOff(until: now.advanced(by: delay))
+        return notices
+    }
+
+    /// The first restart at once, then 100 ms, doubled up to 5 s.
+    package static func backOff(failures: Int) -> Duration {
+        guard failures > 1 else { return .zero }
+        return min(backOffMax, backOffMin * (1 << min(failures - 2, 10)))
+    }
+
+    private mutating func spawnNext(now: Instant) -> [Action] {
+        restarts += 1
+        state = .starting(since: now, isPrepared: false)
+        return [.spawn]
+    }
+
+    // MARK: - Hung and stopped proxies
+
+    /// A thread makes no progress, or the proxy broke the protocol: it is replaced. The driver
+    /// asks it for a stack first.
+    package mutating func proxyHung(now: Instant) -> [Action] {
+        switch state {
+        case .starting, .serving, .suspended:
+            state = .aborting(killAt: now.advanced(by: Self.abortGrace))
+            return noteNotServing("the proxy hangs", now)
+        case .aborting, .killed, .stopping: return []
+        case .idle, .backingOff, .stopped: return [.refuse("hung without a proxy")]
+        }
+    }
+
+    /// The proxy was stopped by SIGSTOP or a debugger.
+    package mutating func proxyStopped(now: Instant) -> [Action] {
+        switch state {
+        case .serving(let since):
+            let until = now.advanced(by: configuration.hangTimeout)
+            state = .suspended(until: until, served: since)
+            return noteNotServing("the proxy was stopped by a signal", now) + [.kill(.resume)]
+        // Their own deadlines end these; a stopped process would miss the request for its stack.
+        case .starting, .aborting, .stopping: return [.kill(.resume)]
+        case .suspended, .killed: return []
+        case .idle, .backingOff, .stopped: return [.refuse("stopped without a proxy")]
+        }
+    }
+
+    package mutating func proxyContinued(now: Instant) -> [Action] {
+        guard case .suspended(_, let served) = state else { return [] }
+        return listenAgain() + enterServing(since: served)
+    }
+
+    private mutating func noteNotServing(_ why: String, _ now: Instant) -> [Action] {
+        guard notServingSince == nil else { return [] }
+        notServingSince = now
+        return [.notify(.notServing(why))]
+    }
+
+    // MARK: - Operator
+
+    package mutating func hangUp(now: Instant) -> [Action] {
+        switch state {
+        case .serving: return [.beginReload]
+        case .backingOff: return [.reloadForNextStart]
+        case .starting, .suspended, .aborting, .killed:
+            isReloadQueued = true
+            return []
+        case .idle, .stopping, .stopped: return []
+        }
+    }
+
+    package mutating func terminate(now: Instant) -> [Action] {
+        switch state {
+        case .serving:
+            let end = now.advanced(by: configuration.drainDeadline)
+            state = .stopping(killAt: end.advanced(by: Self.stopGrace))
+            return [.notify(.stopping), .sendStop(deadline: configuration.drainDeadline)]
+        case .stopping: return interrupt(now: now)
+        case .idle, .starting, .suspended, .aborting, .killed, .backingOff, .stopped:
+            // Nothing is in flight that could be finished.
+            return interrupt(now: now)
+        }
+    }
+
+    package mutating func interrupt(now: Instant) -> [Action] {
+        let soon = now.advanced(by: Self.stopNowGrace)
+        switch state {
+        case .serving:
+            state = .stopping(killAt: soon)
+            return [.notify(.stopping)] + stopAccepting() + [.sendStopNow]
+        case .stopping(let killAt) where killAt > soon && killAt != .never:
+            state = .stopping(killAt: soon)
+            return stopAccepting() + [.sendStopNow]
+        case .stopping: return []
+        case .starting, .suspended, .aborting:
+            state = .stopping(killAt: .never)
+            return [.notify(.stopping)] + stopAccepting() + [.kill(.kill)]
+        case .killed:
+            state = .stopping(killAt: .never)
+            return [.notify(.stopping)] + stopAccepting()
+        case .idle, .backingOff:
+            state = .stopped(code: 0)
+            return [.notify(.stopping)] + stopAccepting() + [.exit(code: 0)]
+        case .stopped: return []
+        }
+    }
+
+    /// After `sendStop`: the proxy has taken what was queued and takes nothing more.
+    package mutating func proxyDrained(now: Instant) -> [Action] {
+        guard case .stopping = state else { return [.refuse("drained without being told to stop")] }
+        return stopAccepting()
+    }
+
+    // MARK: - Time
+
+    /// When `tick` is to be called at the latest.
+    package var deadline: Instant {
+        min(stateDeadline, listenDeadline)
+    }
+
+    private var stateDeadline: Instant {
+        switch state {
+        case .starting(let since, _): since.advanced(by: configuration.startTimeout)
+        case .suspended(let until, _): until
+        case .aborting(let killAt): killAt
+        case .backingOff(let until): until
+        case .stopping(let killAt): killAt
+        case .idle, .serving, .killed, .stopped: .never
+        }
+    }
+
+    private var listenDeadline: Instant {
+        guard isListening, let notServingSince else { return .never }
+        if case .stopping = state { return .never }
+        return notServingSince.advanced(by: configuration.serveDeadline)
+    }
+
+    package mutating func tick(now: Instant) -> [Action] {
+        var actions: [Action] = now >= listenDeadline ? stopAccepting() : []
+        guard now >= stateDeadline else { return actions }
+        switch state {
+        case .starting:
+            state = .aborting(killAt: now.advanced(by: Self.abortGrace))
+        case .suspended, .aborting:
+            state = .killed
+            actions.append(.kill(.kill))
+        case .backingOff: actions += spawnNext(now: now)
+        case .stopping:
+            state = .stopping(killAt: .never)
+            actions += stopAccepting() + [.kill(.kill)]
+        case .idle, .serving, .killed, .stopped: break
+        }
+        return actions
+    }
+
+    // MARK: - Listening
+
+    private mutating func listenAgain() -> [Action] {
+        guard !isListening else { return [] }
+        isListening = true
+        return [.listen]
+    }
+
+    private mutating func stopAccepting() -> [Action] {
+        guard isListening else { return [] }
+        isListening = false
+        return [.stopListening]
+    }
+}
