@@ -92,6 +92,10 @@ final class DiagnosticCollector {
 
     var hasErrors: Bool { !errors.isEmpty }
 
+    /// How many errors there are, counted ones included; that it has grown tells that what was
+    /// just read is not to be relied on.
+    var errorCount: Int { errors.count + uncounted }
+
     func error(_ location: Location, _ reason: String, hint: String? = nil) {
         guard errors.count < Self.keptMax else {
             uncounted += 1

@@ -62,13 +62,23 @@ struct Assembly {
         main.requireKey("version")
         if !roots.contains(where: { $0.has("listeners") }) { main.requireKey("listeners") }
         let admin = Configuration.Admin.decode(main.section("admin"))
+        let diagnostics = main.pass.diagnostics
+        var errorCount = diagnostics.errorCount
         let certificates = Configuration.Certificates.decode(main.section("certificates"))
         let listeners = Configuration.Listener.decode(roots)
+        let isServingReadable = diagnostics.errorCount == errorCount
+        errorCount = diagnostics.errorCount
         let upstreams = UpstreamConfiguration.decode(roots)
-        let sites = SiteConfiguration.decode(roots, upstreams: upstreams)
+        // A bad value inside does not matter: the names are all that sites refer to.
+        let areUpstreamsReadable = !upstreams.isEmpty || diagnostics.errorCount == errorCount
+        let sites = SiteConfiguration.decode(
+            roots, upstreams: upstreams, areUpstreamsReadable: areUpstreamsReadable,
+            diagnostics: diagnostics)
         let resolvers = Configuration.Resolver.decode(roots)
         let timeouts = main.sectionOrDefaults("timeouts")
-        checkServing(listeners: listeners, certificates: certificates, sites: sites)
+        if isServingReadable {
+            checkServing(listeners: listeners, certificates: certificates, sites: sites)
+        }
         checkAdmin(admin, listeners: listeners)
         return Configuration(
             runAs: runAs(), workers: main.integer("workers"),

@@ -132,7 +132,7 @@ extension Assembly {
         certificates: Located<Configuration.Certificates>?, sites: [SiteConfiguration]
     ) {
         let encrypted = listeners.first { $0.value.kind == .tls }
-        if let encrypted, certificates == nil, !main.has("certificates") {
+        if let encrypted, certificates == nil {
             main.error(
                 encrypted.location,
                 "the tls listener '\(encrypted.value.name)' has no certificates",
@@ -144,7 +144,7 @@ extension Assembly {
                 hint: "give a listener 'protocol: tls'")
         }
         let written = roots.first { $0.has("sites") }
-        if let written, listeners.isEmpty {
+        if let written, listeners.isEmpty, roots.contains(where: { $0.has("listeners") }) {
             written.error(
                 written.location(of: "sites"), "the sites are unreachable: there is no listener",
                 hint: "add one to 'listeners'")

@@ -9,7 +9,8 @@ extension Schema {
             absence: "no other file is read",
             pitfalls: "Paths are relative to the main file. Included files may contain "
                 + "`listeners`, `sites`, `upstreams` and `resolvers` only, and include nothing "
-                + "themselves. A pattern may match nothing, a plain path must exist. "
+                + "themselves. A pattern may match nothing, but its folder must exist, "
+                + "and so must a plain path. "
                 + "At most 64 files of 4 MiB each."),
         Key(
             "user", .text(.account),

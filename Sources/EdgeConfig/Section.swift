@@ -172,7 +172,7 @@ extension Section {
                 hint: "names with their settings")
             return []
         }
-        return entries.compactMap { entry in
+        return entries.map { entry in
             do throws(ValueProblem) {
                 _ = try TextValue.name(entry.key)
             } catch {
@@ -181,8 +181,11 @@ extension Section {
             let section = Section(
                 entry.value, title: "\(displayPath(name)).\(entry.key)", schemaPath: children,
                 pass: pass)
-            guard let section else { return nil }
-            return (Located(value: entry.key, location: entry.location), section)
+            // What is not a mapping keeps its name, or those who use it would be reported too.
+            let defaults = Section(
+                empty: "\(displayPath(name)).\(entry.key)", schemaPath: children, parent: self)
+            let owner = Located(value: entry.key, location: entry.location)
+            return (owner, section ?? defaults)
         }
     }
 }
