@@ -96,13 +96,16 @@ final class DiagnosticCollector {
     /// just read is not to be relied on.
     var errorCount: Int { errors.count + uncounted }
 
-    func error(_ location: Location, _ reason: String, hint: String? = nil) {
+    /// - Parameter hint: made only if the error is kept: finding the nearest name takes a while.
+    func error(
+        _ location: Location, _ reason: String, hint: @autoclosure () -> String? = nil
+    ) {
         guard errors.count < Self.keptMax else {
             uncounted += 1
             return
         }
         errors.append(
-            Diagnostic(severity: .error, location: location, reason: reason, hint: hint))
+            Diagnostic(severity: .error, location: location, reason: reason, hint: hint()))
     }
 
     func warning(_ location: Location, _ reason: String, hint: String? = nil) {

@@ -15,9 +15,9 @@ extension SiteConfiguration {
         var used: Set<Int> = []
         var sites: [SiteConfiguration] = []
         for section in roots.flatMap({ $0.sections("sites") }) {
-            let hosts = section.texts("hosts", parse: HostName.pattern)
+            let hosts = section.texts("hosts")
             checkHosts(hosts, in: section, places: &places)
-            guard let upstream = section.text("upstream", parse: TextValue.name) else { continue }
+            guard let upstream = section.text("upstream") else { continue }
             guard let index = indexes[upstream.value] else {
                 guard areUpstreamsReadable else { continue }
                 section.error(

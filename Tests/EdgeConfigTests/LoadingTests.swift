@@ -164,6 +164,18 @@ struct LoadingTests {
             ]
         ),
         (
+            Sample.minimal.replacing("\"10.0.0.1:80\"", with: "\"10.0.0.1:80\", x.a.b:80")
+                + "resolvers:\n  used: { servers: [10.0.0.2], domains: [a.b] }\n"
+                + "  shadowed: { servers: [10.0.0.3], domains: [b] }\n"
+                + "  other: { servers: [10.0.0.4] }\n",
+            [
+                "main.yaml:8:3: the resolver 'shadowed' is never asked (no server's name ends with "
+                    + "one of its domains)",
+                "main.yaml:9:3: the resolver 'other' is never asked (every server is an address or "
+                    + "has another resolver)",
+            ]
+        ),
+        (
             "version: 1\nlisteners: [{ name: web, port: 80, protocol: http }]\n",
             [
                 "main.yaml:2:1: no sites: no request will find an upstream "

@@ -35,7 +35,10 @@ struct RefusalTests {
             """
         ),
         ("- a\n", "main.yaml:1:1: the file must be a mapping, not a list"),
-        ("version: 2\nlisteners: []\n", "main.yaml:1:10: version is out of range: '2' (1)"),
+        (
+            Sample.minimal.replacing("version: 1", with: "version: 2"),
+            "main.yaml:1:10: version is out of range: '2' (1)"
+        ),
     ]
 
     static let values: [(String, String)] = [
@@ -225,8 +228,32 @@ struct RuleTests {
         ),
         (
             Sample.minimal.replacing("[{ name: web, port: 80, protocol: http }]", with: "[]"),
-            "main.yaml:3:1: the sites are unreachable: there is no listener (add one to "
-                + "'listeners')"
+            "main.yaml:2:1: there is no listener: the sites are unreachable (name, port and "
+                + "protocol of at least one)"
+        ),
+        (
+            "version: 1\nlisteners: []\n",
+            "main.yaml:2:1: there is no listener: nothing is served (name, port and protocol of "
+                + "at least one)"
+        ),
+        (
+            Sample.minimal.replacing("app", with: "\"a\\nb\"").replacing(
+                "upstream: \"a\\nb\"", with: "upstream: ab"),
+            """
+            main.yaml:3:39: sites[0].upstream: undefined upstream 'ab' (defined: 'a\\u{a}b')
+            main.yaml:5:3: 'a\\u{a}b' is not a name (a letter, then letters, digits, '-', '_' or \
+            '.', at most 64)
+            """
+        ),
+        (
+            "version: 1\nlisteners:\n"
+                + (1...65).map { "- { name: l\($0), port: \($0), protocol: http }\n" }.joined(),
+            "main.yaml:67:3: more than 64 listeners"
+        ),
+        (
+            Sample.listener(
+                "address: [" + (1...17).map { "10.0.0.\($0)" }.joined(separator: ", ") + "]"),
+            "main.yaml:2:229: listeners[0] has more than 16 addresses"
         ),
         (
             Sample.upstream("tls: {}").replacing("a.example", with: "'*.example'"),
