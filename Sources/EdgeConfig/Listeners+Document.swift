@@ -74,7 +74,6 @@ extension Configuration.Listener {
 
         func redirectPort(among names: [String: Draft]) -> UInt16? {
             guard let redirect else { return nil }
-            let isHTTP = kind == .http
             if kind == .tls {
                 section.error(
                     redirect.location, "'redirect' needs 'protocol: http'",
@@ -89,10 +88,10 @@ extension Configuration.Listener {
                         for: redirect.value, among: tls, kind: "tls listener"))
                 return nil
             }
-            if isHTTP, target.kind == .http {
+            if kind == .http, target.kind == .http {
                 section.error(
                     redirect.location,
-                    "\(section.title) redirects to '\(redirect.value)', which is not a tls listener",
+                    "\(section.title).redirect: '\(redirect.value)' is not a tls listener",
                     hint: "see \(target.section.location)")
             }
             return target.port

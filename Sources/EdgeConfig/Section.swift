@@ -239,6 +239,7 @@ extension Section {
     func duration(_ name: String) -> Duration {
         let (key, node) = find(name)
         guard case .duration(let range) = key.type else { return .zero }
+        // A test holds that every default of the schema is valid.
         let fallback = key.defaultText.flatMap { try? Quantity.duration($0) } ?? range.lowerBound
         return bounded(
             name, node, in: range, fallback: fallback, parse: Quantity.duration,
@@ -249,6 +250,7 @@ extension Section {
     func size(_ name: String) -> Int {
         let (key, node) = find(name)
         guard case .size(let range) = key.type else { return 0 }
+        // As above: the schema's defaults are valid.
         let fallback = key.defaultText.flatMap { try? Quantity.size($0) } ?? range.lowerBound
         return bounded(
             name, node, in: range, fallback: fallback, parse: Quantity.size,

@@ -203,13 +203,18 @@ struct RuleTests {
         ),
         (
             Sample.listener("address: ['::', 0.0.0.0]"),
-            "main.yaml:2:68: 0.0.0.0:80 competes with [::]:80 ('::' alone serves IPv4 too; first at "
-                + "main.yaml:2:62)"
+            "main.yaml:2:68: 0.0.0.0:80 competes with [::]:80 ('::' alone serves IPv4 too; "
+                + "first at main.yaml:2:62)"
         ),
         (
             Sample.listener("redirect: web"),
-            "main.yaml:2:62: listeners[0] redirects to 'web', which is not a tls listener (see "
+            "main.yaml:2:62: listeners[0].redirect: 'web' is not a tls listener (see "
                 + "main.yaml:2:13)"
+        ),
+        (
+            Sample.listener("redirect: web").replacing("protocol: http", with: "protocol: tls")
+                + "certificates: { directory: certs }\n",
+            "main.yaml:2:61: 'redirect' needs 'protocol: http' (listeners[0] is a tls listener)"
         ),
         (
             Sample.listener("redirect: https"),
@@ -257,13 +262,13 @@ struct RuleTests {
         ),
         (
             Sample.upstream("tls: {}").replacing("a.example", with: "'*.example'"),
-            "main.yaml:3:18: the host '*.example' does not say which name upstream 'app' must prove "
-                + "(set upstreams.app.tls.name)"
+            "main.yaml:3:18: the host '*.example' does not say which name upstream 'app' must "
+                + "prove (set upstreams.app.tls.name)"
         ),
         (
             Sample.upstream("tls: {}").replacing("a.example", with: "'*'"),
-            "main.yaml:3:18: the host '*' does not say which name upstream 'app' must prove "
-                + "(set upstreams.app.tls.name)"
+            "main.yaml:3:18: the host '*' does not say which name upstream 'app' must "
+                + "prove (set upstreams.app.tls.name)"
         ),
         (
             Sample.upstream("tls: { ca: x.pem, verify: none }"),
