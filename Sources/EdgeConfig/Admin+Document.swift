@@ -16,13 +16,13 @@ extension Configuration.Admin {
                 socket.location, "admin.socket is longer than \(socketBytesMax) bytes",
                 hint: "in full: \(quoted(socket.value))")
         }
-        let group = section.text("group", parse: TextValue.account)
+        let group = section.text("group")
         if let group, !section.has("socket") {
             section.error(
                 group.location, "admin.group has no effect without admin.socket",
                 hint: "set 'socket'")
         }
-        let http = section.text("http", parse: TextValue.endpoint)
+        let http = section.text("http", as: .endpoint, parse: TextValue.endpoint)
         if let http, !http.value.isLoopback {
             section.error(
                 http.location, "admin.http must be a loopback address, not \(http.value)",

@@ -2,9 +2,7 @@ extension Configuration.Certificates {
     static func decode(_ section: Section?) -> Located<Configuration.Certificates>? {
         guard let section else { return nil }
         let directory = section.path("directory")
-        let fallback = section.text("default") { text throws(ValueProblem) in
-            try HostName.parse(text)
-        }
+        let fallback = section.text("default")
         // Without a folder an error has been reported, and the value is never used.
         return Located(
             value: Configuration.Certificates(

@@ -92,13 +92,20 @@ final class DiagnosticCollector {
 
     var hasErrors: Bool { !errors.isEmpty }
 
-    func error(_ location: Location, _ reason: String, hint: String? = nil) {
+    /// How many errors there are, counted ones included; that it has grown tells that what was
+    /// just read is not to be relied on.
+    var errorCount: Int { errors.count + uncounted }
+
+    /// - Parameter hint: made only if the error is kept: finding the nearest name takes a while.
+    func error(
+        _ location: Location, _ reason: String, hint: @autoclosure () -> String? = nil
+    ) {
         guard errors.count < Self.keptMax else {
             uncounted += 1
             return
         }
         errors.append(
-            Diagnostic(severity: .error, location: location, reason: reason, hint: hint))
+            Diagnostic(severity: .error, location: location, reason: reason, hint: hint()))
     }
 
     func warning(_ location: Location, _ reason: String, hint: String? = nil) {

@@ -58,30 +58,40 @@ struct Assembly {
 
     func configuration() -> Configuration {
         _ = main.integer("version")
-        _ = main.texts("include", parse: TextValue.path)
+        _ = main.texts("include")
         main.requireKey("version")
         if !roots.contains(where: { $0.has("listeners") }) { main.requireKey("listeners") }
         let admin = Configuration.Admin.decode(main.section("admin"))
+        let diagnostics = main.pass.diagnostics
+        let before = diagnostics.errorCount
         let certificates = Configuration.Certificates.decode(main.section("certificates"))
         let listeners = Configuration.Listener.decode(roots)
+        let afterListeners = diagnostics.errorCount
         let upstreams = UpstreamConfiguration.decode(roots)
-        let sites = SiteConfiguration.decode(roots, upstreams: upstreams)
+        // A bad value inside does not matter: the names are all that sites refer to.
+        let areUpstreamsReadable = !upstreams.isEmpty || diagnostics.errorCount == afterListeners
+        let sites = SiteConfiguration.decode(
+            roots, upstreams: upstreams, areUpstreamsReadable: areUpstreamsReadable,
+            diagnostics: diagnostics)
         let resolvers = Configuration.Resolver.decode(roots)
         let timeouts = main.sectionOrDefaults("timeouts")
-        checkServing(listeners: listeners, certificates: certificates, sites: sites)
+        if afterListeners == before {
+            checkServing(listeners: listeners, certificates: certificates, sites: sites)
+        }
         checkAdmin(admin, listeners: listeners)
+        checkResolvers(resolvers, upstreams: upstreams)
         return Configuration(
             runAs: runAs(), workers: main.integer("workers"),
             stateDirectory: main.path("state")?.value, listeners: listeners.map(\.value),
             certificates: certificates?.value, sites: sites,
-            upstreams: upstreams.map(\.configuration), resolvers: resolvers,
+            upstreams: upstreams.map(\.configuration), resolvers: resolvers.map(\.value),
             timeouts: .decode(timeouts), limits: .decode(main.sectionOrDefaults("limits")),
             admin: admin.value, process: .decode(timeouts))
     }
 
     private func runAs() -> Configuration.RunAs? {
-        let user = main.text("user", parse: TextValue.account)
-        let group = main.text("group", parse: TextValue.account)
+        let user = main.text("user")
+        let group = main.text("group")
         if let group, user == nil, !main.has("user") {
             main.error(group.location, "'group' has no effect without 'user'", hint: "set 'user'")
         }

@@ -39,6 +39,7 @@ extension ConfigurationBundle {
         defer { buffer.deallocate() }
         var offset = 0
         while offset < count {
+            // Not empty, so there is a base address: offset < count.
             let moved = pread(
                 descriptor, buffer.baseAddress! + offset, count - offset, off_t(offset))
             if moved < 0, errno == EINTR { continue }
@@ -52,7 +53,7 @@ extension ConfigurationBundle {
         var offset = 0
         while offset < bytes.count {
             let moved = bytes.withUnsafeBytes {
-                // Within the array: offset < count.
+                // Not empty, so there is a base address: offset < count.
                 Glibc.write(descriptor, $0.baseAddress! + offset, $0.count - offset)
             }
             if moved < 0, errno == EINTR { continue }

@@ -96,7 +96,7 @@ extension ConfigurationBundle {
         default:
             throw ConfigError(
                 location, "the files of \(quoted(pattern)) cannot be listed",
-                hint: "is its folder readable?")
+                hint: "the folder must exist and be readable")
         }
         var paths: [String] = []
         for index in 0..<Int(result.gl_pathc) {

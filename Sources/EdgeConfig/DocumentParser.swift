@@ -36,6 +36,7 @@ final class DocumentParser {
         return withUnsafePointer(to: &nothing) { empty in
             yaml_parser_set_input_string(parser, bytes.baseAddress ?? empty, bytes.count)
             yaml_parser_set_encoding(parser, YAML_UTF8_ENCODING)
+            // `Stop` carries nothing: the collector has the reason.
             return try? document()
         }
     }

@@ -19,9 +19,18 @@ extension SocketAddress {
 }
 
 extension Configuration.Listener {
+    /// Each has a socket per worker and address.
+    private static let countMax = 64
+    private static let addressesMax = 16
+
     /// Every listener of all files, each with the place where it begins.
     static func decode(_ roots: [Section]) -> [Located<Configuration.Listener>] {
-        let drafts = roots.flatMap { $0.sections("listeners") }.map(Draft.init)
+        let sections = roots.flatMap { $0.sections("listeners") }
+        if sections.count > countMax {
+            let first = sections[countMax]
+            first.error(first.location, "more than \(countMax) listeners")
+        }
+        let drafts = sections.prefix(countMax).map(Draft.init)
         let names = Self.names(of: drafts)
         Self.checkAddresses(of: drafts)
         return drafts.map { draft in
@@ -43,24 +52,28 @@ extension Configuration.Listener {
 
         init(_ section: Section) {
             self.section = section
-            name = section.text("name", parse: TextValue.name)
+            name = section.text("name")
             let port = section.integer("port").flatMap(UInt16.init(exactly:))
             self.port = port
             kind = section.choice("protocol", as: Configuration.Listener.Kind.self)
-            redirect = section.text("redirect", parse: TextValue.name)
-            let written = section.texts("address", parse: TextValue.address)
+            redirect = section.text("redirect")
+            let written = section.texts("address", as: .address, parse: TextValue.address)
+            if written.count > addressesMax {
+                section.error(
+                    written[addressesMax].location,
+                    "\(section.title) has more than \(addressesMax) addresses")
+            }
             let location = section.location(of: "port")
             let dualStack = SocketAddress(ipv6High: 0, low: 0, port: 0)
             let chosen =
                 section.has("address") ? written : [Located(value: dualStack, location: location)]
-            addresses = chosen.map {
+            addresses = chosen.prefix(addressesMax).map {
                 Located(value: $0.value.with(port: port ?? 0), location: $0.location)
             }
         }
 
         func redirectPort(among names: [String: Draft]) -> UInt16? {
             guard let redirect else { return nil }
-            let isHTTP = kind == .http
             if kind == .tls {
                 section.error(
                     redirect.location, "'redirect' needs 'protocol: http'",
@@ -75,10 +88,10 @@ extension Configuration.Listener {
                         for: redirect.value, among: tls, kind: "tls listener"))
                 return nil
             }
-            if isHTTP, target.kind == .http {
+            if kind == .http, target.kind == .http {
                 section.error(
                     redirect.location,
-                    "\(section.title) redirects to '\(redirect.value)', which is not a tls listener",
+                    "\(section.title).redirect: '\(redirect.value)' is not a tls listener",
                     hint: "see \(target.section.location)")
             }
             return target.port
@@ -132,7 +145,7 @@ extension Assembly {
         certificates: Located<Configuration.Certificates>?, sites: [SiteConfiguration]
     ) {
         let encrypted = listeners.first { $0.value.kind == .tls }
-        if let encrypted, certificates == nil, !main.has("certificates") {
+        if let encrypted, certificates == nil {
             main.error(
                 encrypted.location,
                 "the tls listener '\(encrypted.value.name)' has no certificates",
@@ -143,15 +156,18 @@ extension Assembly {
                 certificates.location, "'certificates' has no effect without a tls listener",
                 hint: "give a listener 'protocol: tls'")
         }
+        let listening = roots.first { $0.has("listeners") }
         let written = roots.first { $0.has("sites") }
-        if let written, listeners.isEmpty {
-            written.error(
-                written.location(of: "sites"), "the sites are unreachable: there is no listener",
-                hint: "add one to 'listeners'")
+        if let listening, listeners.isEmpty {
+            let what = written == nil ? "nothing is served" : "the sites are unreachable"
+            listening.error(
+                listening.location(of: "listeners"), "there is no listener: \(what)",
+                hint: "name, port and protocol of at least one")
         }
-        if sites.isEmpty, !listeners.isEmpty, written == nil {
+        if sites.isEmpty, !listeners.isEmpty {
+            let place = written?.location(of: "sites") ?? main.location(of: "listeners")
             main.warning(
-                main.location(of: "listeners"), "no sites: no request will find an upstream",
+                place, "no sites: no request will find an upstream",
                 hint: "add 'sites' and 'upstreams'")
         }
     }

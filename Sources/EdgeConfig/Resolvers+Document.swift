@@ -1,14 +1,15 @@
 import EdgeCore
+import EdgeUpstream
 
 extension Configuration.Resolver {
     private static let dnsPort: UInt16 = 53
 
     /// Every resolver of all files; at most one answers for all domains.
-    static func decode(_ roots: [Section]) -> [Configuration.Resolver] {
+    static func decode(_ roots: [Section]) -> [Located<Configuration.Resolver>] {
         var names: [String: Location] = [:]
         var domains: [String: Location] = [:]
         var general: Location?
-        var resolvers: [Configuration.Resolver] = []
+        var resolvers: [Located<Configuration.Resolver>] = []
         for (name, section) in roots.flatMap({ $0.namedSections("resolvers") }) {
             if let first = names[name.value] {
                 section.error(
@@ -16,12 +17,10 @@ extension Configuration.Resolver {
                     hint: "first at \(first)")
             }
             names[name.value] = names[name.value] ?? name.location
-            let servers = section.texts("servers") { text throws(ValueProblem) in
+            let servers = section.texts("servers", as: .resolver) { text throws(ValueProblem) in
                 try TextValue.endpoint(text, defaultPort: dnsPort)
             }
-            let suffixes = section.texts("domains") { text throws(ValueProblem) in
-                try HostName.parse(text, underscore: true)
-            }
+            let suffixes = section.texts("domains")
             for suffix in suffixes {
                 if let first = domains[suffix.value] {
                     section.error(
@@ -38,11 +37,37 @@ extension Configuration.Resolver {
                 }
                 general = general ?? name.location
             }
-            resolvers.append(
-                Configuration.Resolver(
-                    name: name.value, servers: servers.map(\.value),
-                    domains: suffixes.map(\.value)))
+            let resolver = Configuration.Resolver(
+                name: name.value, servers: servers.map(\.value), domains: suffixes.map(\.value))
+            resolvers.append(Located(value: resolver, location: name.location))
         }
         return resolvers
+    }
+}
+
+extension Assembly {
+    /// A resolver that is never asked is most likely one with a mistyped domain.
+    func checkResolvers(
+        _ resolvers: [Located<Configuration.Resolver>], upstreams: [UpstreamDraft]
+    ) {
+        var indexes: [String: Int] = [:]
+        for (index, resolver) in resolvers.enumerated() {
+            for domain in resolver.value.domains { indexes[domain] = index }
+        }
+        let general = resolvers.firstIndex { $0.value.domains.isEmpty }
+        var used: Set<Int?> = []
+        for server in upstreams.flatMap(\.configuration.servers) {
+            guard case .name(let name) = server.host else { continue }
+            let labels = name.split(separator: ".")
+            let suffixes = labels.indices.lazy.map { labels[$0...].joined(separator: ".") }
+            used.insert(suffixes.compactMap { indexes[$0] }.first ?? general)
+        }
+        for (index, resolver) in resolvers.enumerated() where !used.contains(index) {
+            main.warning(
+                resolver.location, "the resolver '\(resolver.value.name)' is never asked",
+                hint: resolver.value.domains.isEmpty
+                    ? "every server is an address or has another resolver"
+                    : "no server's name ends with one of its domains")
+        }
     }
 }

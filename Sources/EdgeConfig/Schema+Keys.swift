@@ -9,7 +9,8 @@ extension Schema {
             absence: "no other file is read",
             pitfalls: "Paths are relative to the main file. Included files may contain "
                 + "`listeners`, `sites`, `upstreams` and `resolvers` only, and include nothing "
-                + "themselves. A pattern may match nothing, a plain path must exist. "
+                + "themselves. A pattern may match nothing, but its folder must exist, "
+                + "and so must a plain path. "
                 + "At most 64 files of 4 MiB each."),
         Key(
             "user", .text(.account),
@@ -38,7 +39,8 @@ extension Schema {
     static let listenerKeys: [Key] = [
         Key(
             "listeners", .mappings, required: true, fragments: true,
-            effect: "The ports that clients connect to."),
+            effect: "The ports that clients connect to; at most 64 listeners.",
+            pitfalls: "Each has a socket per worker and address."),
         Key(
             "listeners[].name", .text(.name), required: true,
             effect: "What the listener is called in logs, metrics and `redirect`."),
@@ -157,13 +159,14 @@ extension Schema {
             effect: "The DNS servers that upstream names are asked of, each group under a name.",
             absence: "those of /etc/resolv.conf"),
         Key(
-            "resolvers.*.servers", .texts(.endpoint, orSingle: false), required: true,
+            "resolvers.*.servers", .texts(.resolver, orSingle: false), required: true,
             effect: "The addresses of the DNS servers; the port is 53 if none is written."),
         Key(
-            "resolvers.*.domains", .texts(.host, orSingle: false),
+            "resolvers.*.domains", .texts(.domain, orSingle: false),
             effect: "The domains these servers are asked for, each with everything below it.",
             absence: "all names that no other resolver has",
-            pitfalls: "Only one resolver may do without."),
+            pitfalls: "Only one resolver may do without. The longest domain that fits a name "
+                + "decides."),
     ]
 
     static let tuningKeys: [Key] = timeoutKeys + limitKeys + adminKeys

@@ -29,8 +29,10 @@ package struct Schema: Sendable {
         case glob = "a path, or a pattern with `*`, `?` and `[…]`"
         case address = "an address without port"
         case endpoint = "address:port"
+        case resolver = "an address, with or without port"
         case server = "host:port"
         case host = "a host name"
+        case domain = "a domain"
         case hostPattern = "a host name, `*.example.org` or `*`"
     }
 

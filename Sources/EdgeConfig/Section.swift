@@ -113,8 +113,10 @@ struct Section {
         entries.contains { $0.key == name }
     }
 
-    func error(_ location: Location, _ reason: String, hint: String? = nil) {
-        pass.diagnostics.error(location, reason, hint: hint)
+    func error(
+        _ location: Location, _ reason: String, hint: @autoclosure () -> String? = nil
+    ) {
+        pass.diagnostics.error(location, reason, hint: hint())
     }
 
     func warning(_ location: Location, _ reason: String, hint: String? = nil) {
@@ -172,17 +174,23 @@ extension Section {
                 hint: "names with their settings")
             return []
         }
-        return entries.compactMap { entry in
+        return entries.map { entry in
+            var chosen = entry.key
             do throws(ValueProblem) {
-                _ = try TextValue.name(entry.key)
+                chosen = try TextValue.name(entry.key)
             } catch {
                 self.error(entry.location, error.reason, hint: error.hint)
+                // From here on it appears in messages only.
+                chosen = quoted(entry.key)
             }
+            let title = "\(displayPath(name)).\(chosen)"
             let section = Section(
-                entry.value, title: "\(displayPath(name)).\(entry.key)", schemaPath: children,
-                pass: pass)
-            guard let section else { return nil }
-            return (Located(value: entry.key, location: entry.location), section)
+                entry.value, title: title, schemaPath: children, pass: pass)
+            // What is not a mapping keeps its name, or those who use it would be reported too.
+            let defaults = Section(
+                empty: title, schemaPath: children, parent: self)
+            let owner = Located(value: chosen, location: entry.location)
+            return (owner, section ?? defaults)
         }
     }
 }
@@ -231,6 +239,7 @@ extension Section {
     func duration(_ name: String) -> Duration {
         let (key, node) = find(name)
         guard case .duration(let range) = key.type else { return .zero }
+        // A test holds that every default of the schema is valid.
         let fallback = key.defaultText.flatMap { try? Quantity.duration($0) } ?? range.lowerBound
         return bounded(
             name, node, in: range, fallback: fallback, parse: Quantity.duration,
@@ -241,6 +250,7 @@ extension Section {
     func size(_ name: String) -> Int {
         let (key, node) = find(name)
         guard case .size(let range) = key.type else { return 0 }
+        // As above: the schema's defaults are valid.
         let fallback = key.defaultText.flatMap { try? Quantity.size($0) } ?? range.lowerBound
         return bounded(
             name, node, in: range, fallback: fallback, parse: Quantity.size,
@@ -295,24 +305,38 @@ extension Section {
         return word
     }
 
+    /// In the form that the schema asks for.
     func text(_ name: String) -> Located<String>? {
-        text(name, parse: Self.unchanged)
+        let (key, node) = find(name)
+        guard let node, case .text(let kind) = key.type else { return nil }
+        return text(node, called: displayPath(name), parse: kind.checked)
     }
 
+    /// As `text(_:)`, for a form that is more than a string.
     func text<Value>(
-        _ name: String, parse: (String) throws(ValueProblem) -> Value
+        _ name: String, as expected: Schema.Text,
+        parse: (String) throws(ValueProblem) -> Value
     ) -> Located<Value>? {
-        let (_, node) = find(name)
-        guard let node else { return nil }
+        let (key, node) = find(name)
+        guard let node, case .text(let kind) = key.type else { return nil }
+        invariant(kind == expected, "schema and decoder agree on the form of a string")
         return text(node, called: displayPath(name), parse: parse)
     }
 
-    /// Every valid entry of a list; empty if it is absent.
+    /// Every valid entry of a list, in the form that the schema asks for; empty if it is absent.
+    func texts(_ name: String) -> [Located<String>] {
+        guard case .texts(let kind, _) = find(name).key.type else { return [] }
+        return texts(name, as: kind, parse: kind.checked)
+    }
+
+    /// As `texts(_:)`, for a form that is more than a string.
     func texts<Value>(
-        _ name: String, parse: (String) throws(ValueProblem) -> Value
+        _ name: String, as expected: Schema.Text,
+        parse: (String) throws(ValueProblem) -> Value
     ) -> [Located<Value>] {
         let (key, node) = find(name)
-        guard let node, case .texts(_, let orSingle) = key.type else { return [] }
+        guard let node, case .texts(let kind, let orSingle) = key.type else { return [] }
+        invariant(kind == expected, "schema and decoder agree on the form of a string")
         switch node.content {
         case .sequence(let items):
             if items.isEmpty {
@@ -333,7 +357,7 @@ extension Section {
 
     /// A path, seen from the folder of the main file.
     func path(_ name: String) -> Located<String>? {
-        text(name, parse: TextValue.path).map {
+        text(name).map {
             Located(value: pass.resolve($0.value), location: $0.location)
         }
     }
@@ -364,6 +388,4 @@ extension Section {
             return nil
         }
     }
-
-    private static func unchanged(_ text: String) throws(ValueProblem) -> String { text }
 }

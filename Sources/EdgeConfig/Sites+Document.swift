@@ -3,7 +3,11 @@ import EdgeRouting
 extension SiteConfiguration {
     /// Every site of all files. Checks that no host is served twice, that each upstream exists and
     /// that each is used.
-    static func decode(_ roots: [Section], upstreams: [UpstreamDraft]) -> [SiteConfiguration] {
+    static func decode(
+        _ roots: [Section], upstreams: [UpstreamDraft], areUpstreamsReadable: Bool,
+        diagnostics: DiagnosticCollector
+    ) -> [SiteConfiguration] {
+        let errorCount = diagnostics.errorCount
         let names = upstreams.map(\.name.value)
         let indexes = Dictionary(
             names.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
@@ -11,10 +15,11 @@ extension SiteConfiguration {
         var used: Set<Int> = []
         var sites: [SiteConfiguration] = []
         for section in roots.flatMap({ $0.sections("sites") }) {
-            let hosts = section.texts("hosts", parse: HostName.pattern)
+            let hosts = section.texts("hosts")
             checkHosts(hosts, in: section, places: &places)
-            guard let upstream = section.text("upstream", parse: TextValue.name) else { continue }
+            guard let upstream = section.text("upstream") else { continue }
             guard let index = indexes[upstream.value] else {
+                guard areUpstreamsReadable else { continue }
                 section.error(
                     upstream.location,
                     "\(section.title).upstream: undefined upstream \(quoted(upstream.value))",
@@ -25,6 +30,8 @@ extension SiteConfiguration {
             checkName(of: upstreams[index], for: hosts, in: section)
             sites.append(SiteConfiguration(hosts: hosts.map(\.value), upstream: index))
         }
+        // A site that could not be read might be the one that uses it.
+        guard diagnostics.errorCount == errorCount else { return sites }
         for (index, draft) in upstreams.enumerated() where !used.contains(index) {
             draft.section.error(
                 draft.name.location, "no site uses the upstream '\(draft.name.value)'",

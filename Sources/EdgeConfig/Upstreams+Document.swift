@@ -39,7 +39,7 @@ extension UpstreamConfiguration {
     }
 
     private static func decode(_ section: Section, name: String) -> UpstreamConfiguration {
-        let servers = section.texts("servers", parse: TextValue.server)
+        let servers = section.texts("servers", as: .server, parse: TextValue.server)
         checkServers(servers, in: section)
         let timeouts = section.sectionOrDefaults("timeouts")
         return UpstreamConfiguration(
@@ -70,7 +70,7 @@ extension UpstreamConfiguration {
     private static func tls(_ section: Section?) -> TLS? {
         guard let section else { return nil }
         let authorities = section.path("ca")
-        let name = section.text("name") { text throws(ValueProblem) in try HostName.parse(text) }
+        let name = section.text("name")
         switch section.choice("verify", as: VerifyWord.self) {
         case VerifyWord.none?:
             section.warning(

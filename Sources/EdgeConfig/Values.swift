@@ -115,8 +115,7 @@ enum HostName {
     /// - Parameter underscore: whether labels may contain `_`, as names of internal services do.
     static func parse(_ text: String, underscore: Bool = false) throws(ValueProblem) -> String {
         if SocketAddress(address: text, port: 0) != nil {
-            throw ValueProblem(
-                "\(quoted(text)) is an address, not a host name", hint: "'*' matches any host")
+            throw ValueProblem("\(quoted(text)) is an address, not a host name")
         }
         let labels = try labels(of: text, underscore: underscore)
         if let last = labels.last, last.utf8.allSatisfy(isDigit) {
@@ -135,6 +134,10 @@ enum HostName {
             throw ValueProblem(
                 "the wildcard in \(quoted(text)) does not stand for the first label",
                 hint: "'*.example.org' for one label, '*' for any host")
+        }
+        if SocketAddress(address: text, port: 0) != nil {
+            throw ValueProblem(
+                "\(quoted(text)) is an address, not a host name", hint: "'*' matches any host")
         }
         return try parse(text)
     }
@@ -182,6 +185,21 @@ enum HostName {
 
     static func isLetterOrDigit(_ byte: UInt8) -> Bool {
         isDigit(byte) || (0x41...0x5A).contains(byte) || (0x61...0x7A).contains(byte)
+    }
+}
+
+extension Schema.Text {
+    /// The text in its canonical form. What is more than a string is left to its own parser.
+    func checked(_ text: String) throws(ValueProblem) -> String {
+        switch self {
+        case .name: try TextValue.name(text)
+        case .account: try TextValue.account(text)
+        case .path, .glob: try TextValue.path(text)
+        case .host: try HostName.parse(text)
+        case .domain: try HostName.parse(text, underscore: true)
+        case .hostPattern: try HostName.pattern(text)
+        case .address, .endpoint, .resolver, .server: text
+        }
     }
 }
 

@@ -100,3 +100,16 @@ func errors(_ bundle: ConfigurationBundle) -> [String] {
 }
 
 func errors(_ text: String) -> [String] { errors(ConfigurationBundle(text)) }
+
+extension String {
+    /// The text with every `old` replaced.
+    func replacing(_ old: String, with new: String) -> String {
+        var output = ""
+        var rest = self[...]
+        while let first = rest.firstRange(of: old) {
+            output += rest[..<first.lowerBound] + new
+            rest = rest[first.upperBound...]
+        }
+        return output + rest
+    }
+}

@@ -1,0 +1,220 @@
+import EdgeCore
+import EdgeRouting
+import EdgeUpstream
+import Testing
+
+@testable import EdgeConfig
+
+@Suite("Loading a configuration")
+struct LoadingTests {
+    private static func load(_ text: String, included: [String] = []) throws -> Configuration {
+        try Configuration.load(ConfigurationBundle(text, included: included)).0
+    }
+
+    @Test("The reference example gives exactly this configuration")
+    func everything() throws {
+        let bundle = try ConfigurationBundle.read(path: Repository.conf + "edged.yaml")
+
+        let (configuration, _) = try Configuration.load(bundle)
+
+        let folder = Repository.root + "conf/"
+        #expect(configuration.runAs == .init(user: "edged", group: "edged"))
+        #expect(configuration.workers == nil)
+        #expect(configuration.stateDirectory == "/var/lib/edged")
+        #expect(
+            configuration.certificates
+                == .init(directory: folder + "certs", fallback: "example.org"))
+        #expect(configuration.listeners.map(\.name) == ["https", "http"])
+        #expect(configuration.listeners.map(\.kind) == [.tls, .http])
+        #expect(configuration.listeners.map(\.redirectPort) == [nil, 443])
+        #expect(
+            configuration.listeners.map { $0.addresses.map(\.description) }
+                == [["[::]:443"], ["192.168.1.13:80", "127.0.0.1:80"]])
+        #expect(
+            configuration.sites == [
+                SiteConfiguration(hosts: ["grafana.example.org"], upstream: 0),
+                SiteConfiguration(
+                    hosts: ["registry.example.org", "*.apps.example.org"], upstream: 1),
+                SiteConfiguration(hosts: ["dashboard.example.org"], upstream: 2),
+            ])
+        #expect(configuration.upstreams.map(\.name) == ["grafana", "ingress", "dashboard"])
+        #expect(configuration.upstreams[0].connectTimeout == .milliseconds(500))
+        #expect(configuration.upstreams[0].responseTimeout == .seconds(300))
+        #expect(configuration.upstreams[0].keepAlive == .seconds(30))
+        #expect(
+            configuration.upstreams[1].tls
+                == .init(
+                    authorityFile: folder + "ca/home-ca.pem", name: "ingress.home.example",
+                    verify: .full))
+        #expect(configuration.resolvers.map(\.name) == ["internal", "public"])
+        #expect(configuration.resolvers[0].domains == ["home.example", "internal"])
+        #expect(
+            configuration.resolvers[1].servers.map(\.description)
+                == ["9.9.9.9:53", "[2620:fe::fe]:53"])
+        #expect(configuration.limits.connections == 20000)
+        #expect(configuration.admin.socket == "/run/edged/admin.sock")
+        #expect(configuration.admin.group == "edged-admin")
+        #expect(configuration.admin.http?.description == "127.0.0.1:9464")
+    }
+
+    @Test("What is not written has its default")
+    func defaults() throws {
+        let configuration = try Self.load(Sample.minimal)
+
+        #expect(configuration.runAs == nil)
+        #expect(configuration.workers == nil)
+        #expect(configuration.stateDirectory == nil)
+        #expect(configuration.listeners[0].addresses.map(\.description) == ["[::]:80"])
+        #expect(
+            configuration.timeouts
+                == .init(
+                    handshake: .seconds(10), requestHead: .seconds(10), keepAlive: .seconds(75),
+                    body: .seconds(60)))
+        #expect(
+            configuration.process
+                == .init(
+                    serveDeadline: .seconds(2), hangTimeout: .milliseconds(500),
+                    drainDeadline: .seconds(30)))
+        #expect(
+            configuration.limits
+                == .init(
+                    connections: nil, requestHeadBytes: 65536, responseHeadBytes: 65536,
+                    headerFields: 200))
+        #expect(configuration.admin == .init(socket: nil, group: nil, http: nil))
+        #expect(configuration.resolvers == [])
+        #expect(configuration.upstreams[0].connectTimeout == .seconds(2))
+        #expect(configuration.upstreams[0].responseTimeout == .seconds(60))
+        #expect(configuration.upstreams[0].keepAlive == .seconds(60))
+    }
+
+    @Test("Times are read into the part they belong to")
+    func times() throws {
+        let configuration = try Self.load(
+            Sample.minimal
+                + "timeouts: { handshake: 1s, request_head: 2s, keep_alive: 3s, body: 4s, "
+                + "serve_deadline: 5s, hang: 6s, drain: 7s }\n")
+
+        #expect(
+            configuration.timeouts
+                == .init(
+                    handshake: .seconds(1), requestHead: .seconds(2), keepAlive: .seconds(3),
+                    body: .seconds(4)))
+        #expect(
+            configuration.process
+                == .init(
+                    serveDeadline: .seconds(5), hangTimeout: .seconds(6), drainDeadline: .seconds(7)
+                ))
+    }
+
+    @Test("`tls: {}` is TLS with the system's authorities and the site's name")
+    func emptyTLS() throws {
+        let configuration = try Self.load(Sample.upstream("tls: {}"))
+
+        #expect(
+            configuration.upstreams[0].tls == .init(authorityFile: nil, name: nil, verify: .full))
+    }
+
+    @Test("Included files add to the lists and names of the main file")
+    func merged() throws {
+        let configuration = try Self.load(
+            Sample.minimal,
+            included: [
+                "sites:\n  - { hosts: c.example, upstream: more }\n",
+                "upstreams: { more: { servers: ['10.0.0.2:80'] } }\n"
+                    + "listeners: [{ name: alt, port: 8080, protocol: http }]\n"
+                    + "resolvers: { r: { servers: ['10.0.0.3'] } }\n",
+                "# nothing\n",
+            ])
+
+        #expect(configuration.sites.map(\.upstream) == [0, 1])
+        #expect(configuration.upstreams.map(\.name) == ["app", "more"])
+        #expect(configuration.listeners.map(\.name) == ["web", "alt"])
+        #expect(configuration.resolvers.map(\.name) == ["r"])
+    }
+
+    @Test(
+        "Paths are seen from the folder of the main file",
+        arguments: [
+            ("/etc/edged/edged.yaml", "state", "/etc/edged/state"),
+            ("conf/edged.yaml", "../state", "conf/../state"),
+            ("edged.yaml", "state", "state"),
+            ("/edged.yaml", "state", "/state"),
+            ("/etc/edged.yaml", "/var/lib/edged", "/var/lib/edged"),
+        ])
+    func paths(file: String, written: String, expected: String) throws {
+        let text = Sample.minimal + "state: \(written)\n"
+        let bundle = ConfigurationBundle(main: .init(path: file, bytes: Array(text.utf8)))
+
+        #expect(try Configuration.load(bundle).0.stateDirectory == expected)
+    }
+
+    static let warnings: [(String, [String])] = [
+        (Sample.minimal, []),
+        (
+            Sample.upstream("tls: { verify: none }"),
+            [
+                "main.yaml:5:43: upstreams.app.tls: the servers' certificates are not checked "
+                    + "('verify: full' with 'ca')"
+            ]
+        ),
+        (
+            Sample.minimal.replacing("10.0.0.1:80", with: "10.0.0.1:443"),
+            [
+                "main.yaml:5:20: upstreams.app speaks plaintext to port 443 (add 'tls: {}')"
+            ]
+        ),
+        (
+            Sample.minimal.replacing("\"10.0.0.1:80\"", with: "\"10.0.0.1:80\", x.a.b:80")
+                + "resolvers:\n  used: { servers: [10.0.0.2], domains: [a.b] }\n"
+                + "  shadowed: { servers: [10.0.0.3], domains: [b] }\n"
+                + "  other: { servers: [10.0.0.4] }\n",
+            [
+                "main.yaml:8:3: the resolver 'shadowed' is never asked (no server's name ends with "
+                    + "one of its domains)",
+                "main.yaml:9:3: the resolver 'other' is never asked (every server is an address or "
+                    + "has another resolver)",
+            ]
+        ),
+        (
+            "version: 1\nlisteners: [{ name: web, port: 80, protocol: http }]\n",
+            [
+                "main.yaml:2:1: no sites: no request will find an upstream "
+                    + "(add 'sites' and 'upstreams')"
+            ]
+        ),
+    ]
+
+    @Test("What is accepted but doubtful is a warning with its place", arguments: warnings)
+    func warned(text: String, expected: [String]) throws {
+        let (_, warnings) = try Configuration.load(ConfigurationBundle(text))
+
+        #expect(warnings.map(\.description) == expected)
+        #expect(warnings.allSatisfy { $0.severity == .warning })
+    }
+}
+
+/// Short configurations for the tables.
+enum Sample {
+    /// Lines 1 to 5; what a test adds begins at line 6.
+    static let minimal = """
+        version: 1
+        listeners: [{ name: web, port: 80, protocol: http }]
+        sites: [{ hosts: a.example, upstream: app }]
+        upstreams:
+          app: { servers: ["10.0.0.1:80"] }
+
+        """
+
+    /// `minimal` with `keys` added to its upstream, at line 5, column 36.
+    static func upstream(_ keys: String) -> String {
+        minimal.replacing("\"] }", with: "\"], \(keys) }")
+    }
+
+    static func listener(_ keys: String) -> String {
+        minimal.replacing("protocol: http }", with: "protocol: http, \(keys) }")
+    }
+
+    static func hosts(_ value: String) -> String {
+        minimal.replacing("hosts: a.example", with: "hosts: \(value)")
+    }
+}
