@@ -28,7 +28,9 @@ struct RequestLine {
         let targetEnd = ByteScan.endOfTarget(bytes, from: targetStart)
         guard targetEnd > targetStart, targetEnd < bytes.count else { throw .badTarget }
         guard bytes[targetEnd] == ByteScan.space else {
-            throw bytes[targetEnd] == ByteScan.cr ? .http09 : .badTarget
+            guard bytes[targetEnd] == ByteScan.cr else { throw .badTarget }
+            let isLineEnd = targetEnd + 1 < bytes.count && bytes[targetEnd + 1] == ByteScan.lf
+            throw isLineEnd ? .http09 : .bareCR
         }
         guard targetEnd + 11 <= limits.requestLineBytesMax + 2 else { throw .targetTooLong }
         versionMinor = try Self.version(bytes, at: targetEnd + 1)

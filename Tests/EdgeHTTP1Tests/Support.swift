@@ -1,8 +1,7 @@
 import EdgeCore
 import EdgeHTTP
+import EdgeHTTP1
 import Testing
-
-@testable import EdgeHTTP1
 
 /// The text of a range.
 func text(_ bytes: [UInt8], _ range: ByteRange) -> String {
@@ -65,5 +64,119 @@ func violation(_ body: () throws(HTTP1Violation) -> Void) -> HTTP1Violation? {
         return nil
     } catch {
         return error
+    }
+}
+
+/// What a writer wrote, or nil if it overflowed.
+func written(
+    capacity: Int = 4096, _ body: (inout ByteWriter) -> Bool
+) -> [UInt8]? {
+    let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: capacity, alignment: 16)
+    defer { buffer.deallocate() }
+    var writer = ByteWriter(buffer)
+    guard body(&writer) else { return nil }
+    return Array(buffer[..<writer.count])
+}
+
+/// The context that most tests forward with.
+func context(_ framing: BodyFraming = .none) -> ForwardingContext {
+    ForwardingContext(
+        client: SocketAddress(ipv4: 0xC000_0207, port: 4711), scheme: .https,
+        requestID: (high: 0x0123_4567_89AB_CDEF, low: 0xFEDC_BA98_7654_3210), framing: framing)
+}
+
+/// Parses a request head and writes it towards an upstream, as text lines.
+func forwarded(
+    _ head: String, host: String = "",
+    changing change: (inout ForwardingContext) -> Void = { _ in }
+) throws -> [String] {
+    let bytes = Array(head.utf8)
+    var request = RequestHead()
+    try HTTP1Parser.parseRequest(bytes.span, into: &request, limits: HeadLimits())
+    var settings = context(request.framing)
+    change(&settings)
+    let name = Array(host.utf8)
+    let output = written {
+        HTTP1Writer.writeRequest(
+            request, from: bytes.span, context: settings, host: name.span, into: &$0)
+    }
+    return lines(try #require(output))
+}
+
+/// The lines of a head without the final empty one.
+func lines(_ head: [UInt8]) -> [String] {
+    let parts = String(decoding: head, as: UTF8.self).components(by: "\r\n")
+    return Array(parts.dropLast(2))
+}
+
+extension String {
+    /// The parts between the occurrences of a separator.
+    func components(by separator: String) -> [String] {
+        var parts: [[UInt8]] = [[]]
+        let mark = Array(separator.utf8)
+        for byte in utf8 {
+            parts[parts.count - 1].append(byte)
+            if parts[parts.count - 1].suffix(mark.count).elementsEqual(mark) {
+                parts[parts.count - 1].removeLast(mark.count)
+                parts.append([])
+            }
+        }
+        return parts.map { String(decoding: $0, as: UTF8.self) }
+    }
+}
+
+/// A response with owned parts.
+struct Answer: Equatable {
+    var status: UInt16 = 0
+    var reason = ""
+    var framing = BodyFraming.none
+    var declaredLength: UInt64?
+    var keepAlive = false
+    var isInterim = false
+    var isWebSocketAccepted = false
+    var fields: [String] = []
+}
+
+/// Scans and parses one response head.
+func parseResponse(
+    _ text: String, to method: EdgeHTTP.Method = .get, upgradeRequested: Bool = false
+) throws(HTTP1Violation) -> Answer {
+    let bytes = Array(text.utf8)
+    var scanner = HeadScanner(.response)
+    guard let count = try scanner.scan(bytes.span, limits: HeadLimits()) else {
+        throw .missingColon
+    }
+    let head = Array(bytes.prefix(count))
+    var response = ResponseHead()
+    try HTTP1Parser.parseResponse(
+        head.span, requestMethod: method, upgradeRequested: upgradeRequested, into: &response,
+        limits: HeadLimits())
+    var answer = Answer(
+        status: response.status,
+        reason: String(decoding: head[response.reason.indices], as: UTF8.self),
+        framing: response.framing, declaredLength: response.declaredLength,
+        keepAlive: response.keepAlive, isInterim: response.isInterim,
+        isWebSocketAccepted: response.isWebSocketAccepted)
+    for index in 0..<response.fields.count {
+        let field = response.fields[index]
+        guard !field.flags.contains(.hopByHop) else { continue }
+        let line = head[field.nameRange.indices] + Array(": ".utf8) + head[field.value.indices]
+        answer.fields.append(String(decoding: line, as: UTF8.self))
+    }
+    return answer
+}
+
+/// SplitMix64: the same seed gives the same run everywhere.
+struct SeededGenerator: RandomNumberGenerator {
+    private var state: UInt64
+
+    init(seed: UInt64) { state = seed }
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var word = state
+        word = (word ^ word >> 30) &* 0xBF58_476D_1CE4_E5B9
+        word = (word ^ word >> 27) &* 0x94D0_49BB_1331_11EB
+        return word ^ word >> 31
     }
 }
