@@ -38,6 +38,21 @@ package struct LaneRecord: Sendable {
     /// The request went out on a connection that had carried another before.
     package let wasReused: Bool
 
+    package init(
+        index: Int, scheduled: Instant, sent: Instant, finished: Instant, status: Int,
+        bodyHash: String, noted: String?, failure: LaneFailure?, wasReused: Bool
+    ) {
+        self.index = index
+        self.scheduled = scheduled
+        self.sent = sent
+        self.finished = finished
+        self.status = status
+        self.bodyHash = bodyHash
+        self.noted = noted
+        self.failure = failure
+        self.wasReused = wasReused
+    }
+
     /// From the moment it should have gone out: a late client hides nothing.
     package var latency: Duration { Duration(nanoseconds: finished.nanoseconds(since: scheduled)) }
 }
@@ -54,6 +69,19 @@ package struct LaneReport: Sendable, CustomStringConvertible {
     package let connectionsOpened: Int
     /// How late the client itself was at worst.
     package let lagMax: Duration
+
+    package init(
+        name: String, begin: Instant, end: Instant, records: [LaneRecord], idleClosed: Int,
+        connectionsOpened: Int, lagMax: Duration
+    ) {
+        self.name = name
+        self.begin = begin
+        self.end = end
+        self.records = records
+        self.idleClosed = idleClosed
+        self.connectionsOpened = connectionsOpened
+        self.lagMax = lagMax
+    }
 
     package static let lagLimit = Duration.milliseconds(100)
 

@@ -119,6 +119,9 @@ package enum TLSVersion: Int, Sendable, Comparable {
 private func makeContext(
     _ method: OpaquePointer?, _ versions: ClosedRange<TLSVersion>
 ) throws -> OpaquePointer {
+    // OpenSSL writes with write(2), which has no MSG_NOSIGNAL. Programs that the kit starts get the
+    // default action back.
+    signal(SIGPIPE, SIG_IGN)
     guard let context = SSL_CTX_new(method) else { throw openSSLError("SSL_CTX_new") }
     _ = ce_ssl_ctx_set_versions(context, versions.lowerBound.number, versions.upperBound.number)
     // Partial writes (1) from a buffer that may move (2).
