@@ -19,6 +19,11 @@ package final class ClientTrust: Sendable {
     package static let system = ClientTrust(pem: nil, verifies: true, file: nil)
     package static let unverified = ClientTrust(pem: nil, verifies: false, file: nil)
 
+    /// The same CAs, read from the same file.
+    package func isEquivalent(to other: ClientTrust) -> Bool {
+        pem == other.pem && verifies == other.verifies && file == other.file
+    }
+
     /// - Throws: `.authority` if the file can't be read or holds no certificate.
     package static func load(_ path: String) throws(TLSFailure) -> ClientTrust {
         guard let bio = BIO_new_file(path, "r") else {

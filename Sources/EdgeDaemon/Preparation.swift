@@ -1,0 +1,92 @@
+internal import EdgeConfig
+internal import EdgeControlAPI
+internal import EdgeTLS
+internal import EdgeUpstream
+
+/// A configuration with everything it names read and checked: certificates, CAs. What a reload
+/// prepares before anything changes.
+struct Preparation {
+    let configuration: Configuration
+    let warnings: [String]
+    let certificates: CertificateStore
+    /// By CA file; the system's store and "not verified" need no file.
+    let trusts: [String: ClientTrust]
+    /// A number that tells two configurations apart (FNV-1a of all files' bytes).
+    let fingerprint: UInt64
+    let path: String
+
+    /// Everything that is wrong, a line each.
+    struct Refusal: Error {
+        let diagnostics: [String]
+    }
+
+    /// - Parameter previous: what is in use; unchanged certificates and CAs are taken from it, so
+    ///   that workers keep what they have parsed.
+    static func prepare(
+        _ bundle: ConfigurationBundle, previous: Preparation?
+    ) throws(Refusal) -> Preparation {
+        let configuration: Configuration
+        let warnings: [Diagnostic]
+        do throws(ConfigError) {
+            (configuration, warnings) = try Configuration.load(bundle)
+        } catch {
+            throw Refusal(diagnostics: error.diagnostics.map(\.description))
+        }
+        var diagnostics: [String] = []
+        let store = certificates(configuration, previous, &diagnostics)
+        let trusts = authorities(configuration, previous, &diagnostics)
+        guard diagnostics.isEmpty, let store else { throw Refusal(diagnostics: diagnostics) }
+        return Preparation(
+            configuration: configuration, warnings: warnings.map(\.description),
+            certificates: store, trusts: trusts, fingerprint: fingerprint(bundle),
+            path: bundle.main.path)
+    }
+
+    private static func certificates(
+        _ configuration: Configuration, _ previous: Preparation?, _ diagnostics: inout [String]
+    ) -> CertificateStore? {
+        guard let settings = configuration.certificates else {
+            return CertificateStore(entries: [])
+        }
+        do throws(CertificateFolderError) {
+            let store = try CertificateFolder.load(settings.directory)
+            if let fallback = settings.fallback, store.matches(for: fallback).isEmpty {
+                diagnostics.append(
+                    "certificates.default: no certificate in \(settings.directory) covers "
+                        + "'\(fallback)'")
+                return nil
+            }
+            if let known = previous?.certificates, known.entries == store.entries { return known }
+            return store
+        } catch {
+            diagnostics += error.problems.map(\.description)
+            return nil
+        }
+    }
+
+    private static func authorities(
+        _ configuration: Configuration, _ previous: Preparation?, _ diagnostics: inout [String]
+    ) -> [String: ClientTrust] {
+        var trusts: [String: ClientTrust] = [:]
+        for upstream in configuration.upstreams {
+            guard let file = upstream.tls?.authorityFile, trusts[file] == nil else { continue }
+            do throws(TLSFailure) {
+                let trust = try ClientTrust.load(file)
+                if let known = previous?.trusts[file], known.isEquivalent(to: trust) {
+                    trusts[file] = known
+                } else {
+                    trusts[file] = trust
+                }
+            } catch {
+                diagnostics.append("upstream \(upstream.name): \(error)")
+            }
+        }
+        return trusts
+    }
+
+    private static func fingerprint(_ bundle: ConfigurationBundle) -> UInt64 {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        for byte in bundle.encode() { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        return hash
+    }
+}

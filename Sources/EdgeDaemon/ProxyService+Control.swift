@@ -1,0 +1,171 @@
+internal import EdgeConfig
+internal import EdgeControl
+internal import EdgeControlAPI
+internal import EdgeCore
+internal import EdgeDNS
+internal import EdgeHTTP1
+internal import EdgeProxy
+internal import EdgeSystem
+internal import EdgeUpstream
+internal import Glibc
+
+/// What the admin socket shows and does.
+extension ProxyService: ControlTarget {
+    func status() -> StatusReply {
+        var reply = StatusReply(
+            version: EdgedVersion.text, state: nodeState, since: phaseSince, why: phase.rawValue,
+            now: Int64(time(nil)), pid: Int64(getpid()), started: startedTime,
+            epoch: Int64(snapshot?.epoch ?? 0), configPath: current?.path ?? "",
+            configFingerprint: current.map { hex($0.fingerprint) } ?? "")
+        guard let board, let current else { return reply }
+        reply.workers = (1...board.workers).map { worker($0, board.block($0)) }
+        reply.listeners = current.configuration.listeners.flatMap { listener in
+            listener.addresses.map {
+                ListenerStatus(
+                    name: listener.name, address: "\($0)", protocol: listener.kind.rawValue,
+                    connections: 0)
+            }
+        }
+        reply.upstreams = current.configuration.upstreams.map(upstream)
+        reply.names = (resolver?.report ?? []).map { name in
+            NameStatus(
+                name: name.name, state: name.state.rawValue,
+                addresses: name.addresses.map(\.addressText),
+                age: name.age.map { Int64($0.components.seconds) }, lastError: name.lastError,
+                resolver: name.resolver)
+        }
+        reply.certificates = current.certificates.entries.map {
+            CertificateStatus(names: $0.names, notAfter: $0.notAfter)
+        }
+        let blocks = (0...board.workers).map(board.block)
+        reply.counters = Counter.allCases.map { counter in
+            NamedCount(
+                counter.label,
+                Int64(truncatingIfNeeded: blocks.reduce(0) { $0 &+ $1.value(counter) }))
+        }
+        reply.reasons = reasons(blocks)
+        reply.log = board.lastLogLines(20)
+        return reply
+    }
+
+    private func hex(_ value: UInt64) -> String {
+        let digits = String(value, radix: 16)
+        return String(repeating: "0", count: 16 - digits.count) + digits
+    }
+
+    private var nodeState: NodeState {
+        switch phase {
+        case .awaitingStart, .starting, .prepared: .starting
+        case .serving: .serving
+        case .draining: .draining
+        }
+    }
+
+    private func worker(_ index: Int, _ block: SharedBoard.Block) -> WorkerStatus {
+        let heartbeat = block.heartbeat
+        return WorkerStatus(
+            index: Int64(index), epoch: Int64(block.epoch),
+            connections: Int64(truncatingIfNeeded: block.value(.connectionsOpen)),
+            requests: Int64(truncatingIfNeeded: block.value(.requests)),
+            idleMilliseconds: Int64(
+                Instant.now().nanoseconds(since: heartbeat.at) / 1_000_000),
+            busy: heartbeat.busy)
+    }
+
+    private func upstream(_ upstream: UpstreamConfiguration) -> UpstreamStatus {
+        var members: [MemberStatus] = []
+        for server in upstream.servers {
+            switch server.host {
+            case .address(let address):
+                members.append(
+                    MemberStatus(
+                        address: "\(address.with(port: server.port))", source: "",
+                        state: "configured"))
+            case .name(let name):
+                let found = resolver?.addresses(of: name) ?? []
+                if found.isEmpty {
+                    members.append(
+                        MemberStatus(address: "", source: name, state: "unresolved"))
+                }
+                members += found.map {
+                    MemberStatus(
+                        address: "\($0.with(port: server.port))", source: name, state: "resolved")
+                }
+            }
+        }
+        return UpstreamStatus(name: upstream.name, tls: upstream.tls != nil, members: members)
+    }
+
+    private func reasons(_ blocks: [SharedBoard.Block]) -> [NamedCount] {
+        var result: [NamedCount] = []
+        for reason in ReasonCode.allCases where reason != .none {
+            let count = blocks.reduce(0) { $0 &+ $1.value(reason) }
+            if count > 0 {
+                result.append(NamedCount(reason.label, Int64(truncatingIfNeeded: count)))
+            }
+        }
+        for violation in HTTP1Violation.allCases {
+            let count = blocks.reduce(0) { $0 &+ $1.violations(violation.rawValue) }
+            if count > 0 {
+                result.append(NamedCount(violation.label, Int64(truncatingIfNeeded: count)))
+            }
+        }
+        return result
+    }
+
+    func metrics(into text: inout String) {
+        guard let board else { return }
+        var metrics = MetricsText()
+        metrics.board(
+            board,
+            info: .init(
+                version: EdgedVersion.text, started: UInt64(startedTime),
+                epoch: snapshot?.epoch ?? 0,
+                violationLabel: { HTTP1Violation(rawValue: $0)?.label }))
+        text += metrics.text
+    }
+
+    func isReady() -> (Bool, String) { (phase == .serving, phase.rawValue) }
+
+    // MARK: - Reload over the socket
+
+    /// The guardian reads the files, so it is asked; the answer comes with `reloadResult`.
+    func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void) {
+        let number = nextReloadRequest
+        nextReloadRequest += 1
+        reloadRequests[number] = ReloadRequest(begun: Instant.now(), completion: completion)
+        lastRefusal = []
+        guard let channel, channel.send(.reloadPlease(requestID: number)) else {
+            finishReloadRequest(number, .failed, OwnedDescriptors())
+            return
+        }
+    }
+
+    func finishReloadRequest(
+        _ number: UInt64, _ outcome: EdgeSystem.ReloadOutcome, _ descriptors: OwnedDescriptors
+    ) {
+        guard let request = reloadRequests.removeValue(forKey: number) else { return }
+        var lines: [String] = []
+        if let descriptor = descriptors.borrowed.first,
+            let bytes = try? Descriptor.readAll(descriptor, byteCountMax: 1 << 20)
+        {
+            lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
+        }
+        let answer: EdgeControlAPI.ReloadOutcome
+        switch outcome {
+        case .committed: answer = .reloaded
+        case .unchanged: answer = .unchanged
+        case .refused, .needsRestart: answer = .refused
+        case .failed: answer = .refused
+        }
+        if answer == .refused { lines += lastRefusal.filter { !lines.contains($0) } }
+        if outcome == .failed, lines.isEmpty {
+            lines = ["the proxy did not take the configuration in time; nothing has changed"]
+        }
+        let span = Instant.now().nanoseconds(since: request.begun)
+        request.completion(
+            ReloadReply(
+                outcome: answer, diagnostics: lines, epoch: Int64(snapshot?.epoch ?? 0),
+                milliseconds: Int64(span / 1_000_000)))
+    }
+}

@@ -1,0 +1,399 @@
+internal import CEdge
+internal import EdgeConfig
+internal import EdgeControl
+internal import EdgeControlAPI
+internal import EdgeCore
+internal import EdgeDNS
+internal import EdgeProxy
+internal import EdgeRing
+internal import EdgeSystem
+internal import EdgeTLS
+internal import Glibc
+
+/// The proxy process as its control thread sees it: takes sockets and configuration from the
+/// guardian, runs the workers, resolves names, answers the admin socket, and publishes snapshots.
+///
+///     awaitingStart ─ start ─▶ starting ─ all workers up ─▶ prepared ─ serve ─▶ serving
+///                                                                  └─ stop ─▶ draining ─▶ (exit)
+final class ProxyService {
+    enum Phase: String {
+        case awaitingStart, starting, prepared, serving, draining
+    }
+
+    let loop: PollLoop
+    var channel: SupervisorChannel?
+    private(set) var phase = Phase.awaitingStart
+    private(set) var exitCode: Int32?
+    let startedAt = Instant.now()
+    let startedTime = Int64(time(nil))
+    var phaseSince = Int64(time(nil))
+
+    // What the guardian has given.
+    private var hello: ProxyCommand.Hello?
+    private var bundle: ConfigurationBundle?
+    private(set) var board: SharedBoard?
+    private var adminSocket: Int32?
+    /// By listener and address.
+    private var sockets: [ListenerKey: [Int32]] = [:]
+
+    struct ListenerKey: Hashable {
+        let listener: Int
+        let address: Int
+    }
+
+    // What is running.
+    private(set) var current: Preparation?
+    private(set) var snapshot: RuntimeSnapshot?
+    private var prepared: (id: UInt64, preparation: Preparation)?
+    let builder = SnapshotBuilder()
+    private(set) var resolver: Resolver?
+    private var workers: WorkerGroup?
+    private var server: ControlServer?
+    private var adminListener: ListenerGroup?
+    private var workersUp = 0
+    private var workersServing: Set<Int> = []
+    private var workersGone = 0
+    private var awaitedEpoch: (epoch: UInt64, id: UInt64)?
+    private var workersDrained = 0
+    private var drainAt: Instant?
+    /// Reloads asked for over the admin socket, by the number the guardian was told.
+    var reloadRequests: [UInt64: ReloadRequest] = [:]
+    var nextReloadRequest: UInt64 = 1
+    /// Why the newest reload was refused by this process.
+    var lastRefusal: [String] = []
+
+    struct ReloadRequest {
+        let begun: Instant
+        let completion: (ReloadReply) -> Void
+    }
+
+    init(loop: PollLoop) { self.loop = loop }
+
+    func exit(_ code: Int32) {
+        if exitCode == nil { exitCode = code }
+    }
+
+    // MARK: - From the guardian
+
+    func received(_ command: ProxyCommand, _ descriptors: OwnedDescriptors) {
+        switch command {
+        case .hello(let hello): greet(hello, descriptors.take())
+        case .listener(let sockets):
+            self.sockets[
+                ListenerKey(listener: sockets.listener, address: sockets.address), default: []
+            ] += descriptors.take()
+        case .start: start()
+        case .serve: serve()
+        case .reload(let id): prepareReload(id, descriptors)
+        case .reloadCommit(let id): commitReload(id)
+        case .reloadAbort(let id): if prepared?.id == id { prepared = nil }
+        case .reloadResult(let request, let outcome):
+            finishReloadRequest(request, outcome, descriptors)
+        case .stop(let milliseconds): stop(milliseconds)
+        case .stopNow: exit(0)
+        case .reopenLogs: Log.notice("logs go to standard error; there is no file to reopen")
+        }
+    }
+
+    private func greet(_ hello: ProxyCommand.Hello, _ descriptors: [Int32]) {
+        self.hello = hello
+        do {
+            bundle = try ConfigurationBundle(descriptor: descriptors[0])
+            let board = try SharedBoard(
+                descriptor: descriptors[1], workers: hello.workers, create: false)
+            for index in 0...hello.workers { board.block(index).resetForNewProcess() }
+            self.board = board
+            Log.setTap { board.appendLog($0) }
+        } catch let error as ConfigError {
+            for line in error.diagnostics { Log.error("\(line)") }
+            exit(78)
+        } catch {
+            Log.error("board: \(error)")
+            exit(71)
+        }
+        Glibc.close(descriptors[0])
+        Glibc.close(descriptors[1])
+        if descriptors.count > 2 { adminSocket = descriptors[2] }
+    }
+
+    // MARK: - Starting
+
+    private func start() {
+        guard phase == .awaitingStart, let hello, let bundle, let board else { return }
+        enter(.starting)
+        do {
+            try Ring.probe()
+        } catch {
+            Log.error("\(error)")
+            return exit(71)
+        }
+        let preparation: Preparation
+        do {
+            preparation = try Preparation.prepare(bundle, previous: nil)
+        } catch {
+            for line in error.diagnostics { Log.error(line) }
+            return exit(78)
+        }
+        self.bundle = nil
+        current = preparation
+        do {
+            try startResolver(preparation.configuration)
+            let snapshot = makeSnapshot(preparation)
+            self.snapshot = snapshot
+            try startWorkers(hello, board, snapshot, preparation.configuration)
+            try startServer(preparation.configuration)
+        } catch {
+            Log.error("\(error)")
+            exit(71)
+        }
+        beat()
+    }
+
+    private func startResolver(_ configuration: Configuration) throws {
+        let resolver = Resolver(
+            loop: loop, groups: configuration.resolverGroups, seed: Self.randomWord()
+        ) { [weak self] name, addresses in
+            let text = addresses.map(\.addressText).joined(separator: ", ")
+            Log.notice("dns: \(name) is \(text)")
+            self?.publish()
+        }
+        self.resolver = resolver
+        resolver.track(configuration.upstreamNames)
+    }
+
+    private func startWorkers(
+        _ hello: ProxyCommand.Hello, _ board: SharedBoard, _ snapshot: RuntimeSnapshot,
+        _ configuration: Configuration
+    ) throws {
+        let poster = loop.poster
+        let service = LoopBound(self)
+        let group = WorkerGroup(board: board) { event in
+            poster.post { service.value.happened(event) }
+        }
+        workers = group
+        let ticketKeys = try Self.randomBytes(TLSEngine.ticketKeyBytes)
+        let connections = connectionsPerWorker(hello.workers, configuration)
+        let setups = (1...hello.workers).map { index in
+            Worker.Setup(
+                index: index, listeners: listeners(of: index - 1), connectionsMax: connections,
+                chunkBudget: 64 << 20, ticketKeys: ticketKeys, seed: Self.randomWord())
+        }
+        try group.start(setups, snapshot: snapshot)
+    }
+
+    /// Socket i of every address is worker i's; sockets beyond the workers go round.
+    private func listeners(of worker: Int) -> [(listener: Int, descriptor: Int32)] {
+        let count = hello?.workers ?? 1
+        var result: [(listener: Int, descriptor: Int32)] = []
+        for (key, descriptors) in sockets.sorted(by: { $0.key.listener < $1.key.listener }) {
+            for (index, descriptor) in descriptors.enumerated() where index % count == worker {
+                result.append((key.listener, descriptor))
+            }
+        }
+        return result
+    }
+
+    /// A proxied connection takes two descriptors; some are left for everything else.
+    private func connectionsPerWorker(_ workers: Int, _ configuration: Configuration) -> Int {
+        let limit = Privileges.raiseDescriptorLimit()
+        let possible = max((limit - 128) / 2 / workers, 64)
+        let wanted = configuration.limits.connections.map { ($0 + workers - 1) / workers }
+        return min(wanted ?? 32768, possible)
+    }
+
+    private func startServer(_ configuration: Configuration) throws {
+        let server = ControlServer(loop: loop, target: self)
+        if let address = configuration.admin.http {
+            let listener = try ListenerGroup(address: address, count: 1)
+            try listener.listen()
+            adminListener = listener
+        }
+        self.server = server
+    }
+
+    /// The admin socket is the guardian's until this proxy serves.
+    private func listenForAdmins() {
+        do {
+            try server?.listen(
+                unixSockets: adminSocket.map { [$0] } ?? [],
+                tcpSockets: adminListener?.sockets ?? [])
+        } catch {
+            Log.error("admin socket: \(error)")
+        }
+    }
+
+    /// The control thread's own heartbeat.
+    private func beat() {
+        guard let board else { return }
+        let block = board.block(0)
+        block.thread = UInt64(ce_gettid())
+        block.endTurn(Instant.now())
+        loop.schedule(after: .milliseconds(500)) { [weak self] in self?.beat() }
+    }
+
+    // MARK: - Workers
+
+    private func happened(_ event: WorkerGroup.Event) {
+        switch event {
+        case .started:
+            workersUp += 1
+            guard workersUp == hello?.workers, phase == .starting else { return }
+            enter(.prepared)
+            channel?.send(.prepared)
+        case .notStarted(let index, let failure):
+            Log.error("worker \(index): \(failure.text)")
+            exit(failure.code)
+        case .worker(let event): happened(event)
+        }
+    }
+
+    private func happened(_ event: WorkerEvent) {
+        switch event {
+        case .applied(let worker, let epoch): applied(worker, epoch)
+        case .drained:
+            workersDrained += 1
+            if workersDrained == hello?.workers { allDrained() }
+        case .stopped:
+            workersGone += 1
+            if workersGone == hello?.workers {
+                channel?.send(.finished)
+                exit(0)
+            }
+        case .failed(let worker, let reason):
+            Log.error("worker \(worker): \(reason)")
+            exit(71)
+        case .connectFailed(let upstream): connectFailed(upstream)
+        }
+    }
+
+    private func serve() {
+        guard phase == .prepared else { return }
+        enter(.serving)
+        workers?.post(.serve)
+        channel?.send(.serving)
+        listenForAdmins()
+        Log.notice("serving with \(hello?.workers ?? 0) workers")
+    }
+
+    /// Addresses may be stale: ask again (the resolver caps how often).
+    private func connectFailed(_ upstream: String) {
+        guard let current, let resolver else { return }
+        for item in current.configuration.upstreams where item.name == upstream {
+            for server in item.servers {
+                if case .name(let name) = server.host { resolver.resolveNow(name) }
+            }
+        }
+    }
+
+    // MARK: - Snapshots
+
+    private func makeSnapshot(_ preparation: Preparation) -> RuntimeSnapshot {
+        builder.build(preparation) { [weak self] in self?.resolver?.addresses(of: $0) ?? [] }
+    }
+
+    /// Gives the workers what is known now.
+    private func publish() {
+        guard let current, workers != nil else { return }
+        let snapshot = makeSnapshot(current)
+        self.snapshot = snapshot
+        workers?.post(.apply(snapshot))
+    }
+
+    // MARK: - Reload
+
+    /// Phase one: everything is read and checked, nothing changes.
+    private func prepareReload(_ id: UInt64, _ descriptors: OwnedDescriptors) {
+        do {
+            guard let descriptor = descriptors.borrowed.first else { return }
+            let bundle = try ConfigurationBundle(descriptor: descriptor)
+            let preparation = try Preparation.prepare(bundle, previous: current)
+            prepared = (id, preparation)
+            channel?.send(.reloadPrepared(id: id))
+        } catch let error as Preparation.Refusal {
+            refuseReload(id, error.diagnostics)
+        } catch {
+            refuseReload(id, ["\(error)"])
+        }
+    }
+
+    private func refuseReload(_ id: UInt64, _ diagnostics: [String]) {
+        lastRefusal = diagnostics
+        for line in diagnostics { Log.error("reload refused: \(line)") }
+        channel?.send(.reloadRefused(id: id, reason: 1))
+    }
+
+    /// Phase two: workers get it; committed when all have it.
+    private func commitReload(_ id: UInt64) {
+        guard let prepared, prepared.id == id else { return }
+        self.prepared = nil
+        current = prepared.preparation
+        for warning in prepared.preparation.warnings { Log.warning(warning) }
+        resolver?.configure(groups: prepared.preparation.configuration.resolverGroups)
+        resolver?.track(prepared.preparation.configuration.upstreamNames)
+        publish()
+        if let snapshot { awaitedEpoch = (snapshot.epoch, id) }
+    }
+
+    private func applied(_ worker: Int, _ epoch: UInt64) {
+        guard let awaited = awaitedEpoch, let board, let hello else { return }
+        let all = (1...hello.workers).allSatisfy { board.block($0).epoch >= awaited.epoch }
+        guard all else { return }
+        awaitedEpoch = nil
+        Log.notice("configuration \(awaited.epoch) is in use")
+        channel?.send(.reloadCommitted(id: awaited.id))
+    }
+
+    // MARK: - Leaving
+
+    private func stop(_ milliseconds: Int) {
+        guard phase != .draining else { return }
+        let wasStarted = workersUp == hello?.workers && phase != .awaitingStart
+        enter(.draining)
+        guard wasStarted else { return exit(0) }
+        drainAt = Instant.now().advanced(by: .milliseconds(milliseconds))
+        workers?.post(.stopAccepting)
+    }
+
+    private func allDrained() {
+        channel?.send(.drained)
+        workers?.post(.drain(until: drainAt ?? Instant.now()))
+    }
+
+    /// The guardian is gone: nobody restarts us, so what is open is served and then we leave. The
+    /// listeners are closed at once, so that a new guardian's get all clients.
+    func guardianLost() {
+        guard exitCode == nil else { return }
+        Log.error("the guardian is gone; finishing what is open")
+        let seconds = current?.configuration.process.drainDeadline ?? .seconds(5)
+        stop(Int(seconds.nanoseconds / 1_000_000))
+    }
+
+    private func enter(_ phase: Phase) {
+        self.phase = phase
+        phaseSince = Int64(time(nil))
+    }
+
+    // MARK: - Chance
+
+    private static func randomBytes(_ count: Int) throws(SystemError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        guard getrandom(&bytes, count, 0) == count else { throw SystemError(errnoOf: "getrandom") }
+        return bytes
+    }
+
+    private static func randomWord() -> UInt64 { UInt64.random(in: 0...UInt64.max) }
+}
+
+/// Carries a value of the loop's thread through another thread.
+struct LoopBound<Value>: @unchecked Sendable {
+    // Sendable: read only in bodies that the loop runs on its own thread.
+    let value: Value
+
+    init(_ value: Value) { self.value = value }
+}
+
+extension Configuration {
+    var resolverGroups: [ResolverGroup] {
+        resolvers.map { ResolverGroup(name: $0.name, servers: $0.servers, domains: $0.domains) }
+    }
+}

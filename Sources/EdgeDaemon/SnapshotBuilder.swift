@@ -1,0 +1,118 @@
+internal import EdgeConfig
+internal import EdgeCore
+internal import EdgeHTTP1
+internal import EdgeProxy
+internal import EdgeRouting
+internal import EdgeTLS
+internal import EdgeUpstream
+
+/// Makes the workers' snapshots from a prepared configuration and the addresses known at the
+/// moment. Pool numbers are given out once per key and kept, so that a reload leaves the
+/// connections of unchanged pools alone. Control thread.
+final class SnapshotBuilder {
+    /// What connections may be shared over (invariant 5): the upstream, whom it is trusted by, and
+    /// the name it is asked for.
+    private struct PoolKey: Hashable {
+        let upstream: String
+        let isTLS: Bool
+        let trust: ObjectIdentifier?
+        let name: String?
+    }
+
+    private var numbers: [PoolKey: Int32] = [:]
+    private var epoch: UInt64 = 0
+
+    /// - Parameter addresses: what DNS knows of a name at the moment (ports 0).
+    func build(
+        _ preparation: Preparation, addresses: (String) -> [SocketAddress]
+    ) -> RuntimeSnapshot {
+        epoch += 1
+        let configuration = preparation.configuration
+        var pools: [Int32: RuntimeSnapshot.Pool] = [:]
+        var routes: [(pattern: String, route: RouteTable.Route)] = []
+        for (index, site) in configuration.sites.enumerated() {
+            let upstream = configuration.upstreams[site.upstream]
+            for host in site.hosts {
+                let pool = self.pool(upstream, host, preparation, addresses)
+                pools[pool.id] = pool
+                routes.append((host, .init(site: Int32(index), pool: pool.id)))
+            }
+        }
+        return RuntimeSnapshot(
+            epoch: epoch, routes: RouteTable(routes), certificates: preparation.certificates,
+            fallbackName: configuration.certificates?.fallback,
+            listeners: configuration.listeners.map {
+                .init(name: $0.name, isTLS: $0.kind == .tls, redirectPort: $0.redirectPort)
+            },
+            pools: pools.values.sorted { $0.id < $1.id },
+            timeouts: .init(
+                handshake: configuration.timeouts.handshake,
+                requestHead: configuration.timeouts.requestHead,
+                keepAlive: configuration.timeouts.keepAlive, body: configuration.timeouts.body),
+            requestLimits: limits(configuration.limits.requestHeadBytes, configuration),
+            responseLimits: limits(configuration.limits.responseHeadBytes, configuration))
+    }
+
+    private func limits(_ headBytes: Int, _ configuration: Configuration) -> HeadLimits {
+        var limits = HeadLimits()
+        limits.headBytesMax = headBytes
+        limits.fieldsMax = configuration.limits.headerFields
+        return limits
+    }
+
+    private func pool(
+        _ upstream: UpstreamConfiguration, _ host: String, _ preparation: Preparation,
+        _ addresses: (String) -> [SocketAddress]
+    ) -> RuntimeSnapshot.Pool {
+        let tls = upstream.tls.map { settings -> RuntimeSnapshot.PoolTLS in
+            let trust: ClientTrust
+            switch settings.verify {
+            case .none: trust = .unverified
+            case .full:
+                trust = settings.authorityFile.flatMap { preparation.trusts[$0] } ?? .system
+            }
+            // The configuration allows a wildcard only with a name or without verification.
+            let own = host.hasPrefix("*") ? nil : host
+            return RuntimeSnapshot.PoolTLS(trust: trust, name: settings.name ?? own)
+        }
+        let name = tls.flatMap { _ in
+            upstream.tls?.name ?? (host.hasPrefix("*") ? nil : host)
+        }
+        let key = PoolKey(
+            upstream: upstream.name, isTLS: tls != nil,
+            trust: tls.map { ObjectIdentifier($0.trust) }, name: name)
+        let number = numbers[key] ?? Int32(numbers.count)
+        numbers[key] = number
+        return RuntimeSnapshot.Pool(
+            id: number, upstream: upstream.name, members: members(upstream, addresses), tls: tls,
+            connectTimeout: upstream.connectTimeout, responseTimeout: upstream.responseTimeout,
+            idleTimeout: upstream.keepAlive)
+    }
+
+    /// In the order of the configuration, each once.
+    private func members(
+        _ upstream: UpstreamConfiguration, _ addresses: (String) -> [SocketAddress]
+    ) -> [SocketAddress] {
+        var result: [SocketAddress] = []
+        for server in upstream.servers {
+            let found: [SocketAddress]
+            switch server.host {
+            case .address(let address): found = [address.with(port: server.port)]
+            case .name(let name): found = addresses(name).map { $0.with(port: server.port) }
+            }
+            for address in found where !result.contains(address) { result.append(address) }
+        }
+        return result
+    }
+}
+
+extension Configuration {
+    /// Names that DNS is asked for.
+    var upstreamNames: Set<String> {
+        var names: Set<String> = []
+        for server in upstreams.flatMap(\.servers) {
+            if case .name(let name) = server.host { names.insert(name) }
+        }
+        return names
+    }
+}
