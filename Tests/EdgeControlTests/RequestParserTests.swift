@@ -44,7 +44,7 @@ import Testing
 
     static let closing = [
         "GET / HTTP/1.0\r\n\r\n", "GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close , y\r\n\r\n",
     ]
 
     @Test("the connection ends where the client says so", arguments: closing)
