@@ -2,7 +2,7 @@ internal import EdgeCore
 internal import EdgeSystem
 internal import Glibc
 
-/// One admin connection. Every stage has the same deadline, but for the time the target takes.
+/// One admin connection. Every stage has a deadline, a longer one while the target works.
 ///
 ///     reading ──request──► answering ──reply──► writing ──► reading (keep-alive)
 ///        │ refused, deadline            └────────────┴──► lingering ──► closed
@@ -28,8 +28,11 @@ final class ControlConnection {
     private var outgoing: [UInt8] = []
     private var written = 0
     private var lingered = 0
+    private var isStepping = false
     private var timer: TimerID?
 
+    /// For the target, however long a reload takes; a client that waits for nothing holds a place.
+    private static let answerDeadline: Duration = .seconds(120)
     /// Bytes of an unwanted body that are read and dropped before closing.
     private static let lingerBytesMax = 256 << 10
 
@@ -83,9 +86,9 @@ final class ControlConnection {
         didClose()
     }
 
-    private func restartTimer() {
+    private func restartTimer(_ span: Duration? = nil) {
         if let timer { loop.cancel(timer) }
-        timer = loop.schedule(after: deadline) { [weak self] in self?.expired() }
+        timer = loop.schedule(after: span ?? deadline) { [weak self] in self?.expired() }
     }
 
     private func expired() {
@@ -94,7 +97,8 @@ final class ControlConnection {
         case .reading where parser.isInRequest:
             send(.error(408, "the request did not come in time"), keepsAlive: false)
         case .reading, .writing, .lingering: close()
-        case .answering, .closed: break
+        case .answering: send(.error(504, "the daemon did not finish in time"), keepsAlive: false)
+        case .closed: break
         }
     }
 
@@ -123,9 +127,18 @@ final class ControlConnection {
         step()
     }
 
+    /// Answers what has come. A loop, not a recursion: a client may send many requests at once.
     private func step() {
+        guard !isStepping else { return }
+        isStepping = true
+        defer { isStepping = false }
+        while case .reading = stage, takeStep() {}
+    }
+
+    /// False: more bytes are needed.
+    private func takeStep() -> Bool {
         switch parser.next() {
-        case .needsMore: break
+        case .needsMore: return false
         case .wantsContinue:
             // Few bytes into an empty send buffer: if they do not fit, the deadline ends it.
             _ = ControlResponse.goOn.withUnsafeBytes {
@@ -134,13 +147,11 @@ final class ControlConnection {
         case .refused(let status, let text): send(.error(status, text), keepsAlive: false)
         case .request(let request):
             stage = .answering
-            if let timer { loop.cancel(timer) }
-            timer = nil
+            restartTimer(Self.answerDeadline)
             loop.change(descriptor, events: [])
-            answer(request) { [weak self] in
-                self?.reply($0, to: request)
-            }
+            answer(request) { [weak self] in self?.reply($0, to: request) }
         }
+        return true
     }
 
     private func reply(_ response: ControlResponse, to request: ControlRequestParser.Request) {
@@ -182,7 +193,7 @@ final class ControlConnection {
             restartTimer()
             stage = .reading
             // What came behind the request is looked at now: no event will tell of it.
-            if parser.isInRequest { step() }
+            step()
         }
     }
 

@@ -126,8 +126,7 @@ struct ControlRequestParser {
                 head.bodyLength = try parseLength(value)
             case "transfer-encoding": throw Refusal(501, "Transfer-Encoding is not supported")
             case "connection":
-                let options = value.lowercased().split(separator: ",")
-                    .map { $0.drop { $0 == " " } }
+                let options = value.lowercased().split { ", \t".contains($0) }
                 if options.contains("close") { head.keepsAlive = false }
             case "expect":
                 guard value.lowercased() == "100-continue" else {

@@ -14,9 +14,6 @@ final class DNSChannel {
 
     private let tryTimeout: Duration
 
-    /// Rounds over all servers.
-    private static let tries: Int32 = 2
-
     /// - Parameter didProcess: called after c-ares has handled a socket event.
     init(
         group: ResolverGroup, loop: PollLoop, now: Instant, tryTimeout: Duration,
@@ -40,7 +37,9 @@ final class DNSChannel {
         let isAlone = group.servers.count == 1
         options.flags = (ARES_FLAG_NOSEARCH | (isAlone ? ARES_FLAG_NOCHECKRESP : 0)).status
         options.timeout = Int32(clamping: tryTimeout.nanoseconds / 1_000_000)
-        options.tries = Self.tries
+        // Rounds over all servers. Several are several tries in themselves; a query of a dead group
+        // must not take up a place much longer than the resolver waits for it.
+        options.tries = group.servers.count > 1 ? 1 : 2
         options.sock_state_cb = { context, socket, readable, writable in
             // Not retained: `close` destroys the c-ares channel before this object goes.
             let channel = Unmanaged<DNSChannel>.fromOpaque(context!).takeUnretainedValue()

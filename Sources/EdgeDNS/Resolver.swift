@@ -111,6 +111,7 @@ package final class Resolver {
     private func pump() {
         guard !isClosed else { return }
         collect()
+        guard !isClosed else { return }  // By the handler.
         let now = Instant.now()
         for name in cache.takeDue(now: now, room: Self.outstandingMax - open.count) {
             let query = DNSQuery(

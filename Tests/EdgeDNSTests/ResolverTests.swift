@@ -244,6 +244,33 @@ private final class Site {
         #expect(site.changes.count == changes)
     }
 
+    @Test("its handler may close it, or change names and servers")
+    func reentrant() throws {
+        for round in 0..<3 {
+            let loop = try PollLoop()
+            let server = StandInServer { _, _ in .records(["192.0.2.1"], ttl: 0) }
+            defer { server.stop() }
+            var calls = 0
+            var resolver: Resolver?
+            resolver = Resolver(
+                loop: loop, groups: [Site.group(server)], timing: Site.timing, seed: 1
+            ) { _, _ in
+                calls += 1
+                switch round {
+                case 0: resolver?.close()
+                case 1: resolver?.configure(groups: [Site.group(server, domains: ["example"])])
+                default: resolver?.track(["c.example"])
+                }
+            }
+            resolver?.track(["a.example", "b.example"])
+            for _ in 0..<20 { loop.runOnce(maxWait: .milliseconds(5)) }
+            #expect(calls == (round == 1 ? 2 : round == 0 ? 1 : calls))
+            #expect(calls >= 1)
+            resolver?.close()
+            resolver = nil
+        }
+    }
+
     @Test("it can be dropped without closing it")
     func dropped() throws {
         let loop = try PollLoop()

@@ -1,0 +1,127 @@
+import EdgeCore
+import EdgeSystem
+import Glibc
+import Synchronization
+
+@testable import EdgeControl
+@testable import EdgeControlAPI
+
+/// An admin server on a loop thread of its own, with real sockets and a target that says what it
+/// is told to.
+final class AdminSite: Sendable {
+    struct Script: Sendable {
+        var status = Samples.status
+        var isReady = (true, "")
+        var reload = ReloadReply(outcome: .reloaded, epoch: 4, milliseconds: 1)
+        /// Nil: the reload never ends.
+        var reloadDelay: Duration? = .zero
+        var reloads: [PeerCredentials] = []
+        var isStopped = false
+        var port: UInt16 = 0
+        var poster: PollLoop.Poster?
+    }
+
+    let path: String
+    private let script = Mutex(Script())
+    private static let count = Atomic<Int>(0)
+
+    init(stageDeadline: Duration = .seconds(5), _ change: (inout Script) -> Void = { _ in }) {
+        let number = Self.count.wrappingAdd(1, ordering: .relaxed).newValue
+        path = "/tmp/edged-admin-\(getpid())-\(number).sock"
+        script.withLock { change(&$0) }
+        startThread { [self] in
+            do {
+                try serve(stageDeadline)
+            } catch {
+                print("admin site: \(error)")
+            }
+        }
+        while script.withLock({ $0.poster == nil }) { usleep(1000) }
+    }
+
+    var port: UInt16 { read(\.port) }
+
+    func read<Value: Sendable>(_ get: (Script) -> Value) -> Value { script.withLock { get($0) } }
+
+    func stop() {
+        script.withLock {
+            $0.isStopped = true
+            $0.poster?.post {}
+        }
+    }
+
+    private func serve(_ stageDeadline: Duration) throws {
+        let loop = try PollLoop()
+        let unix = try UnixListener(path: path, group: nil)
+        let tcp = try ListenerGroup(address: SocketAddress(ipv4: 0x7F00_0001, port: 0), count: 1)
+        try tcp.listen()
+        let target = ScriptedTarget(script: self, loop: loop)
+        let server = ControlServer(loop: loop, target: target, stageDeadline: stageDeadline)
+        try server.listen(unixSockets: [unix.socket], tcpSockets: tcp.sockets)
+        script.withLock {
+            $0.port = tcp.address.port
+            $0.poster = loop.poster
+        }
+        while !script.withLock({ $0.isStopped }) { loop.runOnce(maxWait: nil) }
+        server.close()
+        withExtendedLifetime(unix) {}
+    }
+
+    private final class ScriptedTarget: ControlTarget {
+        private let site: AdminSite
+        private let loop: PollLoop
+
+        init(script: AdminSite, loop: PollLoop) {
+            site = script
+            self.loop = loop
+        }
+
+        func status() -> StatusReply { site.read(\.status) }
+        func metrics(into text: inout String) { text += "edged_up 1\n" }
+        func isReady() -> (Bool, String) { site.read(\.isReady) }
+
+        func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void) {
+            site.script.withLock { $0.reloads.append(peer) }
+            guard let delay = site.read(\.reloadDelay) else { return }
+            let reply = site.read(\.reload)
+            if delay == .zero { return completion(reply) }
+            loop.schedule(after: delay) { completion(reply) }
+        }
+    }
+}
+
+func startThread(_ body: @escaping @Sendable () -> Void) {
+    final class Box {
+        let body: @Sendable () -> Void
+        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+    }
+    var thread = pthread_t()
+    pthread_create(
+        &thread, nil,
+        { context in
+            Unmanaged<Box>.fromOpaque(context!).takeRetainedValue().body()
+            return nil
+        }, Unmanaged.passRetained(Box(body)).toOpaque())
+    pthread_detach(thread)
+}
+
+/// Runs a command; standard error goes with standard output.
+func shell(_ command: String) -> (status: Int32, output: String) {
+    guard let pipe = popen(command + " 2>&1", "r") else { return (-1, "popen") }
+    var output: [UInt8] = []
+    var chunk = [UInt8](repeating: 0, count: 4096)
+    while true {
+        let count = fread(&chunk, 1, chunk.count, pipe)
+        if count == 0 { break }
+        output += chunk[..<count]
+    }
+    let status = pclose(pipe)
+    return (status >> 8 & 0xFF, String(decoding: output, as: UTF8.self))
+}
+
+/// Sends bytes over the admin socket and returns all that comes until the server closes.
+func talk(_ path: String, _ text: String, within span: Duration = .seconds(5)) throws -> String {
+    let socket = try rawSocket(path, within: span)
+    try socket.send(Array(text.utf8))
+    return try drain(socket)
+}

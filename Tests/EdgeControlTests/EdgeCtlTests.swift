@@ -1,0 +1,86 @@
+import EdgeControlAPI
+import Glibc
+import Testing
+
+/// The real `edgectl`, built beside the test bundle, against the admin server.
+@Suite("edgectl", .serialized) struct EdgeCtlTests {
+    private static let program: String = {
+        var path = [UInt8](repeating: 0, count: 4096)
+        let count = path.withUnsafeMutableBytes {
+            readlink("/proc/self/exe", $0.baseAddress!, $0.count)
+        }
+        // The test runner may be a helper of the toolchain; the bundle is its argument then.
+        let own = String(decoding: path.prefix(max(count, 0)), as: UTF8.self)
+        let all = [own] + CommandLine.arguments
+        let folders = all.compactMap { text in
+            text.lastIndex(of: "/").map { String(text[..<$0]) }
+        }
+        return folders.map { $0 + "/edgectl" }.first { access($0, X_OK) == 0 } ?? "edgectl"
+    }()
+
+    private static func run(_ arguments: String, _ site: AdminSite? = nil) -> (Int32, String) {
+        shell("EDGED_SOCKET=\(site?.path ?? "/nonexistent") \(program) \(arguments)")
+    }
+
+    @Test("usage errors are 2", arguments: ["", "x", "--nope", "status x", "status --log=-1"])
+    func usage(arguments: String) {
+        let (code, output) = Self.run(arguments)
+        #expect(code == (arguments.isEmpty ? 0 : 2), "\(output)")
+        #expect(output.contains("edgectl"))
+    }
+
+    @Test("help and version are 0", arguments: ["--help", "help reload", "--version", "version"])
+    func help(arguments: String) {
+        #expect(Self.run(arguments).0 == 0)
+    }
+
+    @Test("no daemon is 3", arguments: ["status", "reload", "--json status"])
+    func unreachable(arguments: String) {
+        let (code, output) = Self.run(arguments)
+        #expect(code == 3)
+        #expect(output.contains("daemon unreachable: /nonexistent"))
+    }
+
+    @Test("a serving node is 0, any other 5", arguments: NodeState.allCases)
+    func status(state: NodeState) {
+        let site = AdminSite { $0.status.state = state }
+        defer { site.stop() }
+
+        let (code, output) = Self.run("status", site)
+
+        #expect(code == (state == .serving ? 0 : 5))
+        #expect(output.contains("w1.home.example"))
+    }
+
+    @Test("--json prints what the daemon said, before and after the verb")
+    func json() throws {
+        let site = AdminSite()
+        defer { site.stop() }
+
+        for arguments in ["status --json", "--json status", "--socket \(site.path) status --json"] {
+            let (code, output) = Self.run(arguments, site)
+            #expect(code == 0)
+            #expect(try StatusReply(json: JSONValue(parsing: Array(output.utf8))) == Samples.status)
+        }
+    }
+
+    static let outcomes: [(ReloadOutcome, Int32, String)] = [
+        (.reloaded, 0, "reloaded in 1 ms, epoch 4"), (.unchanged, 0, "unchanged, epoch 4"),
+        (.refused, 4, "a.yaml:1:2: error: no"),
+    ]
+
+    @Test("reload tells the outcome", arguments: outcomes)
+    func reload(outcome: ReloadOutcome, code: Int32, text: String) {
+        let site = AdminSite {
+            $0.reload = ReloadReply(
+                outcome: outcome, diagnostics: outcome == .refused ? [text] : [], epoch: 4,
+                milliseconds: 1)
+        }
+        defer { site.stop() }
+
+        let (status, output) = Self.run("reload", site)
+
+        #expect(status == code)
+        #expect(output.contains(text))
+    }
+}

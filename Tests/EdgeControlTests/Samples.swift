@@ -1,0 +1,39 @@
+import EdgeControlAPI
+
+enum Samples {
+    static let bare = StatusReply(
+        version: "0.1.0", state: .serving, since: 900, why: "", now: 1000, pid: 7, started: 800,
+        epoch: 3, configPath: "/etc/edged/edged.yaml", configFingerprint: "ab12")
+
+    static let status: StatusReply = {
+        var reply = bare
+        reply.workers = [
+            WorkerStatus(
+                index: 1, epoch: 3, connections: 12, requests: 99, idleMilliseconds: 5, busy: true)
+        ]
+        reply.listeners = [
+            ListenerStatus(name: "https", address: "[::]:443", protocol: "tls", connections: 12),
+            ListenerStatus(name: "http", address: "0.0.0.0:80", protocol: "http", connections: 0),
+        ]
+        reply.upstreams = [
+            UpstreamStatus(
+                name: "ingress", tls: true,
+                members: [
+                    MemberStatus(address: "192.0.2.1:443", source: "w1.home.example", state: "up"),
+                    MemberStatus(address: "192.0.2.6:443", source: "", state: "down"),
+                ]),
+            UpstreamStatus(name: "empty", tls: false),
+        ]
+        reply.names = [
+            NameStatus(
+                name: "w1.home.example", state: "stale", addresses: ["192.0.2.1"], age: 70,
+                lastError: "name_not_found", resolver: "internal"),
+            NameStatus(name: "w2.home.example", state: "unresolved", resolver: "internal"),
+        ]
+        reply.certificates = [CertificateStatus(names: ["*.home.example"], notAfter: 100_000)]
+        reply.counters = [NamedCount("requests", 99), NamedCount("connections_open", 12)]
+        reply.reasons = [NamedCount("upstream_connect_refused", 4)]
+        reply.log = ["edged[7]: notice: serving"]
+        return reply
+    }()
+}
