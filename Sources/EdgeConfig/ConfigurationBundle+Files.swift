@@ -10,9 +10,8 @@ extension ConfigurationBundle {
         let (main, identity) = try read(file: path, at: .start(of: path))
         let document = try Document(path: path, bytes: main.bytes)
         let diagnostics = DiagnosticCollector(files: [path])
-        let pass = DecodingPass(schema: .current, diagnostics: diagnostics, folder: main.folder)
         var inclusion = Inclusion(
-            pass: pass, diagnostics: diagnostics, main: path,
+            folder: main.folder, diagnostics: diagnostics, main: path,
             places: [identity: Location.start(of: path)])
         for entry in includeEntries(of: document.root) { inclusion.include(entry) }
         if let error = diagnostics.makeError() { throw error }
@@ -46,7 +45,8 @@ extension ConfigurationBundle {
 
     /// The work of following `include:`.
     private struct Inclusion {
-        let pass: DecodingPass
+        /// Of the main file: what entries are relative to.
+        let folder: String
         let diagnostics: DiagnosticCollector
         let main: String
         /// Where each file was first asked for.
@@ -55,9 +55,7 @@ extension ConfigurationBundle {
 
         mutating func include(_ entry: Located<String>) {
             do throws(ConfigError) {
-                for path in try ConfigurationBundle.matches(
-                    of: pass.resolve(entry.value), at: entry.location)
-                {
+                for path in try paths(of: entry) {
                     guard files.count < filesMax - 1 else {
                         throw ConfigError(
                             entry.location, "more than \(filesMax) files in one configuration")
@@ -67,6 +65,16 @@ extension ConfigurationBundle {
             } catch {
                 diagnostics.add(error)
             }
+        }
+
+        /// The entry's own path, or what its pattern matches; the folder is never a pattern.
+        private func paths(of entry: Located<String>) throws(ConfigError) -> [String] {
+            guard entry.value.utf8.contains(where: { "*?[".utf8.contains($0) }) else {
+                return [DecodingPass.resolve(entry.value, in: folder)]
+            }
+            let literal = folder.map { "*?[\\".contains($0) ? "\\\($0)" : String($0) }
+            let pattern = DecodingPass.resolve(entry.value, in: literal.joined())
+            return try ConfigurationBundle.matches(of: pattern, at: entry.location)
         }
 
         private mutating func add(_ path: String, at location: Location) throws(ConfigError) {
@@ -86,7 +94,6 @@ extension ConfigurationBundle {
     private static func matches(
         of pattern: String, at location: Location
     ) throws(ConfigError) -> [String] {
-        guard pattern.utf8.contains(where: { "*?[".utf8.contains($0) }) else { return [pattern] }
         var result = glob_t()
         let status = glob(pattern, GLOB_ERR | GLOB_NOSORT, nil, &result)
         defer { globfree(&result) }

@@ -24,7 +24,9 @@ final class DecodingPass {
     }
 
     /// `path` as seen from the folder of the main file.
-    func resolve(_ path: String) -> String {
+    func resolve(_ path: String) -> String { Self.resolve(path, in: folder) }
+
+    static func resolve(_ path: String, in folder: String) -> String {
         if path.hasPrefix("/") || folder.isEmpty { return path }
         return folder.hasSuffix("/") ? folder + path : "\(folder)/\(path)"
     }

@@ -46,6 +46,18 @@ struct InclusionTests {
         #expect(try ConfigurationBundle.read(path: main).included == [])
     }
 
+    @Test("A folder whose name looks like a pattern is taken literally")
+    func literalFolder() throws {
+        let nested = folder.path + "[ab]*"
+        mkdir(nested, 0o700)
+        defer { rmdir(nested) }
+        let part = try folder.write("", to: "[ab]*/a.part")
+        let main = try folder.write("include: ['*.part']\n", to: "[ab]*/main.yaml")
+        defer { for file in [part, main] { unlink(file) } }
+
+        #expect(try ConfigurationBundle.read(path: main).included.map(\.path) == [part])
+    }
+
     @Test("A pattern in a folder that does not exist is refused")
     func noFolder() throws {
         let main = try folder.write("include: ['none.d/*.yaml']\n", to: "main.yaml")

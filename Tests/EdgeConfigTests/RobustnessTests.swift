@@ -149,6 +149,7 @@ struct RobustnessTests {
             #expect(error.diagnostics.count == 20)
             #expect(error.diagnostics.map(\.location.line) == Array(2...21))
             #expect(error.omittedCount == 5001 - 20)
+            #expect(error.description.hasSuffix("\n… and 4981 more errors"))
         }
     }
 }
