@@ -38,13 +38,14 @@ enum ByteScan {
     private static func zeros(_ word: UInt64) -> UInt64 { (word &- ones) & ~word & tops }
 
     /// Index of the first `byte` at or after `start`, or nil.
+    @inline(__always)
     static func first(_ byte: UInt8, in bytes: Span<UInt8>, from start: Int) -> Int? {
         let pattern = ones &* UInt64(byte)
         var position = start
-        while position + 8 <= bytes.count {
+        while position &+ 8 <= bytes.count {
             let marks = zeros(word(bytes, position) ^ pattern)
             if marks != 0 { return position + marks.trailingZeroBitCount / 8 }
-            position += 8
+            position &+= 8
         }
         while position < bytes.count {
             if bytes[position] == byte { return position }
@@ -53,12 +54,50 @@ enum ByteScan {
         return nil
     }
 
+    /// Index of the first byte at or after `start` that no token contains, or the count; and
+    /// whether there was a `_` before it.
+    @inline(__always)
+    static func endOfToken(_ bytes: Span<UInt8>, from start: Int) -> (end: Int, underscore: Bool) {
+        var position = start
+        var underscore = false
+        while position < bytes.count {
+            // Letters and hyphens, of which most names consist, eight at a time.
+            while position &+ 8 <= bytes.count {
+                let others = ~lettersAndHyphens(word(bytes, position)) & tops
+                if others != 0 {
+                    position &+= others.trailingZeroBitCount / 8
+                    break
+                }
+                position &+= 8
+            }
+            guard position < bytes.count else { break }
+            let byte = bytes[position]
+            if byte == colon || !isToken(byte) { break }
+            if byte == UInt8(ascii: "_") { underscore = true }
+            position &+= 1
+        }
+        return (position, underscore)
+    }
+
+    /// Marks the top bit of exactly the bytes that are ASCII letters or `-`.
+    @inline(__always)
+    private static func lettersAndHyphens(_ word: UInt64) -> UInt64 {
+        // Sums of two seven-bit numbers carry into no other byte.
+        let low = (word | ones &* 0x20) & ~tops
+        let fromA = low &+ ones &* (0x80 - 0x61)
+        let beyondZ = low &+ ones &* (0x80 - 0x7B)
+        let letters = fromA & ~beyondZ & ~word
+        let difference = word ^ ones &* 0x2D
+        let hyphens = ~((difference & ~tops) &+ ~tops | difference)
+        return (letters | hyphens) & tops
+    }
+
     /// Index of the first byte at or after `start` that may not stand in a field value (a control
     /// byte other than HTAB, or DEL), or the count.
     static func endOfValue(_ bytes: Span<UInt8>, from start: Int) -> Int {
         var position = start
         while position < bytes.count {
-            while position + 8 <= bytes.count {
+            while position &+ 8 <= bytes.count {
                 let eight = word(bytes, position)
                 let controls = (eight &- ones &* 0x20) & ~eight & tops
                 let marks = controls | zeros(eight ^ (ones &* 0x7F))
@@ -66,7 +105,7 @@ enum ByteScan {
                     position += marks.trailingZeroBitCount / 8
                     break
                 }
-                position += 8
+                position &+= 8
             }
             guard position < bytes.count else { break }
             let byte = bytes[position]
@@ -80,13 +119,13 @@ enum ByteScan {
     /// (anything but visible ASCII, or `#`), or the count.
     static func endOfTarget(_ bytes: Span<UInt8>, from start: Int) -> Int {
         var position = start
-        while position + 8 <= bytes.count {
+        while position &+ 8 <= bytes.count {
             let eight = word(bytes, position)
             let low = (eight &- ones &* 0x21) & ~eight & tops
             let marks =
                 low | eight & tops | zeros(eight ^ (ones &* 0x7F)) | zeros(eight ^ (ones &* 0x23))
             if marks != 0 { return position + marks.trailingZeroBitCount / 8 }
-            position += 8
+            position &+= 8
         }
         while position < bytes.count {
             let byte = bytes[position]

@@ -8,14 +8,7 @@ enum FieldParser {
         _ bytes: Span<UInt8>, at position: inout Int
     ) throws(HTTP1Violation) -> Field {
         let start = position
-        var colon = start
-        var hasUnderscore = false
-        while colon < bytes.count {
-            let byte = bytes[colon]
-            guard ByteScan.isToken(byte) else { break }
-            if byte == UInt8(ascii: "_") { hasUnderscore = true }
-            colon += 1
-        }
+        let (colon, hasUnderscore) = ByteScan.endOfToken(bytes, from: start)
         guard colon > start, colon < bytes.count, bytes[colon] == ByteScan.colon else {
             throw nameViolation(bytes, start: start, at: colon)
         }

@@ -105,9 +105,12 @@ extension HTTP1Parser {
         }
         head.keepAlive =
             !controls.saysClose && (head.versionMinor >= 1 || controls.saysKeepAlive)
+        // Without content there is nothing to wait for (RFC 9110 §10.1.1), nothing to upgrade from.
+        let hasContent = head.framing != .none && head.framing != .length(0)
+        head.expectContinue = head.expectContinue && hasContent
         head.upgradeWebSocket =
             controls.offersWebSocket && controls.saysUpgrade && head.method == .get
-            && head.versionMinor >= 1 && (head.framing == .none || head.framing == .length(0))
+            && head.versionMinor >= 1 && !hasContent
     }
 
     private static func setTarget(

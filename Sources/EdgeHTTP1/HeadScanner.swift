@@ -71,13 +71,13 @@ package struct HeadScanner: BitwiseCopyable, Sendable {
         }
         guard kind == .request else { return }
         // HTTP/0.9 has neither a version nor anything behind this line: do not wait for it.
-        for position in line where bytes[position] == ByteScan.space {
-            for next in position + 1..<line.upperBound where bytes[next] == ByteScan.space {
-                return
-            }
+        let text = bytes.extracting(line)
+        guard let space = ByteScan.first(ByteScan.space, in: text, from: 0) else {
+            throw .badRequestLine
+        }
+        guard ByteScan.first(ByteScan.space, in: text, from: space + 1) != nil else {
             throw .http09
         }
-        throw .badRequestLine
     }
 
     private func checkIncomplete(

@@ -142,8 +142,11 @@ struct RequestHeadTests {
         #expect(throws: HTTP1Violation.unknownExpectation) {
             try parseRequest(start + "200-ok\r\n\r\n")
         }
-        let old = try parseRequest("POST / HTTP/1.0\r\nHost: a\r\nExpect: 100-continue\r\n\r\n")
+        let old = try parseRequest(
+            "POST / HTTP/1.0\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n")
         #expect(!old.flags[2])
+        let empty = try parseRequest("GET / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\n\r\n")
+        #expect(!empty.flags[2])
     }
 
     @Test(

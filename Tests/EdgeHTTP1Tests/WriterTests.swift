@@ -13,7 +13,10 @@ struct RequestWriterTests {
     @Test("End-to-end fields keep order, case, bytes and number")
     func endToEnd() throws {
         let result = try forwarded(
-            "GET /x?y HTTP/1.0\r\nB: 2\r\nHOST: a\r\na:1 \r\nCookie: é=1\r\nCookie: d=2\r\nE:\r\n\r\n"
+            """
+            GET /x?y HTTP/1.0\r\nB: 2\r\nHOST: a\r\na:1 \r\nCookie: é=1\r
+            Cookie: d=2\r\nE:\r\n\r\n
+            """
         )
         #expect(
             result == [
@@ -84,8 +87,13 @@ struct RequestWriterTests {
 
     @Test("Expect, TE and close are sent on only when asked for")
     func options() throws {
-        let head = "POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-Continue\r\nTE: trailers\r\n\r\n"
-        #expect(try forwarded(head) == ["POST / HTTP/1.1", "Host: a"] + ours)
+        let head = """
+            POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nExpect: 100-Continue\r
+            TE: trailers\r\n\r\n
+            """
+        #expect(
+            try forwarded(head)
+                == ["POST / HTTP/1.1", "Host: a"] + ours + ["Content-Length: 1"])
         #expect(try forwarded(head) { $0.forwardsExpect = true }.last == "Expect: 100-continue")
         #expect(
             try forwarded(head) { $0.acceptsTrailers = true }.suffix(2)
@@ -181,6 +189,37 @@ struct ResponseWriterTests {
         #expect(
             try forward("HTTP/1.1 204 X" + head, keepAlive: false)
                 == ["HTTP/1.1 204 X", "Connection: close"])
+    }
+
+    @Test("An output that is too small is reported at every size")
+    func overflow() throws {
+        let bytes = Array("HTTP/1.1 200 OK\r\nA: b\r\nC:d\r\nContent-Length: 3\r\n\r\n".utf8)
+        var head = ResponseHead()
+        try HTTP1Parser.parseResponse(
+            bytes.span, requestMethod: .get, upgradeRequested: false, into: &head,
+            limits: HeadLimits())
+        let settings = ResponseContext(framing: head.framing, clientMinor: 1, keepAlive: true)
+        let write: (Int) -> [UInt8]? = { capacity in
+            written(capacity: capacity) {
+                HTTP1Writer.writeResponse(head, from: bytes.span, context: settings, into: &$0)
+            }
+        }
+        let size = try #require(write(4096)).count
+        for capacity in 0..<size { #expect(write(capacity) == nil) }
+        #expect(write(size)?.count == size)
+    }
+
+    @Test("A writer goes back to a mark and is usable again after an overflow")
+    func rewind() {
+        let output = written(capacity: 4) {
+            $0.append("abc")
+            $0.append("def")
+            let overflowed = $0.hasOverflowed
+            $0.rewind(to: 1)
+            $0.append("xyz")
+            return overflowed && !$0.hasOverflowed
+        }
+        #expect(output == Array("axyz".utf8))
     }
 
     @Test("Interim answers and an accepted upgrade are written without framing")
