@@ -1,7 +1,7 @@
 internal import CEdge
-package import EdgeConfig
+internal import EdgeConfig
 internal import EdgeCore
-internal import EdgeSystem
+package import EdgeSystem
 internal import Glibc
 
 package struct GuardianOptions: Sendable {

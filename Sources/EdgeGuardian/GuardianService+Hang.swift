@@ -10,10 +10,11 @@ extension GuardianService {
     func sampleHeartbeats() -> Bool {
         guard let proxy else { return false }
         switch supervisor.state {
-        case .serving, .stopping: break
+        case .serving: break
         // A stopped proxy makes no progress; its own deadline runs.
         case .suspended: return true
-        case .idle, .starting, .aborting, .killed, .backingOff, .stopped: return false
+        // Deadlines of their own; to abort a draining proxy would cut what the others finish.
+        case .idle, .starting, .stopping, .aborting, .killed, .backingOff, .stopped: return false
         }
         let probe = ThreadProbe(processID: proxy.processID)
         let readings = (0...property.workers).map { thread in

@@ -1,4 +1,4 @@
-package import EdgeConfig
+internal import EdgeConfig
 internal import EdgeCore
 package import EdgeSystem
 internal import Glibc
@@ -9,6 +9,10 @@ package final class GuardianService {
     package let property: GuardianProperty
     /// Set once everything is over.
     package private(set) var exitCode: Int32?
+
+    package var state: SupervisorMachine.State { supervisor.state }
+    /// Nil while no proxy runs.
+    package var proxyProcessID: Int32? { proxy?.processID }
 
     let options: GuardianOptions
     let source: any ConfigurationSource
@@ -154,7 +158,8 @@ package final class GuardianService {
         for thread in 0...property.workers { property.board.block(thread).resetForNewProcess() }
         do throws(SystemError) {
             let (ours, theirs) = try Descriptor.socketPair()
-            let (mine, its) = (FileDescriptor(owning: ours), FileDescriptor(owning: theirs))
+            let mine = FileDescriptor(owning: ours)
+            let its = FileDescriptor(owning: theirs)
             var arguments = options.arguments
             if let runAs = current.configuration.runAs, Privileges.canChangeUser {
                 arguments += ["--user", runAs.user]

@@ -81,7 +81,7 @@ final class ProxyProcess {
         posix_spawn_file_actions_init(&actions)
         defer { posix_spawn_file_actions_destroy(&actions) }
         posix_spawn_file_actions_adddup2(&actions, channel, channelDescriptor)
-        posix_spawn_file_actions_addclosefrom_np(&actions, channelDescriptor + 1)
+        ce_spawn_close_from(&actions, channelDescriptor + 1)
 
         var attributes = posix_spawnattr_t()
         posix_spawnattr_init(&attributes)

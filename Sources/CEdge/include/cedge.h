@@ -79,6 +79,11 @@ CE_INLINE int ce_wait_status_exited(int s) { return WIFEXITED(s); }
 CE_INLINE int ce_wait_status_code(int s) { return WEXITSTATUS(s); }
 CE_INLINE int ce_wait_status_signal(int s) { return WIFSIGNALED(s) ? WTERMSIG(s) : 0; }
 CE_INLINE int ce_wait_status_stopped(int s) { return WIFSTOPPED(s); }
+/* glibc declares it for _GNU_SOURCE only. */
+extern int posix_spawn_file_actions_addclosefrom_np(posix_spawn_file_actions_t *, int);
+CE_INLINE int ce_spawn_close_from(posix_spawn_file_actions_t *a, int first) {
+  return posix_spawn_file_actions_addclosefrom_np(a, first);
+}
 static const unsigned CE_MFD_CLOEXEC = 1u, CE_MFD_ALLOW_SEALING = 2u;
 static const int CE_F_ADD_SEALS = 1033, CE_F_GET_SEALS = 1034;
 static const int CE_SEAL_SEAL = 1, CE_SEAL_SHRINK = 2, CE_SEAL_GROW = 4, CE_SEAL_WRITE = 8;
