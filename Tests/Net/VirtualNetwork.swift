@@ -87,14 +87,18 @@ package final class VirtualNetwork: @unchecked Sendable {
         lock.withLock { links.filter { $0.hub === hub || $0.uplink === hub } }
     }
 
+    /// The names of this network's namespaces, as `ip netns` lists them.
+    package var namespaces: [String] {
+        lock.withLock { hosts.map(\.namespace) + switches.map(\.namespace) }
+    }
+
     // MARK: The end
 
     /// Kills every process in the network and removes it. Harmless when called again.
     package func tearDown() {
         let names: [String] = lock.withLock {
-            guard !isTornDown else { return [] }
-            isTornDown = true
-            return hosts.map(\.namespace) + switches.map(\.namespace)
+            defer { isTornDown = true }
+            return isTornDown ? [] : namespaces
         }
         for name in names { Self.remove(name) }
     }
