@@ -377,7 +377,7 @@ final class ProxyService {
 
     private static func randomBytes(_ count: Int) throws(SystemError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
-        guard getrandom(&bytes, count, 0) == count else { throw SystemError(errnoOf: "getrandom") }
+        guard ce_getrandom(&bytes, count) == count else { throw SystemError(errnoOf: "getrandom") }
         return bytes
     }
 

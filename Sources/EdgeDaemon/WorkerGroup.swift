@@ -84,7 +84,7 @@ final class WorkerGroup {
 
         /// The whole life of a worker thread.
         func run() {
-            pthread_setname_np(pthread_self(), "worker-\(setup.index)")
+            _ = ce_set_thread_name("worker-\(setup.index)")
             CrashReport.prepareThread()
             do {
                 let ring = try Ring()

@@ -1,1 +1,4 @@
-print("edged")
+import EdgeDaemon
+import Glibc
+
+exit(EdgedCommand.run(CommandLine.arguments))

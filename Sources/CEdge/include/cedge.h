@@ -62,6 +62,8 @@ CE_INLINE int ce_accept4(int fd, void *address, socklen_t *length, int flags) {
 CE_INLINE int ce_memfd_create(const char *name, unsigned flags) { return (int)syscall(SYS_memfd_create, name, flags); }
 CE_INLINE int ce_pidfd_open(pid_t pid) { return (int)syscall(SYS_pidfd_open, pid, 0); }
 CE_INLINE int ce_pidfd_send_signal(int fd, int number) { return (int)syscall(SYS_pidfd_send_signal, fd, number, 0, 0); }
+CE_INLINE long ce_getrandom(void *bytes, size_t count) { return syscall(SYS_getrandom, bytes, count, 0); }
+CE_INLINE int ce_set_thread_name(const char *name) { return prctl(PR_SET_NAME, name, 0, 0, 0); }
 CE_INLINE int ce_gettid(void) { return (int)syscall(SYS_gettid); }
 CE_INLINE int ce_tgkill(int pid, int tid, int number) { return (int)syscall(SYS_tgkill, pid, tid, number); }
 CE_INLINE int ce_capset(void *header, const void *data) { return (int)syscall(SYS_capset, header, data); }

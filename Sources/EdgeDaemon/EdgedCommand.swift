@@ -1,0 +1,146 @@
+internal import EdgeConfig
+internal import EdgeControlAPI
+internal import EdgeCore
+internal import EdgeGuardian
+internal import EdgeSystem
+internal import Glibc
+
+/// The `edged` command: what its arguments ask for, carried out.
+package enum EdgedCommand {
+    /// Exit codes (sysexits.h).
+    enum Code {
+        static let ok: Int32 = 0
+        static let usage: Int32 = 64
+        static let system: Int32 = 71
+        static let permission: Int32 = 77
+        static let configuration: Int32 = 78
+    }
+
+    private static let usage = """
+        usage: edged -c FILE            run in the foreground
+               edged --check -c FILE    check the configuration and everything it names
+               edged --version
+
+        signals: HUP reload, TERM drain and stop (a second one: at once), INT stop at once
+        exit codes: 0 ok, 64 usage, 71 the system lacks something, 77 permission, 78 configuration
+        """
+
+    private enum Mode {
+        case run, check, version, help, proxy
+    }
+
+    private struct Arguments {
+        var mode = Mode.run
+        var file: String?
+        var user: String?
+        var group: String?
+    }
+
+    private struct UsageError: Error {
+        let text: String
+    }
+
+    /// - Returns: the exit code.
+    package static func run(_ arguments: [String]) -> Int32 {
+        let parsed: Arguments
+        do {
+            parsed = try parse(Array(arguments.dropFirst()))
+        } catch {
+            complain("edged: \(error.text)\n\(usage)")
+            return Code.usage
+        }
+        switch parsed.mode {
+        case .help:
+            print(usage)
+            return Code.ok
+        case .version:
+            print("edged \(EdgedVersion.text)")
+            return Code.ok
+        case .proxy: return ProxyMain.run(user: parsed.user, group: parsed.group)
+        case .check, .run:
+            guard let file = parsed.file else {
+                complain("edged: a configuration file is needed\n\(usage)")
+                return Code.usage
+            }
+            let path = absolute(file)
+            return parsed.mode == .check ? check(path) : supervise(path)
+        }
+    }
+
+    private static func parse(_ words: [String]) throws(UsageError) -> Arguments {
+        var result = Arguments()
+        var rest = words[...]
+        while let word = rest.popFirst() {
+            switch word {
+            case "-c", "--config": result.file = try value(word, &rest)
+            case "--check": result.mode = .check
+            case "--version", "-V": result.mode = .version
+            case "--help", "-h": result.mode = .help
+            case "--proxy": result.mode = .proxy
+            case "--user": result.user = try value(word, &rest)
+            case "--group": result.group = try value(word, &rest)
+            default: throw UsageError(text: "unknown argument '\(word)'")
+            }
+        }
+        return result
+    }
+
+    private static func value(
+        _ option: String, _ rest: inout ArraySlice<String>
+    ) throws(UsageError) -> String {
+        guard let value = rest.popFirst() else { throw UsageError(text: "\(option) needs a value") }
+        return value
+    }
+
+    /// Relative names are meant from where the command was given; a reload finds the same file.
+    private static func absolute(_ path: String) -> String {
+        guard !path.hasPrefix("/") else { return path }
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        guard getcwd(&buffer, buffer.count) != nil else { return path }
+        let folder = String(decoding: buffer.prefix { $0 != 0 }.map { UInt8($0) }, as: UTF8.self)
+        return folder + "/" + path
+    }
+
+    private static func complain(_ text: String) {
+        var bytes = Array(text.utf8) + [0x0A]
+        _ = write(2, &bytes, bytes.count)
+    }
+
+    private static func supervise(_ path: String) -> Int32 {
+        Guardian(options: GuardianOptions(configPath: path), source: FileConfiguration()).run()
+    }
+
+    // MARK: - Check
+
+    /// Reads everything a start would read. As root, certificates are read as the proxy's user
+    /// would read them.
+    private static func check(_ path: String) -> Int32 {
+        do throws(ConfigError) {
+            let bundle = try ConfigurationBundle.read(path: path)
+            let (configuration, warnings) = try Configuration.load(bundle)
+            for warning in warnings { complain("warning: \(warning)") }
+            if let runAs = configuration.runAs, Privileges.canChangeUser {
+                do throws(SystemError) {
+                    try Privileges.drop(user: runAs.user, group: runAs.group)
+                } catch {
+                    complain("\(error)")
+                    return Code.permission
+                }
+            }
+            do throws(Preparation.Refusal) {
+                let result = try Preparation.prepare(bundle, previous: nil)
+                print(
+                    "\(path): ok (\(result.configuration.sites.count) sites, "
+                        + "\(result.configuration.upstreams.count) upstreams, "
+                        + "\(result.certificates.entries.count) certificates)")
+                return Code.ok
+            } catch {
+                for line in error.diagnostics { complain(line) }
+                return Code.configuration
+            }
+        } catch {
+            for line in error.diagnostics { complain("\(line)") }
+            return Code.configuration
+        }
+    }
+}
