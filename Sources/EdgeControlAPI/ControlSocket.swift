@@ -4,7 +4,7 @@ internal import Glibc
 /// One blocking connection to a Unix socket with a deadline for all it does. The descriptor is
 /// non-blocking and every wait is a poll(2) with what is left.
 final class ControlSocket {
-    private let descriptor: Int32
+    let descriptor: Int32
     private let deadline: Instant
 
     init(path: String, deadline: Instant) throws(ControlFailure) {

@@ -1,4 +1,5 @@
 import EdgeCore
+import Glibc
 
 @testable import EdgeControlAPI
 
@@ -15,4 +16,10 @@ func drain(_ socket: RawSocket) throws -> String {
         if bytes.isEmpty { return String(decoding: received, as: UTF8.self) }
         received += bytes
     }
+}
+
+/// Waits, without reading, until the server has closed its end; false after 10 s.
+func waitForHangUp(_ socket: RawSocket) -> Bool {
+    var item = pollfd(fd: socket.descriptor, events: 0, revents: 0)
+    return poll(&item, 1, 10_000) == 1 && item.revents & Int16(POLLHUP) != 0
 }
