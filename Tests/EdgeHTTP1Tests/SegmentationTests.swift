@@ -32,6 +32,23 @@ struct SegmentationTests {
         #expect(try scanner.scan(bytes.span.extracting(first: end), limits: HeadLimits()) == count)
     }
 
+    @Test("Pipelined requests are found one behind the other")
+    func pipelined() throws {
+        var rest = Array(
+            "GET /1 HTTP/1.1\r\nHost: a\r\n\r\n\r\nGET /2 HTTP/1.1\r\nHost: b\r\n\r\n".utf8)
+        var targets: [String] = []
+        var request = RequestHead()
+        while !rest.isEmpty {
+            var scanner = HeadScanner(.request)
+            let count = try #require(try scanner.scan(rest.span, limits: HeadLimits()))
+            let head = Array(rest[scanner.skippedByteCount...].prefix(count))
+            try HTTP1Parser.parseRequest(head.span, into: &request, limits: HeadLimits())
+            targets.append(text(head, request.target) + text(head, request.host))
+            rest.removeFirst(scanner.skippedByteCount + count)
+        }
+        #expect(targets == ["/1a", "/2b"])
+    }
+
     @Test("A scanner without bytes, or with empty lines only, is empty")
     func empty() throws {
         var scanner = HeadScanner(.request)
