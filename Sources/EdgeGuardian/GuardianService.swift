@@ -57,10 +57,7 @@ package final class GuardianService {
         Log.setTap { board.appendLog($0) }
     }
 
-    deinit {
-        Log.setTap(nil)
-        proxy?.kill(SIGKILL)
-    }
+    deinit { Log.setTap(nil) }
 
     func start() throws(SystemError) {
         if options.takesSignals {
