@@ -14,7 +14,9 @@ extension GuardianService {
         // A stopped proxy makes no progress; its own deadline runs.
         case .suspended: return true
         // Deadlines of their own; to abort a draining proxy would cut what the others finish.
-        case .idle, .starting, .stopping, .aborting, .killed, .backingOff, .stopped: return false
+        case .idle, .starting, .awaitingServing, .stopping, .aborting, .killed, .backingOff,
+            .stopped:
+            return false
         }
         let probe = ThreadProbe(processID: proxy.processID)
         let readings = (0...property.workers).map { thread in
@@ -65,7 +67,7 @@ extension SupervisorMachine.State {
     package var label: String {
         switch self {
         case .idle: "idle"
-        case .starting: "starting"
+        case .starting, .awaitingServing: "starting"
         case .serving: "serving"
         case .suspended: "suspended"
         case .aborting, .killed: "replacing"

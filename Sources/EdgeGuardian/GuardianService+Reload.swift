@@ -18,7 +18,7 @@ extension GuardianService {
         case .finished(let outcome, let requests, let reason):
             finish(outcome, requests, reason)
         case .replaceProxy: replaceProxy("it did not commit a reload")
-        case .refuse(let what): Log.error("the proxy broke the protocol: \(what)")
+        case .refuse(let what): offended(what)
         }
     }
 

@@ -32,8 +32,11 @@ package final class GuardianService {
     private var timer: TimerID?
     private var hangTimer: TimerID?
 
-    /// A proxy that breaks the protocol more often is replaced.
-    private static let violationsMax = 16
+    /// How often this proxy broke the protocol.
+    private var offences = 0
+
+    /// A proxy that breaks the protocol so often is replaced.
+    private static let offencesMax = 16
     /// A proxy that closed its channel and lives on longer is replaced.
     private static let orphanGrace = Duration.seconds(1)
 
@@ -54,10 +57,7 @@ package final class GuardianService {
         Log.setTap { board.appendLog($0) }
     }
 
-    deinit {
-        Log.setTap(nil)
-        proxy?.kill(SIGKILL)
-    }
+    deinit { Log.setTap(nil) }
 
     func start() throws(SystemError) {
         if options.takesSignals {
@@ -123,7 +123,7 @@ package final class GuardianService {
         case .exit(let code):
             Log.notice("exit code \(code)")
             exitCode = code
-        case .refuse(let what): Log.error("the proxy broke the protocol: \(what)")
+        case .refuse(let what): offended(what)
         }
     }
 
@@ -133,6 +133,8 @@ package final class GuardianService {
                 try group.listen()
             } catch {
                 Log.error("\(error)")
+                // At the first start the operator is there to see it; later the rest is served.
+                if !supervisor.hasServed { exitCode = 71 }
             }
         }
     }
@@ -154,6 +156,7 @@ package final class GuardianService {
     // MARK: - Proxy
 
     private func spawn() {
+        offences = 0
         detector.reset()
         for thread in 0...property.workers { property.board.block(thread).resetForNewProcess() }
         do throws(SystemError) {
@@ -174,7 +177,7 @@ package final class GuardianService {
                 loop: loop, socket: mine,
                 handlers: .init(
                     received: { [weak self] report, _ in self?.received(report) },
-                    violated: { [weak self] in self?.violated($0) },
+                    violated: { [weak self] in self?.offended("no message: \($0)") },
                     closed: { [weak self] in self?.channelClosed(of: id) }))
             Log.info("proxy \(id) started")
             introduce()
@@ -271,10 +274,12 @@ package final class GuardianService {
         return reload.requested(id)
     }
 
-    private func violated(_ violation: ChannelViolation) {
-        Log.error("the proxy sent what is no message: \(violation)")
-        guard let channel, channel.violations > Self.violationsMax else { return }
-        replaceProxy("it sends garbage")
+    /// The proxy broke the protocol: what it said is void; too often, and it is replaced.
+    func offended(_ what: String) {
+        offences += 1
+        guard offences <= Self.offencesMax else { return }
+        Log.error("the proxy broke the protocol: \(what)")
+        if offences == Self.offencesMax { replaceProxy("it breaks the protocol") }
     }
 
     private func channelClosed(of processID: Int32) {

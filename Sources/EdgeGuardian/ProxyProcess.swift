@@ -38,8 +38,7 @@ final class ProxyProcess {
         descriptor = ce_pidfd_open(processID)
         guard descriptor >= 0 else {
             let error = SystemError(errnoOf: "pidfd_open")
-            Glibc.kill(processID, SIGKILL)
-            waitpid(processID, nil, 0)
+            // Our deinit ends the process.
             throw error
         }
         try loop.watch(descriptor, events: .readable) { [weak self] _ in self?.wait() }
@@ -47,6 +46,11 @@ final class ProxyProcess {
 
     deinit {
         loop.unwatch(descriptor)
+        if !isDead {
+            // Nobody supervises it any more; a zombie would stay for as long as we run.
+            Glibc.kill(processID, SIGKILL)
+            waitpid(processID, nil, 0)
+        }
         if descriptor >= 0 { close(descriptor) }
     }
 

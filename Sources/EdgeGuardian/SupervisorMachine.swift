@@ -3,15 +3,17 @@ package import EdgeCore
 /// Decides when a proxy is started, told to serve, stopped or killed, and when the sockets listen.
 /// Pure: events and a time in, actions out. There is never more than one proxy.
 ///
-///     idle → starting → serving ⇄ suspended
-///               ↑          │ died            any ─ hung, late → aborting → killed ─┐
-///               └ backingOff ←───────────────────────────── died ──────────────────┘
+///     idle → starting → awaitingServing → serving ⇄ suspended
+///               ↑              │ died          any ─ hung, late → aborting → killed ─┐
+///               └ backingOff ←───────────────────────────── died ────────────────────┘
 ///     any but idle ─ TERM, INT → stopping → stopped(code)
 package struct SupervisorMachine {
     package enum State: Equatable, Sendable {
         case idle
-        /// A proxy runs and prepares; `isPrepared`: it has been told to serve.
-        case starting(since: Instant, isPrepared: Bool)
+        /// A proxy runs and prepares.
+        case starting(since: Instant)
+        /// It is prepared, the sockets listen and it has been told to serve.
+        case awaitingServing(since: Instant)
         case serving(since: Instant)
         /// The proxy was stopped by a signal and told to continue; killed at `until` if it did
         /// not. `served`: what `serving` goes on with.
@@ -76,8 +78,10 @@ package struct SupervisorMachine {
         package var serveDeadline: Duration
         package var hangTimeout: Duration
         package var drainDeadline: Duration
-        /// From spawn until `serving`.
+        /// From spawn until `prepared`.
         package var startTimeout: Duration
+        /// From the order to serve until `serving`.
+        var serveTimeout: Duration { max(serveDeadline, .seconds(2)) }
 
         package init(
             serveDeadline: Duration, hangTimeout: Duration, drainDeadline: Duration,
@@ -124,17 +128,17 @@ package struct SupervisorMachine {
 
     package mutating func start(now: Instant) -> [Action] {
         guard case .idle = state else { return [.refuse("started twice")] }
-        state = .starting(since: now, isPrepared: false)
+        state = .starting(since: now)
         notServingSince = now
         return [.spawn]
     }
 
     package mutating func proxyPrepared(now: Instant) -> [Action] {
         switch state {
-        case .starting(let since, isPrepared: false):
-            state = .starting(since: since, isPrepared: true)
+        case .starting:
+            state = .awaitingServing(since: now)
             return listenAgain() + [.sendServe]
-        case .starting: return [.refuse("prepared twice")]
+        case .awaitingServing: return [.refuse("prepared twice")]
         case .idle, .backingOff, .stopped: return [.refuse("prepared without a proxy")]
         case .serving, .suspended: return [.refuse("prepared while serving")]
         // Too late, but no offence: it crossed our signal.
@@ -144,7 +148,7 @@ package struct SupervisorMachine {
 
     package mutating func proxyServing(now: Instant) -> [Action] {
         switch state {
-        case .starting(_, isPrepared: true): return enterServing(since: now)
+        case .awaitingServing: return enterServing(since: now)
         case .starting: return [.refuse("serving before it was told to")]
         case .idle, .backingOff, .stopped: return [.refuse("serving without a proxy")]
         case .serving, .suspended: return [.refuse("serving twice")]
@@ -172,7 +176,7 @@ package struct SupervisorMachine {
             lastExit = exit
             state = .stopped(code: 0)
             return stopAccepting() + [.exit(code: 0)]
-        case .starting, .serving, .suspended, .aborting, .killed:
+        case .starting, .awaitingServing, .serving, .suspended, .aborting, .killed:
             lastExit = exit
             return hasServed ? restart(now: now) : giveUp(exit)
         }
@@ -215,7 +219,7 @@ package struct SupervisorMachine {
 
     private mutating func spawnNext(now: Instant) -> [Action] {
         restarts += 1
-        state = .starting(since: now, isPrepared: false)
+        state = .starting(since: now)
         return [.spawn]
     }
 
@@ -225,7 +229,7 @@ package struct SupervisorMachine {
     /// asks it for a stack first.
     package mutating func proxyHung(now: Instant) -> [Action] {
         switch state {
-        case .starting, .serving, .suspended:
+        case .starting, .awaitingServing, .serving, .suspended:
             state = .aborting(killAt: now.advanced(by: Self.abortGrace))
             return noteNotServing("the proxy hangs", now)
         case .aborting, .killed, .stopping: return []
@@ -241,7 +245,7 @@ package struct SupervisorMachine {
             state = .suspended(until: until, served: since)
             return noteNotServing("the proxy was stopped by a signal", now) + [.kill(.resume)]
         // Their own deadlines end these; a stopped process would miss the request for its stack.
-        case .starting, .aborting, .stopping: return [.kill(.resume)]
+        case .starting, .awaitingServing, .aborting, .stopping: return [.kill(.resume)]
         case .suspended, .killed: return []
         case .idle, .backingOff, .stopped: return [.refuse("stopped without a proxy")]
         }
@@ -249,7 +253,7 @@ package struct SupervisorMachine {
 
     package mutating func proxyContinued(now: Instant) -> [Action] {
         guard case .suspended(_, let served) = state else { return [] }
-        return listenAgain() + enterServing(since: served)
+        return enterServing(since: served)
     }
 
     private mutating func noteNotServing(_ why: String, _ now: Instant) -> [Action] {
@@ -264,7 +268,7 @@ package struct SupervisorMachine {
         switch state {
         case .serving: return [.beginReload]
         case .backingOff: return [.reloadForNextStart]
-        case .starting, .suspended, .aborting, .killed:
+        case .starting, .awaitingServing, .suspended, .aborting, .killed:
             isReloadQueued = true
             return []
         case .idle, .stopping, .stopped: return []
@@ -278,7 +282,8 @@ package struct SupervisorMachine {
             state = .stopping(killAt: end.advanced(by: Self.stopGrace))
             return [.notify(.stopping), .sendStop(deadline: configuration.drainDeadline)]
         case .stopping: return interrupt(now: now)
-        case .idle, .starting, .suspended, .aborting, .killed, .backingOff, .stopped:
+        case .idle, .starting, .awaitingServing, .suspended, .aborting, .killed, .backingOff,
+            .stopped:
             // Nothing is in flight that could be finished.
             return interrupt(now: now)
         }
@@ -294,7 +299,7 @@ package struct SupervisorMachine {
             state = .stopping(killAt: soon)
             return stopAccepting() + [.sendStopNow]
         case .stopping: return []
-        case .starting, .suspended, .aborting:
+        case .starting, .awaitingServing, .suspended, .aborting:
             state = .stopping(killAt: .never)
             return [.notify(.stopping)] + stopAccepting() + [.kill(.kill)]
         case .killed:
@@ -322,7 +327,8 @@ package struct SupervisorMachine {
 
     private var stateDeadline: Instant {
         switch state {
-        case .starting(let since, _): since.advanced(by: configuration.startTimeout)
+        case .starting(let since): since.advanced(by: configuration.startTimeout)
+        case .awaitingServing(let since): since.advanced(by: configuration.serveTimeout)
         case .suspended(let until, _): until
         case .aborting(let killAt): killAt
         case .backingOff(let until): until
@@ -333,15 +339,20 @@ package struct SupervisorMachine {
 
     private var listenDeadline: Instant {
         guard isListening, let notServingSince else { return .never }
-        if case .stopping = state { return .never }
-        return notServingSince.advanced(by: configuration.serveDeadline)
+        switch state {
+        // The proxy has its accepts armed, which do not survive a stop: these states have
+        // deadlines of their own, after which it is killed.
+        case .awaitingServing, .suspended, .stopping: return .never
+        case .idle, .starting, .serving, .aborting, .killed, .backingOff, .stopped:
+            return notServingSince.advanced(by: configuration.serveDeadline)
+        }
     }
 
     package mutating func tick(now: Instant) -> [Action] {
         var actions: [Action] = now >= listenDeadline ? stopAccepting() : []
         guard now >= stateDeadline else { return actions }
         switch state {
-        case .starting:
+        case .starting, .awaitingServing:
             state = .aborting(killAt: now.advanced(by: Self.abortGrace))
         case .suspended, .aborting:
             state = .killed

@@ -25,7 +25,7 @@ package enum Privileges {
         guard ce_setresgid(primary) == 0 else { throw refused("setresgid", user) }
         guard ce_setresuid(userID) == 0 else { throw refused("setresuid", user) }
         try dropCapabilities()
-        if userID != 0, setuid(0) == 0 || seteuid(0) == 0 {
+        if userID != 0, ce_setresuid(0) == 0 {
             throw SystemError(
                 "setresuid", code: 0, subject: user, hint: "root could be regained: refused")
         }

@@ -1,0 +1,69 @@
+/// A proxy in Python that speaks the guardian's protocol at descriptor 3 and nothing of ours: it
+/// answers each connection with its process number. `argv[1]` says how it misbehaves; the file
+/// `argv[2]` lets it do so only the first time.
+let fakeProxyScript = #"""
+    import mmap, os, select, socket, struct, sys, time
+    mode, marker = sys.argv[1], sys.argv[2]
+    first = not os.path.exists(marker)
+    open(marker, "a").close()
+    channel = socket.socket(fileno=3)
+    channel.setblocking(True)
+    leaked = [fd for fd in range(4, 64) if os.path.exists("/proc/self/fd/%d" % fd)
+              and not os.readlink("/proc/self/fd/%d" % fd).startswith("/proc")]
+    def send(kind, *fields):
+        fields = list(fields) + [0] * (7 - len(fields))
+        channel.send(struct.pack("<HHI7Q", 1, kind, 0, *fields))
+    def receive():
+        data, fds, _, _ = socket.recv_fds(channel, 64, 16)
+        if not data: os._exit(0)
+        message = struct.unpack("<HHI7Q", data)
+        return message[1], message[3:], list(fds)
+    if mode == "fail": os._exit(78)
+    if leaked or os.environ.get("NOTIFY_SOCKET"): os._exit(99)
+    board, workers, listeners, admin = None, 0, [], None
+    def beat(busy):
+        if board is None: return
+        for thread in range(workers + 1):
+            value = time.monotonic_ns() & ~1 | busy
+            struct.pack_into("<QQ", board, (64 + 512 * thread) * 8, value, os.getpid())
+    def step():
+        global board, workers, admin
+        kind, fields, fds = receive()
+        if kind == 1:
+            workers = fields[0]
+            board = mmap.mmap(fds[1], os.fstat(fds[1]).st_size)
+            if len(fds) == 3: admin = fds[2]
+        elif kind == 2: listeners.extend(socket.socket(fileno=fd) for fd in fds)
+        elif kind == 3: beat(0); send(65)
+        elif kind == 4:
+            beat(0); send(66)
+            if mode == "garbage" and first:
+                for _ in range(40): channel.send(b"garbage")
+            if mode == "ask": send(70, 5)
+        elif kind == 5:
+            if mode == "refuse": send(68, fields[0], 3)
+            else: send(67, fields[0])
+        elif kind == 6: send(69, fields[0])
+        elif kind == 8:
+            text = os.pread(fds[0], 4096, 0).decode() if fds else ""
+            open(marker, "a").write("outcome %d %s" % (fields[1], text))
+        elif kind == 9:
+            if mode == "stubborn": return
+            send(71); send(72); os._exit(0)
+        elif kind == 10: os._exit(0)
+    connections = 0
+    while True:
+        ready, _, _ = select.select([channel] + listeners, [], [], 0.05)
+        if channel in ready: step()
+        for listener in listeners:
+            try: connection, _ = listener.accept()
+            except OSError: continue
+            connection.setblocking(True)
+            connection.send(str(os.getpid()).encode())
+            connection.close()
+            connections += 1
+        if mode == "hang" and first and connections:
+            beat(1)
+            time.sleep(60)
+        beat(0)
+    """#
