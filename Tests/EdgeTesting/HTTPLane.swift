@@ -153,7 +153,8 @@ private final class LaneLoop {
         while true {
             let now = Instant.now()
             if end > now, isStopping() { end = now }
-            if now < end { startDue(now, until: end) }
+            // Past the end too: what was due before it is sent late, never left out.
+            startDue(now, until: end)
             let isBusy = connections.contains { $0.current != nil }
             if now >= end, !isBusy { return makeReport(until: min(end, now)) }
             pollOnce(until: wakeTime(now, end))
@@ -185,6 +186,7 @@ private final class LaneLoop {
                 start(scheduled: due)
             }
         case .connections:
+            guard now < end else { return }
             for (at, moment) in resting.enumerated().reversed() where moment <= now {
                 resting.remove(at: at)
                 start(scheduled: now)
@@ -209,7 +211,7 @@ private final class LaneLoop {
         nextIndex += 1
         let text = options.request(assignment.index)
         let toHead = text.hasPrefix("HEAD ")
-        if options.keepsAlive, let idle = connections.last(where: { $0.current == nil }) {
+        if options.keepsAlive, let idle = takeIdle() {
             idle.assign(assignment, Array(text.utf8), toHead: toHead)
             advance(idle)
             return
@@ -229,6 +231,16 @@ private final class LaneLoop {
             let number = (error as? ConnectFailure)?.number ?? errno
             note(assignment, .now(), nil, LaneConnection.failure(number), reused: false)
         }
+    }
+
+    /// An idle connection that the far side has not ended: looked at before use, as clients do.
+    private func takeIdle() -> LaneConnection? {
+        for idle in connections.reversed() where idle.current == nil {
+            if case .waiting = idle.advance() { return idle }
+            idleClosed += 1
+            drop(idle)
+        }
+        return nil
     }
 
     // MARK: Events

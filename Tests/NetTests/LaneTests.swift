@@ -16,7 +16,10 @@ struct LaneTests {
             server.address, host: "x", pace: .perSecond(50), expectedBody: "good",
             duration: .milliseconds(400))
         options.timeout = timeout
-        return HTTPLane.run(options)
+        // A busy machine makes a run void, and a void run says nothing.
+        var report = HTTPLane.run(options)
+        for _ in 0..<4 where report.isVoid { report = HTTPLane.run(options) }
+        return report
     }
 
     private static let cases: [(String, [PeerStep], LaneFailure)] = [
@@ -100,20 +103,20 @@ struct LaneTests {
     func keepAlive() throws {
         let twice: [PeerStep] = [
             .readRequest, .respond(200, "good"), .readRequest, .respond(200, "good"),
-            .pause(.milliseconds(2)), .close,
+            .close,
         ]
         let server = try ScriptedUpstream(twice)
         defer { server.stop() }
 
         let report = HTTPLane.run(
             LaneOptions(
-                server.address, host: "x", pace: .perSecond(50), keepsAlive: true,
-                expectedBody: "good", duration: .milliseconds(400)))
+                server.address, host: "x", pace: .perSecond(10), keepsAlive: true,
+                expectedBody: "good", duration: .seconds(1)))
 
         #expect(report.failedCount == 0, "\(report)")
-        #expect(report.connectionsOpened == 10, "\(report)")
-        #expect(report.idleClosed >= 9, "\(report)")
-        #expect(report.records.filter(\.wasReused).count == 10)
+        #expect(report.connectionsOpened == 5, "\(report)")
+        #expect(report.idleClosed >= 4, "\(report)")
+        #expect(report.records.filter(\.wasReused).count == 5)
     }
 
     @Test("a closed loop over verified TLS, stopped from outside")
