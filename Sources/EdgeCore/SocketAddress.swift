@@ -46,7 +46,8 @@ public struct SocketAddress: Sendable, Hashable, BitwiseCopyable {
 // MARK: - Text
 
 extension SocketAddress {
-    /// Parses an address without a port: `192.0.2.1`, `2001:db8::1`. No names, no brackets, no scope.
+    /// Parses an address without a port: `192.0.2.1`, `2001:db8::1`. No names, no brackets, no
+    /// scope.
     public init?(address text: String, port: UInt16) {
         var four = in_addr()
         if inet_pton(AF_INET, text, &four) == 1 {
