@@ -5,11 +5,11 @@ package import EdgeCore
 package struct NameCache: Sendable {
     package let timing: NameTiming
     private var machines: [String: NameMachine] = [:]
-    private var random: SeededSource
+    private var random: SplitMix64
 
     package init(timing: NameTiming = NameTiming(), seed: UInt64) {
         self.timing = timing
-        random = SeededSource(seed: seed)
+        random = SplitMix64(seed: seed)
     }
 
     // MARK: - Events

@@ -101,7 +101,7 @@ package struct NameMachine: Sendable {
     ///
     /// - Returns: whether `addresses` is another set than before.
     package mutating func answered(
-        _ answer: NameAnswer, now: Instant, timing: NameTiming, random: inout SeededSource
+        _ answer: NameAnswer, now: Instant, timing: NameTiming, random: inout SplitMix64
     ) -> Bool {
         let onceMore: Bool
         switch activity {
@@ -182,7 +182,7 @@ package struct NameMachine: Sendable {
     }
 
     /// Up to a tenth sooner, so that names learnt together are not asked together for ever.
-    private static func jittered(_ span: UInt64, _ random: inout SeededSource) -> UInt64 {
+    private static func jittered(_ span: UInt64, _ random: inout SplitMix64) -> UInt64 {
         span - random.next(upperBound: span / 10 + 1)
     }
 

@@ -93,7 +93,7 @@ package final class Worker {
     var stageCount = 0
     /// Whom the staged bytes are for; -1: nobody.
     var stageSlot = -1
-    var identifiers: SeededRandom
+    var identifiers: SplitMix64
 
     var phase = WorkerPhase.waiting
     var listenersArmed = 0
@@ -148,7 +148,7 @@ package final class Worker {
         stage = .allocate(byteCount: Worker.stageBytes, alignment: 64)
         mailCell = .allocate(capacity: 1)
         mailCell.initialize(to: 0)
-        identifiers = SeededRandom(seed: setup.seed)
+        identifiers = SplitMix64(seed: setup.seed)
         nextHousekeeping = now
         attention.reserveCapacity(1024)
         apply(snapshot)

@@ -52,7 +52,7 @@ import Testing
         "a random walk loses no address and reports each change once",
         arguments: [1, 2, 3, 42, 4711] as [UInt64])
     func walk(seed: UInt64) {
-        var random = SeededSource(seed: seed)
+        var random = SplitMix64(seed: seed)
         var cache = NameCache(seed: seed)
         let names = (0..<8).map { "n\($0).example" }
         var tracked = Set(names)
@@ -99,8 +99,8 @@ import Testing
         }
     }
 
-    private static func randomAnswer(_ random: inout SeededSource) -> NameAnswer {
-        func family(_ isIPv4: Bool, _ random: inout SeededSource) -> FamilyAnswer {
+    private static func randomAnswer(_ random: inout SplitMix64) -> NameAnswer {
+        func family(_ isIPv4: Bool, _ random: inout SplitMix64) -> FamilyAnswer {
             switch random.next(upperBound: 5 as UInt64) {
             case 0: return .empty
             case 1: return .failed(.timeout)

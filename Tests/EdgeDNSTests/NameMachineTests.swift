@@ -26,7 +26,7 @@ private func seconds(_ count: Int64) -> Instant { start.advanced(by: .seconds(co
 /// A machine with its surroundings.
 private final class Harness {
     var machine: NameMachine
-    var random = SeededSource(seed: 1)
+    var random = SplitMix64(seed: 1)
     var timing = NameTiming()
 
     init(_ name: String = "a.example") { machine = NameMachine(name: name, now: start) }

@@ -1,5 +1,7 @@
 package import EdgeCore
+internal import CEdge
 internal import Foundation
+internal import Glibc
 
 /// Sockets for tests. Functions that make one take the network namespace it shall live in.
 package enum TestSocket {

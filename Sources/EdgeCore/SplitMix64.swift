@@ -1,5 +1,5 @@
-/// A small, fast generator (SplitMix64): identifiers, jitter, test inputs. Not for secrets.
-public struct SeededRandom: RandomNumberGenerator, Sendable {
+/// A small, fast generator (Steele, Lea, Flood 2014): identifiers, jitter, test inputs. Not for secrets.
+public struct SplitMix64: RandomNumberGenerator, Sendable {
     private var state: UInt64
 
     public init(seed: UInt64) { state = seed }
