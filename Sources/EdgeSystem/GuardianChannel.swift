@@ -124,9 +124,11 @@ package final class GuardianChannel<Sent: GuardianMessage, Received: GuardianMes
         do throws(SystemError) {
             return try DescriptorPassing.send(socket, bytes: bytes, descriptors: descriptors)
         } catch {
-            // Too many descriptors in flight; they are delivered once the peer reads.
+            // A message is lost (too many descriptors in flight, say): better no channel than one
+            // with a gap. The loop then hears the end like any other.
             Log.error("guardian channel: \(error)")
-            return .wouldBlock
+            shutdown(socket, Int32(SHUT_RDWR))
+            return .closed
         }
     }
 
