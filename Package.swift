@@ -4,11 +4,14 @@ import PackageDescription
 // The dependency table of ARCHITECTURE.md, section "Targets": a target imports what its row
 // lists and nothing else. Tests/TidyTests compares the two.
 
-let common: [SwiftSetting] = [
-    .swiftLanguageMode(.v6),
-    .enableUpcomingFeature("ExistentialAny"),
-    .enableUpcomingFeature("InternalImportsByDefault"),
-]
+let common: [SwiftSetting] =
+    [
+        .swiftLanguageMode(.v6),
+        .enableUpcomingFeature("ExistentialAny"),
+        .enableUpcomingFeature("InternalImportsByDefault"),
+    ]
+    // `make test` builds so; a compiler that knows new warnings still builds a release.
+    + (Context.environment["EDGED_STRICT"] == nil ? [] : [.treatAllWarnings(as: .error)])
 
 /// Targets that only ever see bytes through spans: the compiler proves their memory safety.
 let pure = common + [.strictMemorySafety()]
