@@ -56,9 +56,9 @@ let package = Package(
         // protocol (sans-IO)
         .target(name: "EdgeHTTP", dependencies: ["EdgeCore"], swiftSettings: pure),
         .target(name: "EdgeHTTP1", dependencies: ["EdgeCore", "EdgeHTTP"], swiftSettings: pure),
-        .target(name: "EdgeTLS", dependencies: ["EdgeCore", "CEdge"], swiftSettings: hot),
+        .target(name: "EdgeTLS", dependencies: ["CEdge"], swiftSettings: hot),
         // policy (pure)
-        .target(name: "EdgeRouting", dependencies: ["EdgeCore", "EdgeHTTP"], swiftSettings: pure),
+        .target(name: "EdgeRouting", swiftSettings: pure),
         .target(name: "EdgeUpstream", dependencies: ["EdgeCore"], swiftSettings: pure),
         // assembly
         .target(
@@ -71,7 +71,7 @@ let package = Package(
         .target(name: "EdgeControlAPI", dependencies: ["EdgeCore"], swiftSettings: common),
         .target(
             name: "EdgeControl",
-            dependencies: ["EdgeCore", "EdgeSystem", "EdgeControlAPI", "EdgeHTTP", "EdgeHTTP1"],
+            dependencies: ["EdgeCore", "EdgeSystem", "EdgeControlAPI"],
             swiftSettings: common),
         .target(
             name: "EdgeProxy",
@@ -94,7 +94,7 @@ let package = Package(
             swiftSettings: common),
         // executables
         .executableTarget(
-            name: "edged", dependencies: ["EdgeCore", "EdgeDaemon"], swiftSettings: common),
+            name: "edged", dependencies: ["EdgeDaemon"], swiftSettings: common),
         .executableTarget(
             name: "edgectl",
             dependencies: [

@@ -1,4 +1,5 @@
 internal import CEdge
+internal import EdgeControlAPI
 internal import EdgeCore
 internal import EdgeSystem
 internal import Glibc
@@ -45,20 +46,35 @@ extension GuardianService {
         }
     }
 
-    /// What the admin socket says while no proxy serves.
+    /// What the admin socket says while no proxy serves: since when, why, and what happens next.
     var status: StatusReply {
         let now = Instant.now()
+        let time = Int64(Glibc.time(nil))
         let since = supervisor.notServingSince ?? now
-        var restart: Double?
-        if case .backingOff(let until) = supervisor.state {
-            restart = Double(until.nanoseconds(since: now)) / 1e9
+        let age = Int64(now.nanoseconds(since: since) / 1_000_000_000)
+        var state = NodeState.notServing
+        switch supervisor.state {
+        case .starting, .awaitingServing: state = supervisor.hasServed ? .notServing : .starting
+        case .stopping: state = .draining
+        case .idle, .serving, .suspended, .aborting, .killed, .backingOff, .stopped: break
         }
         return StatusReply(
-            state: supervisor.state.label,
-            secondsNotServing: Double(now.nanoseconds(since: since)) / 1e9,
-            lastExit: supervisor.lastExit?.description, restarts: supervisor.restarts,
-            secondsUntilRestart: restart, isListening: supervisor.isListening,
+            version: EdgedVersion.text, state: state, since: time - age, why: reason(now),
+            now: time, pid: Int64(getpid()), started: startedTime, epoch: 0,
+            configPath: options.configPath, configFingerprint: "",
             log: property.board.lastLogLines(50))
+    }
+
+    private func reason(_ now: Instant) -> String {
+        var parts = ["no proxy serves: \(supervisor.state.label)"]
+        if let exit = supervisor.lastExit { parts.append("the last one ended with \(exit)") }
+        if supervisor.restarts > 0 { parts.append("\(supervisor.restarts) restarts") }
+        if case .backingOff(let until) = supervisor.state {
+            let milliseconds = until.nanoseconds(since: now) / 1_000_000
+            parts.append("next start in \(milliseconds) ms")
+        }
+        if !supervisor.isListening { parts.append("not listening, clients are refused") }
+        return parts.joined(separator: ", ")
     }
 }
 

@@ -26,6 +26,8 @@ package final class GuardianService {
     var proxy: ProxyProcess?
     var channel: ProxyChannel?
     let service = ServiceNotify()
+    /// Unix seconds.
+    let startedTime = Int64(time(nil))
 
     private var responder: StatusResponder?
     private var signals: SignalSource?

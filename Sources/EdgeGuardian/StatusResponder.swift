@@ -1,3 +1,4 @@
+internal import EdgeControlAPI
 internal import EdgeCore
 internal import EdgeSystem
 internal import Glibc
@@ -128,9 +129,9 @@ final class StatusResponder {
             return Self.message(503, "{\"error\":\"no proxy serves: only status is answered\"}\n")
         }
         switch words[1] {
-        case "/status": return Self.message(200, status().json)
+        case "/status": return Self.message(200, status().json.text + "\n")
         case "/livez": return Self.message(200, "ok\n")
-        case "/readyz": return Self.message(503, status().json)
+        case "/readyz": return Self.message(503, status().json.text + "\n")
         default: return Self.message(503, "{\"error\":\"no proxy serves\"}\n")
         }
     }

@@ -1,5 +1,5 @@
-package import EdgeCore
 internal import CEdge
+package import EdgeCore
 internal import Glibc
 internal import Synchronization
 

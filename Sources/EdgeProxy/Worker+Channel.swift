@@ -260,7 +260,8 @@ extension Worker {
         channel.pointee.inFlight.insert(.send)
         ring.send(
             token(slot, .send), to: channel.pointee.descriptor, chunk.waiting, count: chunk.count)
-        setDeadline(slot, channel.pointee.phase == .flushing ? .flush : .write,
+        setDeadline(
+            slot, channel.pointee.phase == .flushing ? .flush : .write,
             snapshot.timeouts.body)
     }
 

@@ -31,7 +31,8 @@ extension Worker {
             scanner: HeadScanner(.response), decoder: BodyDecoder(framing: .none), held: nil,
             idleSince: now, address: .init(repeating: 0),
             addressCount: UInt8(address.kernelByteCount))
-        let storage = UnsafeMutableRawPointer(upstream)
+        let storage =
+            UnsafeMutableRawPointer(upstream)
             + MemoryLayout<Upstream>.offset(of: \.address)!
         address.write(to: storage)
         pool.members.opened(member)
@@ -69,11 +70,12 @@ extension Worker {
     private func startClientHandshake(_ slot: Int, _ tls: RuntimeSnapshot.PoolTLS) {
         let channel = channels[slot]
         do {
-            let session = try tls.name.map {
-                try $0.withUnsafeBufferPointer {
-                    try engine.makeClientSession(tls.trust, name: $0.baseAddress)
-                }
-            } ?? engine.makeClientSession(tls.trust, name: nil)
+            let session =
+                try tls.name.map {
+                    try $0.withUnsafeBufferPointer {
+                        try engine.makeClientSession(tls.trust, name: $0.baseAddress)
+                    }
+                } ?? engine.makeClientSession(tls.trust, name: nil)
             guard let session else {
                 upstreamFailed(slot, .memoryLimit)
                 return
@@ -452,7 +454,9 @@ extension Worker {
         if let failure = connect(pool, member, exchange) {
             block.add(.upstreamConnectFailures)
             state.pointee.tried |= MemberTable.bit(member)
-            if state.pointee.attempts < 8 { retry(exchange, failure) } else {
+            if state.pointee.attempts < 8 {
+                retry(exchange, failure)
+            } else {
                 failExchange(exchange, failure)
             }
         }

@@ -244,8 +244,9 @@ package final class Worker {
         case .receive, .send, .connect, .cancel: break
         }
         let channel = channels[slot]
-        guard channel.pointee.generation & CompletionToken.generationMask
-            == completion.token.generation
+        guard
+            channel.pointee.generation & CompletionToken.generationMask
+                == completion.token.generation
         else {
             if let buffer = completion.buffer { ring.returnBuffer(buffer) }
             block.add(.staleCompletions)

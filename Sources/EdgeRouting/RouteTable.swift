@@ -49,7 +49,8 @@ package struct RouteTable: Sendable {
                 continue
             }
             let isWildcard = pattern.hasPrefix("*.")
-            insert(Array((isWildcard ? pattern.dropFirst(2) : pattern[...]).utf8), isWildcard, route)
+            insert(
+                Array((isWildcard ? pattern.dropFirst(2) : pattern[...]).utf8), isWildcard, route)
         }
     }
 
