@@ -1,4 +1,5 @@
-/// A small, fast generator (Steele, Lea, Flood 2014): identifiers, jitter, test inputs. Not for secrets.
+/// A small, fast generator (Steele, Lea, Flood 2014): identifiers, jitter, test inputs. Not for
+/// secrets.
 public struct SplitMix64: RandomNumberGenerator, Sendable {
     private var state: UInt64
 

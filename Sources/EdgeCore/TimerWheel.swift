@@ -2,8 +2,8 @@
 /// kept in a table of its own. Owned by one thread; knows no clock.
 ///
 /// Lazy: moving a deadline further away stores one number (1.5 ns measured); the entry is put where
-/// it belongs when its old place comes round. So an entry is in the wheel at or before its deadline,
-/// never after it. Deadlines fire up to one `tick` late, never early.
+/// it belongs when its old place comes round. So an entry is in the wheel at or before its
+/// deadline, never after it. Deadlines fire up to one `tick` late, never early.
 public struct TimerWheel: ~Copyable {
     @usableFromInline
     struct Entry: BitwiseCopyable {
@@ -32,7 +32,8 @@ public struct TimerWheel: ~Copyable {
 
     /// - Parameters:
     ///   - capacity: ids are 0..<capacity.
-    ///   - tick: resolution in nanoseconds; the wheel spans 1,024 of them, later deadlines go round.
+    ///   - tick: resolution in nanoseconds; the wheel spans 1,024 of them, later deadlines go
+    ///     round.
     /// - Returns: nil if memory can't be reserved.
     public init?(capacity: Int, tick: UInt64, now: Instant) {
         guard let entries = ReservedArray<Entry>(capacity: capacity),

@@ -6,8 +6,8 @@ internal import EdgeTLS
 /// flight in the kernel, and bytes that wait on either side. A slot of the channel table; which
 /// side it is follows from the slot's number (`Worker.isDownstream`).
 ///
-///     free ─ open ─▶ connecting ─▶ handshaking ─▶ established ─▶ flushing ─▶ lingering ─▶ closing ─▶ free
-///                         (upstream)   (TLS)                       └──────────────────────▶┘
+///     free ─▶ connecting ─▶ handshaking ─▶ established ─▶ flushing ─▶ lingering ─▶ closing ─▶ free
+///             (upstream)    (TLS)                             └────────────────────▶┘
 struct Channel: BitwiseCopyable {
     enum Phase: UInt8 {
         case free

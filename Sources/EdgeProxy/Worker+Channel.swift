@@ -325,8 +325,8 @@ extension Worker {
         }
     }
 
-    /// All is sent: FIN, then the peer's last bytes are thrown away, so that they cause no RST which
-    /// would take the answer with it (RFC 9112 §9.6).
+    /// All is sent: FIN, then the peer's last bytes are thrown away, so that they cause no RST
+    /// which would take the answer with it (RFC 9112 §9.6).
     private func linger(_ slot: Int) {
         let channel = channels[slot]
         guard channel.pointee.flags.isDisjoint(with: [.peerEnded, .resets]) else {

@@ -6,7 +6,7 @@ internal import EdgeTLS
 extension Worker {
     /// Feeds received ciphertext to the session and hands plaintext on.
     ///
-    /// - Returns: bytes taken; less than `count` if input stopped being wanted, or the session ended.
+    /// - Returns: bytes taken; less than `count` if input stopped being wanted.
     // hot: once per receive; no allocation of our own.
     func consumeTLS(_ slot: Int, _ bytes: UnsafeMutableRawPointer, count: Int) -> Int {
         let channel = channels[slot]

@@ -275,7 +275,8 @@ package final class Worker {
 
 /// Whether a worker takes new connections.
 ///
-///     waiting ─ serve ─▶ serving ─ stopAccepting ─▶ closing ─▶ closed ─ drain ─▶ draining ─▶ stopped
+///     waiting ─ serve ─▶ serving ─ stopAccepting ─▶ closing ─▶ closed
+///                                        closed ─ drain ─▶ draining ─▶ stopped
 enum WorkerPhase {
     /// Awaits `.serve`.
     case waiting

@@ -235,7 +235,8 @@ struct GuardianTests {
         let rig = try GuardianRig(mode: "garbage")
         #expect(rig.turn { rig.isServing })
         let first = rig.service.proxyProcessID
-        #expect(rig.turn { rig.isServing && rig.service.proxyProcessID != first })
+        // Its successors offend as well, so none serves for long.
+        #expect(rig.turn { rig.service.proxyProcessID.map { $0 != first } ?? false })
     }
 
     @Test("Reload: committed, refused by the file, refused by what cannot change")
@@ -275,8 +276,8 @@ struct GuardianTests {
 
         let status = rig.ask("GET /status HTTP/1.1\r\nHost: x\r\n\r\n")
         #expect(status.hasPrefix("HTTP/1.1 200 OK\r\n"))
-        #expect(status.contains("\"serving\":false,\"state\":\"starting\""))
-        #expect(status.contains("\"restarts\":0"))
+        #expect(status.contains("\"state\":\"starting\""))
+        #expect(status.contains("\"why\":\"no proxy serves: starting, not listening"))
         #expect(rig.ask("GET /livez HTTP/1.1\r\n\r\n").hasSuffix("\r\n\r\nok\n"))
         #expect(rig.ask("BREW /\r\n\r\n").hasPrefix("HTTP/1.1 400 "))
         #expect(rig.ask("POST /reload HTTP/1.1\r\n\r\n").hasPrefix("HTTP/1.1 503 "))

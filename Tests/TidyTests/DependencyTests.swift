@@ -8,10 +8,8 @@ struct DependencyTests {
 
     /// Targets whose rows may be ahead of their files. Take one out when it has caught up.
     static let underConstruction: Set<String> = [
-        "EdgeSystem", "EdgeRing", "EdgeHTTP", "EdgeHTTP1", "EdgeTLS", "EdgeRouting",
-        "EdgeUpstream", "EdgeConfig", "EdgeDNS", "EdgeControlAPI", "EdgeControl", "EdgeProxy",
-        "EdgeGuardian", "EdgeDaemon", "edged", "edgectl", "EdgeTesting", "EdgeNet",
-        "ScenarioTests", "NetTests",
+        // Named by the suites to come.
+        "EdgeTesting", "EdgeNet", "ScenarioTests", "NetTests", "EdgeProxy",
     ]
 
     init() throws {

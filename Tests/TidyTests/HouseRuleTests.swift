@@ -13,7 +13,8 @@ struct HouseRuleTests {
     /// Files a reader or a tool looks for. Add to it what must not get lost again.
     static let required = [
         "Package.swift", ".swift-format", ".gitignore", "certs-example/README.md",
-        "certs-example/mint.sh",
+        "certs-example/mint.sh", "README.md", "ARCHITECTURE.md", "CHANGELOG.md", "Makefile",
+        ".ci/run", "conf/edged.yaml", "deploy/edged.service", "docs/configuration.md",
     ]
 
     /// Targets whose files may import Foundation: not part of the daemon.
