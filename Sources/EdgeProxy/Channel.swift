@@ -51,14 +51,16 @@ struct Channel: BitwiseCopyable {
         static let receiveStopping = Flags(rawValue: 32)
         /// Opened while a snapshot policy required TLS.
         static let isTLS = Flags(rawValue: 64)
-        /// Peer sent close_notify or the session failed: nothing more is written.
-        static let tlsEnded = Flags(rawValue: 128)
+        /// The session failed, or must not say good-bye: nothing more is written.
+        static let tlsFailed = Flags(rawValue: 128)
         /// Its output was blocked and has drained since.
         static let drained = Flags(rawValue: 256)
         /// Closed by RST, so that a cut answer can't pass for a whole one.
         static let resets = Flags(rawValue: 512)
         /// The cancel in flight is for the receive alone; everything else has to follow.
         static let cancelsAgain = Flags(rawValue: 1024)
+        /// The peer ended its direction with close_notify: what it sent is complete.
+        static let closeNotified = Flags(rawValue: 2048)
     }
 
     var descriptor: Int32
@@ -88,6 +90,7 @@ enum DeadlineKind: UInt8 {
     case connect
     case response
     case idle
+    case tunnel
     case flush
     case linger
 }

@@ -45,11 +45,16 @@ extension Worker {
     func completeIncoming(_ index: Int, _ completion: Completion) {
         // Generation 1 is the cancel itself.
         guard completion.token.generation == 0 else { return }
+        let isSound =
+            completion.result > 0 && completion.result & Int32(POLLERR | POLLHUP) == 0
         if !completion.hasMore {
             listenersArmed -= 1
-            if phase == .serving { watchListener(index) }
+            // A listener that is shut reports that without end: look again later.
+            if phase == .serving {
+                if isSound { watchListener(index) } else { listenersLost.append(index) }
+            }
         }
-        if phase == .serving, completion.result > 0 { accept(from: index) }
+        if phase == .serving, isSound { accept(from: index) }
         finishStopIfIdle()
     }
 
@@ -61,8 +66,14 @@ extension Worker {
         report(.drained(worker: setup.index))
     }
 
+    func watchLostListeners() {
+        let lost = listenersLost
+        listenersLost = []
+        for index in lost { watchListener(index) }
+    }
+
     func acceptFromAll() {
-        acceptPending = false
+        acceptPending = .no
         for index in setup.listeners.indices { accept(from: index) }
     }
 
@@ -72,7 +83,7 @@ extension Worker {
         for _ in 0..<Worker.acceptsPerTurn {
             guard downstreamSlots.used < downstreamSlots.capacity else {
                 // Stays in the kernel's queue until a slot is free.
-                acceptPending = true
+                if acceptPending == .no { acceptPending = .soon }
                 return
             }
             let (accepted, peer) = ring.accept(from: descriptor)
@@ -82,7 +93,7 @@ extension Worker {
             }
             open(accepted, peer, listener: listener)
         }
-        acceptPending = true
+        acceptPending = .now
     }
 
     private func noteAcceptError(_ number: Int32) {
@@ -90,7 +101,7 @@ extension Worker {
         case EAGAIN, EINTR, ECONNABORTED, EPROTO: break
         case EMFILE, ENFILE, ENOBUFS, ENOMEM:
             // Out of descriptors or memory: clients wait in the queue, we try again soon.
-            acceptPending = true
+            if acceptPending == .no { acceptPending = .soon }
             block.add(.acceptErrors)
             block.add(.descriptorLimit)
         default: block.add(.acceptErrors)

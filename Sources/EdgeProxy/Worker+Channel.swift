@@ -308,7 +308,7 @@ extension Worker {
     func closeGracefully(_ slot: Int) {
         let channel = channels[slot]
         if let session = channel.pointee.session, channel.pointee.phase == .established,
-            !channel.pointee.flags.contains(.tlsEnded)
+            !channel.pointee.flags.contains(.tlsFailed)
         {
             session.closeNotify()
             flushWire(slot)

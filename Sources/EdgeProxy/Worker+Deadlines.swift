@@ -46,6 +46,7 @@ extension Worker {
         case .connect: upstreamFailed(slot, .upstreamConnectTimeout)
         case .response: upstreamFailed(slot, .upstreamHeadTimeout)
         case .idle: closeIdleUpstream(slot)
+        case .tunnel: tunnelTimedOut(slot)
         }
     }
 }

@@ -104,6 +104,11 @@ extension Worker {
         while isOpen(slot, generation), offset <= input.count {
             switch downstream.pointee.phase {
             case .awaitingHead:
+                guard !isBlocked(slot) else {
+                    // The next request waits until the client has taken its answers.
+                    pauseInput(slot)
+                    return offset
+                }
                 guard offset < input.count,
                     let used = parseHead(slot, input.extracting(offset...))
                 else { return offset }
@@ -203,9 +208,9 @@ extension Worker {
         let exchange = Int(downstream.pointee.exchange)
         if exchange >= 0 {
             let isAnswering = exchanges[exchange].pointee.phase == .answering
+            downstream.pointee.exchange = -1
             abandon(exchange, reason)
             if isAnswering {
-                downstream.pointee.exchange = -1
                 cutAnswer(slot)
                 return
             }
@@ -265,7 +270,7 @@ extension Worker {
         downstreams[slot].pointee.phase = .ended
         releaseHeld(slot)
         flushStage()
-        channels[slot].pointee.flags.insert(.tlsEnded)
+        channels[slot].pointee.flags.insert(.tlsFailed)
         terminateAfterFlush(slot)
     }
 
@@ -313,7 +318,13 @@ extension Worker {
             block.add(reason)
         }
         downstreams[slot].pointee.phase = .ended
-        terminate(slot)
+        switch reason {
+        case .clientHandshakeFailed, .clientTLSError:
+            // Our alert is on its way; a reset would take it along.
+            channels[slot].pointee.flags.remove(.broken)
+            closeGracefully(slot)
+        default: terminate(slot)
+        }
     }
 
     func requestBodyTimedOut(_ slot: Int) {
@@ -329,8 +340,11 @@ extension Worker {
         let exchange = Int(downstreams[slot].pointee.exchange)
         guard exchange >= 0 else {
             setIdleDeadline(slot)
+            resumeInput(slot)
+            callAttention(to: slot)
             return
         }
+
         let upstream = Int(exchanges[exchange].pointee.upstream)
         guard upstream >= 0 else { return }
         resumeInput(upstream)
@@ -350,9 +364,6 @@ extension Worker {
         releaseHeld(slot)
         downstreamSlots.give(slot)
         block.subtract(.connectionsOpen)
-        if acceptPending, phase == .serving {
-            nextHousekeeping = min(nextHousekeeping, now)
-        }
         checkDrained()
     }
 }

@@ -45,6 +45,7 @@ extension Worker {
         downstream.pointee.decoder = BodyDecoder(framing: framing)
         downstream.pointee.phase =
             flags.contains(.requestComplete) ? .awaitingAnswer : .receivingBody
+        if !flags.contains(.requestComplete) { setDeadline(slot, .body, snapshot.timeouts.body) }
         guard writeRequestHead(exchange, slot, head) else {
             refuse(slot, status: 503, .memoryLimit)
             return
@@ -176,9 +177,25 @@ extension Worker {
         write(slot, prefix.waiting, count: prefix.count)
         if state.pointee.flags.contains(.requestComplete) { awaitAnswer(exchange, slot) }
         if isBlocked(slot) {
-            pauseInput(Int(state.pointee.downstream))
+            pauseBody(exchange)
         } else {
-            resumeInput(Int(state.pointee.downstream))
+            resumeBody(exchange)
+        }
+    }
+
+    /// The client's body has to wait: that is not the client's fault, so its deadline rests.
+    private func pauseBody(_ exchange: Int) {
+        let client = Int(exchanges[exchange].pointee.downstream)
+        pauseInput(client)
+        if channels[client].pointee.deadlineKind == .body { clearDeadline(client) }
+    }
+
+    /// The client's body may come.
+    func resumeBody(_ exchange: Int) {
+        let client = Int(exchanges[exchange].pointee.downstream)
+        resumeInput(client)
+        if downstreams[client].pointee.phase == .receivingBody {
+            setDeadline(client, .body, snapshot.timeouts.body)
         }
     }
 
@@ -206,7 +223,7 @@ extension Worker {
         let slot = Int(state.pointee.upstream)
         guard slot >= 0 else { return }
         stageBody(slot, content, isChunked: state.pointee.requestFraming == .chunked)
-        if isBlocked(slot) { pauseInput(Int(state.pointee.downstream)) }
+        if isBlocked(slot) { pauseBody(exchange) }
     }
 
     /// - Returns: false if there is too much of it and the connection is ready, or no memory.
@@ -223,7 +240,7 @@ extension Worker {
             prefix = larger
             state.pointee.prefix = larger
             // No more than this until the connection is there.
-            pauseInput(Int(state.pointee.downstream))
+            pauseBody(exchange)
         }
         var writer = ByteWriter(
             UnsafeMutableRawBufferPointer(

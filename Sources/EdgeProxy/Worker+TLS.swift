@@ -21,7 +21,7 @@ extension Worker {
         }
         while taken < count, channel.pointee.phase == .established,
             channel.pointee.flags.contains(.wantsInput),
-            channel.pointee.flags.isDisjoint(with: [.tlsEnded, .broken])
+            channel.pointee.flags.isDisjoint(with: [.tlsFailed, .closeNotified, .broken])
         {
             engine.wire.offer(bytes + taken, count: count - taken)
             let filled = decrypt(slot, session)
@@ -30,7 +30,8 @@ extension Worker {
             guard isOpen(slot, generation) else { return taken }
         }
         // What comes after the session's end means nothing.
-        return channel.pointee.flags.contains(.tlsEnded) ? count : taken
+        let isOver = !channel.pointee.flags.isDisjoint(with: [.tlsFailed, .closeNotified])
+        return isOver ? count : taken
     }
 
     /// The session is made when the first bytes come: a silent connection costs no TLS memory.
@@ -55,11 +56,11 @@ extension Worker {
             case .wantsInput: break loop
             case .wantsOutput: flushWire(slot)
             case .closed:
-                channels[slot].pointee.flags.formUnion([.tlsEnded, .peerEnded])
+                channels[slot].pointee.flags.formUnion([.closeNotified, .peerEnded])
                 callAttention(to: slot)
                 break loop
             case .failed:
-                channels[slot].pointee.flags.insert(.tlsEnded)
+                channels[slot].pointee.flags.insert(.tlsFailed)
                 _ = TLSFailure.takeErrorText()
                 markBroken(slot, isDownstream(slot) ? .clientTLSError : .upstreamTLSFailed)
                 break loop
@@ -99,7 +100,7 @@ extension Worker {
     }
 
     private func handshakeFailed(_ slot: Int, _ session: TLSSession) {
-        channels[slot].pointee.flags.insert(.tlsEnded)
+        channels[slot].pointee.flags.insert(.tlsFailed)
         if isDownstream(slot) {
             block.add(.handshakesFailed)
             _ = TLSFailure.takeErrorText()
@@ -125,12 +126,15 @@ extension Worker {
     // hot: once per message.
     func write(_ slot: Int, _ bytes: UnsafeRawPointer, count: Int) {
         guard let session = channels[slot].pointee.session else {
-            if count > 0 { sendBytes(slot, bytes, count: count) }
+            // Plaintext never goes out on a connection that was to be encrypted.
+            if count > 0, !channels[slot].pointee.flags.contains(.isTLS) {
+                sendBytes(slot, bytes, count: count)
+            }
             return
         }
         var offset = 0
         while offset < count,
-            channels[slot].pointee.flags.isDisjoint(with: [.broken, .tlsEnded])
+            channels[slot].pointee.flags.isDisjoint(with: [.broken, .tlsFailed])
         {
             // So much that its records fit on the wire together.
             let piece = min(count - offset, Worker.scratchBytes)
@@ -157,10 +161,11 @@ extension Worker {
 
     func staged(_ count: Int) { stageCount += count }
 
-    /// Adds content; much of it goes out at once instead of being copied.
+    /// Adds content. Much of it, with nothing staged before it, goes out without being copied.
     func stageContent(_ slot: Int, _ bytes: UnsafeRawPointer, count: Int) {
-        if count >= 8 * 1024 {
-            if stageSlot == slot { flushStage() }
+        let isFirst = stageSlot != slot || stageCount == 0
+        if count >= 48 * 1024 || (isFirst && count >= 8 * 1024) {
+            flushStage()
             write(slot, bytes, count: count)
             return
         }

@@ -332,21 +332,30 @@ extension Worker {
         upstream(slot).pointee.phase = .tunnel
         downstreams[client].pointee.phase = .tunnel
         downstreams[client].pointee.closesAfterAnswer = true
-        clearDeadline(slot)
+        setDeadline(slot, .tunnel, Worker.tunnelIdle)
         clearDeadline(client)
         resumeInput(client)
         callAttention(to: client)
     }
 
+    /// The deadline is on the upstream's channel and moves with bytes in either direction; the
+    /// client's has one only after it was blocked.
+    func tunnelTimedOut(_ slot: Int) {
+        guard !isDownstream(slot) else { return }
+        tunnelEnded(Int(upstream(slot).pointee.exchange), .none)
+    }
+
     func tunnelUp(_ slot: Int, _ content: Span<UInt8>) {
         let exchange = Int(downstreams[slot].pointee.exchange)
         let upstream = Int(exchanges[exchange].pointee.upstream)
+        setDeadline(upstream, .tunnel, Worker.tunnelIdle)
         relay(content, to: upstream)
         if isBlocked(upstream) { pauseInput(slot) }
     }
 
     private func tunnelDown(_ slot: Int, _ content: Span<UInt8>) {
         let exchange = Int(upstream(slot).pointee.exchange)
+        setDeadline(slot, .tunnel, Worker.tunnelIdle)
         relay(content, to: Int(exchanges[exchange].pointee.downstream))
     }
 
@@ -372,7 +381,7 @@ extension Worker {
     func upstreamEnded(_ slot: Int) {
         let upstream = self.upstream(slot)
         let isTLS = channels[slot].pointee.flags.contains(.isTLS)
-        let isClean = !isTLS || channels[slot].pointee.flags.contains(.tlsEnded)
+        let isClean = !isTLS || channels[slot].pointee.flags.contains(.closeNotified)
         switch upstream.pointee.phase {
         case .idle: closeIdleUpstream(slot)
         case .ended: terminate(slot)
@@ -485,7 +494,10 @@ extension Worker {
     func upstreamDrained(_ slot: Int) {
         let exchange = Int(upstream(slot).pointee.exchange)
         guard exchange >= 0 else { return }
-        resumeInput(Int(exchanges[exchange].pointee.downstream))
+        if upstream(slot).pointee.phase == .tunnel {
+            setDeadline(slot, .tunnel, Worker.tunnelIdle)
+        }
+        resumeBody(exchange)
         if exchanges[exchange].pointee.flags.contains(.requestComplete),
             upstream(slot).pointee.phase == .awaitingHead,
             let pool = pools[Int(upstream(slot).pointee.pool)]
@@ -508,7 +520,7 @@ extension Worker {
             isReusable && upstream.pointee.phase == .ended && upstream.pointee.keepAlive
             && upstream.pointee.held == nil && channel.pointee.output.isEmpty
             && channel.pointee.stash.isEmpty && phase != .draining
-            && channel.pointee.flags.isDisjoint(with: [.peerEnded, .broken, .tlsEnded])
+            && channel.pointee.flags.isDisjoint(with: [.peerEnded, .broken, .tlsFailed])
         guard isSound, let pool = pools[Int(upstream.pointee.pool)],
             pool.members.putIdle(Int32(slot), Int(upstream.pointee.member))
         else {

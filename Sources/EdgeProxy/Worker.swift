@@ -57,6 +57,8 @@ package final class Worker {
     static let stashMax = 16 * 1024
     /// Plaintext of one round: four full records.
     static let scratchBytes = 64 * 1024
+    /// An upgraded connection on which nothing moves in one direction is ended after this.
+    static let tunnelIdle: UInt64 = 3_600_000_000_000
     /// Messages being put together: the largest head and a full round of content.
     static let stageBytes = 160 * 1024
 
@@ -98,8 +100,10 @@ package final class Worker {
     var phase = WorkerPhase.waiting
     var listenersArmed = 0
     var nextHousekeeping: Instant
-    /// Listeners whose queue was not emptied: out of slots, descriptors, or turn.
-    var acceptPending = false
+    /// Listeners' queues were not emptied: out of slots, descriptors, or turn.
+    var acceptPending = AcceptPending.no
+    /// Listeners whose poll ended in an error; watched again at the next housekeeping.
+    var listenersLost: [Int] = []
     let mailCell: UnsafeMutablePointer<UInt64>
     var failure: String?
     /// When draining ends whatever is left.
@@ -197,6 +201,7 @@ package final class Worker {
         block.add(.loopTurns)
         while let completion = ring.next() { complete(completion) }
         attendAll()
+        if acceptPending != .no, phase == .serving { acceptFromAll() }
         while let slot = wheel.popExpired(now: now) { expire(slot) }
         if now >= nextHousekeeping { keepHouse() }
         attendAll()
@@ -206,7 +211,11 @@ package final class Worker {
     private var waitLimit: UInt64 {
         var limit = nextHousekeeping.nanoseconds(since: now)
         if let next = wheel.nanosecondsUntilNext(now: now) { limit = min(limit, next) }
-        if acceptPending, phase == .serving { limit = min(limit, 100_000_000) }
+        switch acceptPending {
+        case .no: break
+        case .now: limit = phase == .serving ? 0 : limit
+        case .soon: limit = phase == .serving ? min(limit, 100_000_000) : limit
+        }
         return limit
     }
 
@@ -267,10 +276,22 @@ package final class Worker {
     /// a wake-up), and publishes what is not counted as it happens.
     private func keepHouse() {
         nextHousekeeping = now.advanced(byNanoseconds: Worker.housekeeping)
-        if phase == .serving { acceptFromAll() }
+        if phase == .serving {
+            watchLostListeners()
+            acceptFromAll()
+        }
         block.set(.chunkBytes, UInt64(chunks.bytesInUse))
         checkDrained()
     }
+}
+
+/// Whether connections wait that a worker could not take.
+enum AcceptPending {
+    case no
+    /// The turn was over: the next one is at once.
+    case now
+    /// Something has run out: a slot that is freed, or a moment, helps.
+    case soon
 }
 
 /// Whether a worker takes new connections.
