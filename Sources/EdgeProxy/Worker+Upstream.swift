@@ -520,6 +520,7 @@ extension Worker {
             isReusable && upstream.pointee.phase == .ended && upstream.pointee.keepAlive
             && upstream.pointee.held == nil && channel.pointee.output.isEmpty
             && channel.pointee.stash.isEmpty && phase != .draining
+            && block.value(.upstreamConnectionsIdle) < UInt64(setup.connectionsMax)
             && channel.pointee.flags.isDisjoint(with: [.peerEnded, .broken, .tlsFailed])
         guard isSound, let pool = pools[Int(upstream.pointee.pool)],
             pool.members.putIdle(Int32(slot), Int(upstream.pointee.member))

@@ -86,7 +86,9 @@ package final class Worker {
     var snapshot: RuntimeSnapshot
     /// By pool id; nil where no snapshot has one.
     var pools: [UpstreamPool?] = []
+    /// Channels to be handled at the end of the turn, and those being handled.
     var attention: [Int32] = []
+    private var attentionRound: [Int32] = []
     var requestHead = RequestHead()
     var responseHead = ResponseHead()
     var trailerFields = FieldList()
@@ -126,9 +128,10 @@ package final class Worker {
         } catch {
             throw .tls(.init(text: "\(error)"))
         }
-        // An exchange needs one connection on each side; idle upstream connections come on top.
+        // An exchange needs one connection on each side; as many unused ones may be kept, and some
+        // more are on their way out.
         let clients = setup.connectionsMax
-        let servers = setup.connectionsMax + 256
+        let servers = 2 * setup.connectionsMax + 256
         guard let channels = ReservedArray<Channel>(capacity: clients + servers),
             let downstreams = ReservedArray<Downstream>(capacity: clients),
             let upstreams = ReservedArray<Upstream>(capacity: servers),
@@ -155,6 +158,7 @@ package final class Worker {
         identifiers = SplitMix64(seed: setup.seed)
         nextHousekeeping = now
         attention.reserveCapacity(1024)
+        attentionRound.reserveCapacity(1024)
         apply(snapshot)
     }
 
@@ -209,6 +213,7 @@ package final class Worker {
 
     /// Until the next deadline or housekeeping.
     private var waitLimit: UInt64 {
+        guard attention.isEmpty else { return 0 }
         var limit = nextHousekeeping.nanoseconds(since: now)
         if let next = wheel.nanosecondsUntilNext(now: now) { limit = min(limit, next) }
         switch acceptPending {
@@ -223,9 +228,9 @@ package final class Worker {
     /// on is handled in the next one, and there are few rounds.
     func attendAll() {
         for _ in 0..<8 where !attention.isEmpty {
-            let round = attention
-            attention.removeAll(keepingCapacity: true)
-            for slot in round { attend(Int(slot)) }
+            swap(&attention, &attentionRound)
+            for index in attentionRound.indices { attend(Int(attentionRound[index])) }
+            attentionRound.removeAll(keepingCapacity: true)
         }
     }
 
