@@ -26,8 +26,7 @@ extension Scenarios.Bodies {
     func download(toTLS: Bool) throws {
         let mint = try CertificateMint()
         let nginx = try Nginx(tls: toTLS ? mint.leaf("app.test") : nil)
-        FileManager.default.createFile(
-            atPath: nginx.file("big"), contents: Data(Self.bytes(10 << 20)))
+        try Data(Self.bytes(10 << 20)).write(to: URL(fileURLWithPath: nginx.file("big")))
         let edged = try Edged(
             oneSite(nginx.server, settings: toTLS ? "tls: { ca: root.pem }" : ""), mint: mint)
         defer { edged.stop() }
@@ -45,7 +44,7 @@ extension Scenarios.Bodies {
         let edged = try Edged(oneSite(nginx.server))
         defer { edged.stop() }
         let source = edged.directory.file("source")
-        FileManager.default.createFile(atPath: source, contents: Data(Self.bytes(10 << 20)))
+        try Data(Self.bytes(10 << 20)).write(to: URL(fileURLWithPath: source))
         let extra = framing == "chunked" ? "Transfer-Encoding: chunked" : "X-None: 1"
 
         let result = try edged.curl(
