@@ -28,9 +28,9 @@ final class Edged {
         /// What runs it, before the program and its arguments.
         var wrapper: [String] = []
         var process = ProcessOptions()
-        /// False: the configuration names no user, and files are for the one who runs it.
+        /// False: the configuration names no user to change to.
         var changesUser = geteuid() == 0
-        /// Further lines under `admin:`, such as another socket.
+        /// False: `start` returns at once, for what does not come up.
         var waitsForServing = true
     }
 
@@ -43,6 +43,8 @@ final class Edged {
         http = .loopback(try freePort())
         admin = .loopback(try freePort())
         try hand(over: directory.makeDirectory("certs", mode: 0o750))
+        // An ordinary user makes the admin socket itself.
+        if let user = options.process.user { try give(directory.path, to: user) }
         for (name, hosts) in options.certificates {
             try writeCertificate(name, self.mint.leaf(names: hosts))
         }
@@ -109,8 +111,14 @@ final class Edged {
 
     /// To the group that the proxy runs as.
     private func hand(over path: String) throws {
-        guard options.changesUser, let group = getgrnam(Self.group) else { return }
+        guard geteuid() == 0, let group = getgrnam(Self.group) else { return }
         guard chown(path, 0, group.pointee.gr_gid) == 0 else {
+            throw KitError.system("chown \(path)")
+        }
+    }
+
+    private func give(_ path: String, to user: String) throws {
+        guard let entry = getpwnam(user), chown(path, entry.pointee.pw_uid, 0) == 0 else {
             throw KitError.system("chown \(path)")
         }
     }
