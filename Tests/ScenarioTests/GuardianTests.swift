@@ -222,20 +222,29 @@ extension Scenarios.Guardian {
 
     @Test("TERM finishes what is in flight, closes what is idle, takes nothing new, exits with 0")
     func terminate() throws {
-        let upstream = try ScriptedUpstream([
+        let quick = try ScriptedUpstream(answering: "quick")
+        let slow = try ScriptedUpstream([
             .readRequest, .pause(.milliseconds(600)), .respond(200, "late"), .again,
         ])
-        defer { upstream.stop() }
-        let edged = try Edged(oneSite(upstream.server))
+        defer {
+            quick.stop()
+            slow.stop()
+        }
+        let edged = try Edged(
+            """
+            sites:
+              - { hosts: app.test, upstream: quick }
+              - { hosts: slow.test, upstream: slow }
+            upstreams:
+              quick: { servers: [\(quick.server)] }
+              slow: { servers: [\(slow.server)] }
+            """)
         defer { edged.stop() }
         let idle = try edged.connectTLS()
         let busy = try edged.connectTLS()
-        defer {
-            idle.close()
-            busy.close()
-        }
-        try busy.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")
-        #expect(upstream.wait { $0.first?.requests.count == 1 })
+        #expect(try idle.get("/", host: "app.test").text == "quick")
+        try busy.send("GET / HTTP/1.1\r\nHost: slow.test\r\n\r\n")
+        #expect(slow.wait { $0.first?.requests.count == 1 })
 
         edged.process.signal(SIGTERM)
         let idleEnd = idle.readToEnd(within: .milliseconds(400))
@@ -243,12 +252,15 @@ extension Scenarios.Guardian {
             (try? edged.connect().close()) == nil
         }
         let answer = try busy.readResponse()
+        let busyEnd = busy.readToEnd()
+        idle.close()
+        busy.close()
 
         #expect(idleEnd == .closed)
         #expect(isRefused)
         #expect(answer.text == "late")
         #expect(answer["connection"] == "close")
-        #expect(busy.readToEnd() == .closed)
+        #expect(busyEnd == .closed)
         #expect(edged.process.waitForExit(within: .seconds(2)) == .code(0))
     }
 
