@@ -41,7 +41,8 @@ extension Scenarios.Upstreams {
         usleep(500_000)
         let report = lane.stop()
 
-        #expect(report.failedCount == 0, "\(report)")
+        let reasons = try edged.edgectl("status").output
+        #expect(report.failedCount == 0, "\(report)\n\(reasons)")
     }
 
     @Test("when all members refuse the answer says so")
@@ -226,7 +227,7 @@ extension Scenarios.Upstreams {
         for _ in 0..<3 { #expect(try client.get("/", host: "app.test").text == "ok") }
 
         #expect(upstream.connectionCount == 3)
-        #expect(try edged.metric("edged_upstream_surplus_bytes_total") == 3)
+        #expect(try edged.failures("upstream_surplus_bytes") == 3)
     }
 
     @Test("bytes on an idle connection end it")
