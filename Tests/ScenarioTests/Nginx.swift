@@ -1,0 +1,60 @@
+internal import EdgeCore
+internal import EdgeTesting
+internal import Foundation
+
+/// A real nginx as upstream: serves files of `root`, takes PUTs there, tells what it was asked.
+final class Nginx {
+    let directory: TemporaryDirectory
+    let address: SocketAddress
+    private let process: RunningProcess
+
+    /// - Parameter tls: given, it speaks TLS with this certificate.
+    init(tls: MintedCertificate? = nil) throws {
+        directory = try TemporaryDirectory("nginx")
+        address = .loopback(try freePort())
+        let root = try directory.makeDirectory("root")
+        let work = try directory.makeDirectory("work")
+        var lines = [
+            "daemon off; master_process off; pid \(work)/pid; error_log stderr;",
+            geteuid() == 0 ? "user root;" : "",
+            "events {}", "http { access_log off; client_max_body_size 0;",
+            "client_body_temp_path \(work)/body; proxy_temp_path \(work)/proxy;",
+            "fastcgi_temp_path \(work)/f; uwsgi_temp_path \(work)/u; scgi_temp_path \(work)/s;",
+            "server { listen \(address)\(tls == nil ? "" : " ssl"); root \(root);",
+        ]
+        if let tls {
+            let (certificate, key) = try tls.writePair("server", in: directory.path)
+            lines.append("ssl_certificate \(certificate); ssl_certificate_key \(key);")
+        }
+        lines += [
+            "location / { dav_methods PUT; }",
+            "location /echo { return 200 \"$request_method $host $http_x_forwarded_proto"
+                + " $http_x_forwarded_for $ssl_server_name\"; } } }",
+        ]
+        let file = try directory.write("nginx.conf", lines.joined(separator: "\n"))
+        process = try RunningProcess("nginx", ["-p", directory.path, "-c", file])
+        let listens = eventually {
+            guard let client = try? RawClient(address) else { return false }
+            client.close()
+            return true
+        }
+        guard listens else { throw KitError("nginx does not listen: \(process.standardError)") }
+    }
+
+    deinit { process.stop() }
+
+    func stop() { process.stop() }
+
+    /// A path below `root`.
+    func file(_ name: String) -> String { directory.file("root/" + name) }
+}
+
+/// Runs `body` and stops the peer whatever happens.
+extension ScriptedUpstream {
+    /// As an entry of `servers:`.
+    var server: String { "\"127.0.0.1:\(port)\"" }
+}
+
+extension Nginx {
+    var server: String { "\"\(address)\"" }
+}
