@@ -45,7 +45,7 @@ package struct WorkerStatus: WireValue {
     }
 }
 
-/// One listener on one address.
+/// One listener with all its addresses.
 package struct ListenerStatus: WireValue {
     package var name: String
     package var address: String

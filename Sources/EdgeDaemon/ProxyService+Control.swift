@@ -19,12 +19,14 @@ extension ProxyService: ControlTarget {
             configFingerprint: current.map { hex($0.fingerprint) } ?? "")
         guard let board, let current else { return reply }
         reply.workers = (1...board.workers).map { worker($0, board.block($0)) }
-        reply.listeners = current.configuration.listeners.flatMap { listener in
-            listener.addresses.map {
-                ListenerStatus(
-                    name: listener.name, address: "\($0)", protocol: listener.kind.rawValue,
-                    connections: 0)
-            }
+        reply.listeners = current.configuration.listeners.enumerated().map { index, listener in
+            ListenerStatus(
+                name: listener.name,
+                address: listener.addresses.map(\.description).joined(separator: ", "),
+                protocol: listener.kind.rawValue,
+                connections: (1...board.workers).reduce(0) {
+                    $0 + Int64(board.block($1).connections(listener: index))
+                })
         }
         reply.upstreams = current.configuration.upstreams.map(upstream)
         reply.names = (resolver?.report ?? []).map { name in

@@ -122,6 +122,7 @@ extension Worker {
             decoder: BodyDecoder(framing: .none), held: nil, peer: peer, requestCount: 0)
         block.add(.connectionsAccepted)
         block.add(.connectionsOpen)
+        block.opened(listener: listener)
         if isTLS {
             channels[slot].pointee.flags.insert(.isTLS)
             setDeadline(slot, .handshake, snapshot.timeouts.handshake)

@@ -364,6 +364,7 @@ extension Worker {
         releaseHeld(slot)
         downstreamSlots.give(slot)
         block.subtract(.connectionsOpen)
+        block.closed(listener: Int(downstreams[slot].pointee.listener))
         checkDrained()
     }
 }

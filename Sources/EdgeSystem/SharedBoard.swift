@@ -15,10 +15,13 @@ package final class SharedBoard: @unchecked Sendable {
     package static let version: UInt64 = 1
     private static let magic: UInt64 = 0x3144_5242_4547_4445  // "EDGEBRD1"
     private static let headerCells = 64
-    private static let blockCells = 512
+    private static let blockCells = 1024
     private static let counterBase = 64
     private static let reasonBase = 128
     private static let violationBase = 256
+    private static let listenerBase = 512
+    /// Listeners that have a cell; the configuration allows no more.
+    package static let listenersMax = 64
     /// Bytes of log text kept; a power of two.
     private static let logBytes = 1 << 15
 
@@ -151,12 +154,28 @@ package final class SharedBoard: @unchecked Sendable {
             ce_load_relaxed64(cells + SharedBoard.violationBase + Int(index))
         }
 
+        /// Open connections of one listener (its index in the configuration) on this worker.
+        package func connections(listener: Int) -> UInt64 {
+            ce_load_relaxed64(cells + SharedBoard.listenerBase + listener)
+        }
+
+        package func opened(listener: Int) {
+            add(at: SharedBoard.listenerBase + listener, 1)
+        }
+
+        package func closed(listener: Int) {
+            add(at: SharedBoard.listenerBase + listener, 0 &- 1)
+        }
+
         /// A new proxy's gauges start at zero; its counters go on.
         package func resetForNewProcess() {
             ce_store_relaxed64(cells + Cell.heartbeat, 0)
             ce_store_relaxed64(cells + Cell.thread, 0)
             ce_store_relaxed64(cells + Cell.epoch, 0)
             for counter in Counter.allCases where counter.isGauge { set(counter, 0) }
+            for listener in 0..<SharedBoard.listenersMax {
+                ce_store_relaxed64(cells + SharedBoard.listenerBase + listener, 0)
+            }
         }
 
         /// Single writer: a plain load and store, no locked instruction.
