@@ -70,6 +70,8 @@ struct Channel: BitwiseCopyable {
     var inFlight: InFlight
     var flags: Flags
     var deadlineKind: DeadlineKind
+    /// Handshake messages that came after the handshake; saturates.
+    var afterHandshake: UInt8
     /// Why it failed, when `broken`.
     var failure: ReasonCode
     var session: TLSSession?

@@ -11,6 +11,8 @@ final class UpstreamPool {
     var isRetired = false
     /// When the control thread was last told that its addresses may be stale.
     var lastReport = Instant(nanoseconds: 0)
+    /// When a TLS failure was last logged.
+    var lastTLSLog = Instant(nanoseconds: 0)
 
     init(_ settings: RuntimeSnapshot.Pool) {
         id = settings.id

@@ -61,7 +61,10 @@ extension Worker {
     private func finishStopIfIdle() {
         guard phase == .closing, listenersArmed == 0 else { return }
         // What the kernel has queued by now is served; nothing is left to be reset.
-        acceptFromAll()
+        for _ in 0..<64 {
+            acceptFromAll()
+            if acceptPending != .now { break }
+        }
         phase = .closed
         report(.drained(worker: setup.index))
     }

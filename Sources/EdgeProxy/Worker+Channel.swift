@@ -16,7 +16,9 @@ extension Worker {
         let channel = channels[slot]
         channel.pointee = Channel(
             descriptor: descriptor, generation: channel.pointee.generation, phase: phase,
-            inFlight: [], flags: .wantsInput, deadlineKind: .none, failure: .none, session: nil,
+            inFlight: [], flags: .wantsInput, deadlineKind: .none, afterHandshake: 0,
+            failure: .none,
+            session: nil,
             output: ChunkList(), stash: ChunkList())
     }
 
@@ -168,12 +170,14 @@ extension Worker {
             if channel.pointee.output.isEmpty { drained(slot) }
             guard isOpen(slot, generation) else { return }
         }
-        feedStash(slot)
-        guard isOpen(slot, generation), channel.pointee.flags.contains(.wantsInput) else { return }
+        guard channel.pointee.flags.contains(.wantsInput) else { return }
         if isDownstream(slot) {
+            // What came first is used first.
             continueInput(slot)
             guard isOpen(slot, generation) else { return }
         }
+        feedStash(slot)
+        guard isOpen(slot, generation), channel.pointee.flags.contains(.wantsInput) else { return }
         deliverEnd(slot)
         guard isOpen(slot, generation), channel.pointee.flags.contains(.wantsInput) else { return }
         armReceive(slot)

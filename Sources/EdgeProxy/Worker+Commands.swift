@@ -96,7 +96,10 @@ extension Worker {
 
     /// The loop is over: nothing waits any more.
     func closeEverything() {
-        for slot in 0..<downstreamSlots.touched { terminate(slot) }
+        for slot in 0..<downstreamSlots.touched {
+            // An answer that is cut now must not look whole.
+            terminate(slot, reset: downstreams[slot].pointee.exchange >= 0)
+        }
         for index in 0..<upstreamSlots.touched { terminate(upstreamBase + index) }
     }
 }

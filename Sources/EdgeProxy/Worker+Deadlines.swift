@@ -3,12 +3,23 @@ internal import EdgeCore
 /// Deadlines: a channel awaits one thing at a time, so it has one.
 extension Worker {
     // hot: 2 ns when the deadline only moves away.
+    ///
+    /// While bytes wait for a peer that does not take them, the deadline for that stands: no other
+    /// may replace it.
     func setDeadline(_ slot: Int, _ kind: DeadlineKind, _ nanoseconds: UInt64) {
+        guard kind == .write || !isWriteDeadline(slot) else { return }
         channels[slot].pointee.deadlineKind = kind
         wheel.arm(slot, at: now.advanced(byNanoseconds: nanoseconds))
     }
 
+    private func isWriteDeadline(_ slot: Int) -> Bool {
+        let channel = channels[slot]
+        return channel.pointee.deadlineKind == .write && channel.pointee.phase == .established
+            && !channel.pointee.output.isEmpty
+    }
+
     func clearDeadline(_ slot: Int) {
+        guard !isWriteDeadline(slot) else { return }
         channels[slot].pointee.deadlineKind = .none
         wheel.disarm(slot)
     }

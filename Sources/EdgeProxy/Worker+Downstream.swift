@@ -28,9 +28,11 @@ extension Worker {
 
     /// Goes on with held bytes after an answer: pipelined requests.
     func continueInput(_ slot: Int) {
-        guard downstreams[slot].pointee.phase == .awaitingHead,
-            let held = downstreams[slot].pointee.held
-        else { return }
+        switch downstreams[slot].pointee.phase {
+        case .awaitingHead, .tunnel: break
+        case .receivingBody, .awaitingAnswer, .ended: return
+        }
+        guard let held = downstreams[slot].pointee.held else { return }
         let generation = channels[slot].pointee.generation
         downstreams[slot].pointee.held = nil
         parseHeld(slot, held)
@@ -301,9 +303,13 @@ extension Worker {
             closeDownstream(slot)
         case .receivingBody: downstreamFailed(slot, .clientClosed)
         case .awaitingAnswer:
-            // A client that only shut its sending side still gets its answer.
-            downstream.pointee.closesAfterAnswer = true
-        case .tunnel: tunnelEnded(Int(downstream.pointee.exchange), .clientClosed)
+            // A client that only shut its sending side still gets all its answers.
+            if downstream.pointee.held == nil {
+                downstream.pointee.closesAfterAnswer = true
+            } else {
+                channels[slot].pointee.flags.remove(.endDelivered)
+            }
+        case .tunnel: tunnelEnded(Int(downstream.pointee.exchange))
         case .ended: closeGracefully(slot)
         }
     }
@@ -311,7 +317,9 @@ extension Worker {
     /// The client is gone, or what it does can't be answered.
     func downstreamFailed(_ slot: Int, _ reason: ReasonCode) {
         let exchange = Int(downstreams[slot].pointee.exchange)
+        var isAnswering = false
         if exchange >= 0 {
+            isAnswering = exchanges[exchange].pointee.phase == .answering
             downstreams[slot].pointee.exchange = -1
             abandon(exchange, reason)
         } else if reason != .clientReset || downstreams[slot].pointee.headStarted {
@@ -323,7 +331,7 @@ extension Worker {
             // Our alert is on its way; a reset would take it along.
             channels[slot].pointee.flags.remove(.broken)
             closeGracefully(slot)
-        default: terminate(slot)
+        default: terminate(slot, reset: isAnswering)
         }
     }
 
@@ -345,6 +353,9 @@ extension Worker {
             return
         }
 
+        if downstreams[slot].pointee.phase == .receivingBody {
+            setDeadline(slot, .body, snapshot.timeouts.body)
+        }
         let upstream = Int(exchanges[exchange].pointee.upstream)
         guard upstream >= 0 else { return }
         resumeInput(upstream)
@@ -354,7 +365,10 @@ extension Worker {
     }
 
     func setIdleDeadline(_ slot: Int) {
-        if downstreams[slot].pointee.phase == .awaitingHead {
+        guard downstreams[slot].pointee.phase == .awaitingHead else { return }
+        if downstreams[slot].pointee.headStarted {
+            setDeadline(slot, .requestHead, snapshot.timeouts.requestHead)
+        } else {
             setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
         }
     }

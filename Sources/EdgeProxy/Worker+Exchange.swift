@@ -58,8 +58,11 @@ extension Worker {
 
     /// The request's head as the upstream gets it, kept until the answer begins.
     private func writeRequestHead(_ exchange: Int, _ slot: Int, _ head: Span<UInt8>) -> Bool {
-        // Our own fields take at most some 400 bytes.
-        guard let chunk = chunks.take(head.count + 512) else { return false }
+        // The authority is written twice, a normalised line is a byte longer, and our own fields
+        // take at most some 400 bytes.
+        let size =
+            head.count + Int(requestHead.authority.count) + requestHead.fields.count + 512
+        guard let chunk = chunks.take(size) else { return false }
         exchanges[exchange].pointee.prefix = chunk
         var context = ForwardingContext(
             client: downstreams[slot].pointee.peer,
@@ -133,9 +136,14 @@ extension Worker {
             return
         }
         while let member = pool.members.next(excluding: state.pointee.tried) {
-            if allowsReuse, let idle = pool.members.takeIdle(member) {
-                attach(exchange, to: Int(idle))
-                return
+            while allowsReuse, let idle = pool.members.takeIdle(member) {
+                let flags = channels[Int(idle)].pointee.flags
+                if flags.isDisjoint(with: [.peerEnded, .broken, .tlsFailed, .closeNotified]) {
+                    attach(exchange, to: Int(idle))
+                    return
+                }
+                // Its end has arrived in this very turn.
+                endIdle(Int(idle))
             }
             switch connect(pool, member, exchange) {
             case nil: return
@@ -239,8 +247,6 @@ extension Worker {
             chunks.give(prefix)
             prefix = larger
             state.pointee.prefix = larger
-            // No more than this until the connection is there.
-            pauseBody(exchange)
         }
         var writer = ByteWriter(
             UnsafeMutableRawBufferPointer(
@@ -256,6 +262,7 @@ extension Worker {
         }
         guard isWritten, !writer.hasOverflowed else { return false }
         prefix.pointee.end += Int32(writer.count)
+        if prefix.count > 16 * 1024 { pauseBody(exchange) }
         return true
     }
 
@@ -264,8 +271,11 @@ extension Worker {
     /// - Parameter trailers: their bytes; parsed, they are in `trailerFields`.
     func requestEnded(_ exchange: Int, trailers: Span<UInt8>?) {
         let state = exchanges[exchange]
+        if state.pointee.requestFraming == .chunked, !endChunks(exchange, trailers) {
+            refuse(Int(state.pointee.downstream), status: 503, .memoryLimit)
+            return
+        }
         state.pointee.flags.insert(.requestComplete)
-        if state.pointee.requestFraming == .chunked { endChunks(exchange, trailers) }
         guard state.pointee.flags.contains(.prefixSent) else { return }
         let slot = Int(state.pointee.upstream)
         if slot >= 0 {
@@ -274,44 +284,48 @@ extension Worker {
         }
     }
 
-    private func endChunks(_ exchange: Int, _ trailers: Span<UInt8>?) {
+    /// - Returns: false if there is no memory: the request must not look complete then.
+    private func endChunks(_ exchange: Int, _ trailers: Span<UInt8>?) -> Bool {
         let state = exchanges[exchange]
-        let size = (trailers?.count ?? 0) + 16
-        if !state.pointee.flags.contains(.prefixSent), let prefix = state.pointee.prefix {
-            if prefix.room >= size {
-                var writer = ByteWriter(
-                    UnsafeMutableRawBufferPointer(
-                        start: prefix.bytes + Int(prefix.pointee.end), count: prefix.room))
-                writeLastChunk(trailers, isRequest: true, &writer)
-                prefix.pointee.end += Int32(writer.count)
-                return
+        let size = lastChunkBytes(trailers)
+        if !state.pointee.flags.contains(.prefixSent), var prefix = state.pointee.prefix {
+            if prefix.room < size {
+                guard let larger = chunks.take(prefix.count + size) else { return false }
+                _ = larger.append(prefix.waiting, count: prefix.count)
+                chunks.give(prefix)
+                prefix = larger
+                state.pointee.prefix = larger
             }
-            if let larger = join(prefix, size) { state.pointee.prefix = larger }
-            endChunks(exchange, trailers)
-            return
+            var writer = ByteWriter(
+                UnsafeMutableRawBufferPointer(
+                    start: prefix.bytes + Int(prefix.pointee.end), count: prefix.room))
+            guard writeLastChunk(trailers, isRequest: true, &writer) else { return false }
+            prefix.pointee.end += Int32(writer.count)
+            return true
         }
         let slot = Int(state.pointee.upstream)
-        guard slot >= 0 else { return }
+        guard slot >= 0 else { return true }
         state.pointee.flags.remove(.replayable)
         var writer = ByteWriter(stageSpace(slot, size))
-        writeLastChunk(trailers, isRequest: true, &writer)
+        guard writeLastChunk(trailers, isRequest: true, &writer) else { return false }
         staged(writer.count)
+        return true
     }
 
-    private func join(_ chunk: ChunkPointer, _ more: Int) -> ChunkPointer? {
-        guard let larger = chunks.take(chunk.count + more) else { return nil }
-        _ = larger.append(chunk.waiting, count: chunk.count)
-        chunks.give(chunk)
-        return larger
+    /// What the last chunk takes at most: a normalised line is one byte longer than `a:b`.
+    func lastChunkBytes(_ trailers: Span<UInt8>?) -> Int {
+        guard let trailers else { return 16 }
+        return 16 + trailers.count + trailerFields.count
     }
 
-    func writeLastChunk(_ trailers: Span<UInt8>?, isRequest: Bool, _ writer: inout ByteWriter) {
+    func writeLastChunk(
+        _ trailers: Span<UInt8>?, isRequest: Bool, _ writer: inout ByteWriter
+    ) -> Bool {
         if let trailers {
-            _ = HTTP1Writer.writeLastChunk(
+            return HTTP1Writer.writeLastChunk(
                 trailers: trailerFields, from: trailers, isRequest: isRequest, into: &writer)
-        } else {
-            _ = HTTP1Writer.writeLastChunk(into: &writer)
         }
+        return HTTP1Writer.writeLastChunk(into: &writer)
     }
 
     /// Content on its way to `slot`, in our own chunks if it is chunked.
@@ -348,10 +362,16 @@ extension Worker {
             return
         }
         downstream.pointee.phase = .awaitingHead
-        setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
-        if isBlocked(slot) { setDeadline(slot, .write, snapshot.timeouts.body) }
+        nextRequest(slot)
+    }
+
+    /// The client's next request may come, once it has taken the answers so far.
+    private func nextRequest(_ slot: Int) {
+        setIdleDeadline(slot)
+        guard !isBlocked(slot) else { return }
         resumeInput(slot)
-        if downstream.pointee.held != nil { callAttention(to: slot) }
+        if downstreams[slot].pointee.held != nil { callAttention(to: slot) }
+        if channels[slot].pointee.flags.contains(.peerEnded) { callAttention(to: slot) }
     }
 
     /// The end for a reason: an error answer if none has begun, else a visible cut.
@@ -377,9 +397,7 @@ extension Worker {
         } else {
             flushStage()
             downstream.pointee.phase = .awaitingHead
-            setIdleDeadline(slot)
-            resumeInput(slot)
-            if downstream.pointee.held != nil { callAttention(to: slot) }
+            nextRequest(slot)
         }
     }
 

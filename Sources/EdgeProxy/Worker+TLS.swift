@@ -13,10 +13,13 @@ extension Worker {
         guard let session = channel.pointee.session ?? startServerSession(slot) else { return 0 }
         let generation = channel.pointee.generation
         var taken = 0
-        if channel.pointee.phase == .handshaking {
+        if channel.pointee.phase == .handshaking,
+            channel.pointee.flags.isDisjoint(with: [.tlsFailed, .broken])
+        {
             engine.wire.offer(bytes, count: count)
             continueHandshake(slot, session)
             taken = count - engine.wire.takeInput().count
+            _ = engine.wire.takeHandshakeMessages()
             guard isOpen(slot, generation) else { return taken }
         }
         while taken < count, channel.pointee.phase == .established,
@@ -67,7 +70,20 @@ extension Worker {
             }
         }
         flushWire(slot)
+        limitHandshakeMessages(slot)
         return filled
+    }
+
+    /// Key updates cost us far more than the peer; a connection has use for a few (RFC 8446 §4.6.3).
+    private func limitHandshakeMessages(_ slot: Int) {
+        let messages = engine.wire.takeHandshakeMessages()
+        guard messages > 0 else { return }
+        let channel = channels[slot]
+        let total = Int(channel.pointee.afterHandshake) + messages
+        channel.pointee.afterHandshake = UInt8(min(total, 255))
+        if total > Worker.handshakeMessagesMax {
+            markBroken(slot, isDownstream(slot) ? .clientTLSError : .upstreamTLSFailed)
+        }
     }
 
     /// Goes on with the handshake of either side with what is on the wire.

@@ -95,8 +95,8 @@ extension Worker {
     func noteUpstreamTLSFailure(_ slot: Int, _ text: String) {
         guard let pool = pools[Int(upstream(slot).pointee.pool)] else { return }
         let member = pool.members.members[Int(upstream(slot).pointee.member)].address
-        guard now.nanoseconds(since: pool.lastReport) >= 1_000_000_000 else { return }
-        pool.lastReport = now
+        guard now.nanoseconds(since: pool.lastTLSLog) >= 1_000_000_000 else { return }
+        pool.lastTLSLog = now
         let name = pool.settings.tls?.name.map { name in
             String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         }
@@ -317,8 +317,11 @@ extension Worker {
     private func answerEnded(_ slot: Int, _ exchange: Int, trailers: Span<UInt8>?) {
         let client = Int(exchanges[exchange].pointee.downstream)
         if exchanges[exchange].pointee.answerFraming == .chunked {
-            var writer = ByteWriter(stageSpace(client, (trailers?.count ?? 0) + 16))
-            writeLastChunk(trailers, isRequest: false, &writer)
+            var writer = ByteWriter(stageSpace(client, lastChunkBytes(trailers)))
+            guard writeLastChunk(trailers, isRequest: false, &writer) else {
+                upstreamFailed(slot, .internalError)
+                return
+            }
             staged(writer.count)
         }
         upstream(slot).pointee.phase = .ended
@@ -334,6 +337,8 @@ extension Worker {
         downstreams[client].pointee.closesAfterAnswer = true
         setDeadline(slot, .tunnel, Worker.tunnelIdle)
         clearDeadline(client)
+        // An end that came before the upgrade is told to the tunnel as well.
+        channels[client].pointee.flags.remove(.endDelivered)
         resumeInput(client)
         callAttention(to: client)
     }
@@ -342,7 +347,7 @@ extension Worker {
     /// client's has one only after it was blocked.
     func tunnelTimedOut(_ slot: Int) {
         guard !isDownstream(slot) else { return }
-        tunnelEnded(Int(upstream(slot).pointee.exchange), .none)
+        tunnelEnded(Int(upstream(slot).pointee.exchange))
     }
 
     func tunnelUp(_ slot: Int, _ content: Span<UInt8>) {
@@ -367,11 +372,18 @@ extension Worker {
     }
 
     /// Either side has ended: what is on its way is delivered, then both are closed.
-    func tunnelEnded(_ exchange: Int, _ reason: ReasonCode) {
+    func tunnelEnded(_ exchange: Int) {
         guard exchange >= 0 else { return }
         let client = Int(exchanges[exchange].pointee.downstream)
-        abandon(exchange, reason == .clientClosed ? .none : reason)
+        let slot = Int(exchanges[exchange].pointee.upstream)
+        if slot >= 0 {
+            exchanges[exchange].pointee.upstream = -1
+            upstream(slot).pointee.exchange = -1
+            upstream(slot).pointee.phase = .ended
+            closeGracefully(slot)
+        }
         downstreams[client].pointee.exchange = -1
+        abandon(exchange, .none)
         closeDownstream(client)
     }
 
@@ -395,7 +407,7 @@ extension Worker {
             }
             upstream.pointee.keepAlive = false
             answerEnded(slot, Int(upstream.pointee.exchange), trailers: nil)
-        case .tunnel: tunnelEnded(Int(upstream.pointee.exchange), .none)
+        case .tunnel: tunnelEnded(Int(upstream.pointee.exchange))
         }
     }
 
@@ -498,6 +510,9 @@ extension Worker {
             setDeadline(slot, .tunnel, Worker.tunnelIdle)
         }
         resumeBody(exchange)
+        if upstream(slot).pointee.phase == .receivingBody {
+            setDeadline(slot, .body, snapshot.timeouts.body)
+        }
         if exchanges[exchange].pointee.flags.contains(.requestComplete),
             upstream(slot).pointee.phase == .awaitingHead,
             let pool = pools[Int(upstream(slot).pointee.pool)]

@@ -59,6 +59,8 @@ package final class Worker {
     static let scratchBytes = 64 * 1024
     /// An upgraded connection on which nothing moves in one direction is ended after this.
     static let tunnelIdle: UInt64 = 3_600_000_000_000
+    /// Handshake messages of a peer after its handshake; one more and the connection is closed.
+    static let handshakeMessagesMax = 64
     /// Messages being put together: the largest head and a full round of content.
     static let stageBytes = 160 * 1024
 
@@ -203,7 +205,13 @@ package final class Worker {
         now = time
         block.beginTurn(time)
         block.add(.loopTurns)
-        while let completion = ring.next() { complete(completion) }
+        var count = 0
+        while let completion = ring.next() {
+            complete(completion)
+            count &+= 1
+            // A long turn is progress, not a hang.
+            if count & 31 == 0 { block.beginTurn(Instant.now()) }
+        }
         attendAll()
         if acceptPending != .no, phase == .serving { acceptFromAll() }
         while let slot = wheel.popExpired(now: now) { expire(slot) }

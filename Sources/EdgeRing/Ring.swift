@@ -295,9 +295,11 @@ open class Ring {
     private func nextEntry() -> UnsafeMutablePointer<io_uring_sqe> {
         if let entry = io_uring_get_sqe(ring!) { return entry }
         // The queue is full: let the kernel take it, which frees all of it at once.
-        for _ in 0..<3 {
+        for _ in 0..<1000 {
             _ = submit()
             if let entry = io_uring_get_sqe(ring!) { return entry }
+            // Out of memory for the moment, or completions waiting to be reaped.
+            sched_yield()
         }
         brokenInvariant(
             "the kernel takes queued submissions", file: #fileID, line: #line)

@@ -116,6 +116,7 @@ package final class TLSEngine {
                 | CE_SSL_OP_CIPHER_SERVER_PREFERENCE | CE_SSL_OP_PRIORITIZE_CHACHA
                 | CE_SSL_OP_IGNORE_UNEXPECTED_EOF)
         ce_ssl_ctx_set_cache_mode(context, Int(SSL_SESS_CACHE_OFF))
+        Wire.countMessages(in: context)
     }
 
     private func configureServer(_ ticketKeys: [UInt8]) throws(TLSFailure) {
@@ -266,6 +267,8 @@ package final class TLSEngine {
             }
             if certificate.attach(to: session) { attached = true }
         }
+        // One that could not be attached must not make the next step look failed.
+        ERR_clear_error()
         return attached ? 1 : 0
     }
 }

@@ -12,8 +12,8 @@ package final class Wire {
         var inputCount: Int
         var output: UnsafeMutableRawPointer
         var outputCount: Int
-        /// The peer has closed: an empty view is the end, not a pause.
-        var inputEnded: Bool
+        /// Handshake messages that came since this was last asked: key updates, tickets.
+        var handshakeMessages: Int
     }
 
     let view: UnsafeMutablePointer<View>
@@ -27,7 +27,7 @@ package final class Wire {
             to: View(
                 input: nil, inputCount: 0,
                 output: .allocate(byteCount: Wire.outCapacity, alignment: 64),
-                outputCount: 0, inputEnded: false))
+                outputCount: 0, handshakeMessages: 0))
     }
 
     deinit {
@@ -56,6 +56,24 @@ package final class Wire {
     package var output: UnsafeRawPointer { UnsafeRawPointer(view.pointee.output) }
     package var outputCount: Int { view.pointee.outputCount }
     package func clearOutput() { view.pointee.outputCount = 0 }
+
+    /// Handshake messages received since the last call, whatever session they were for.
+    package func takeHandshakeMessages() -> Int {
+        let count = view.pointee.handshakeMessages
+        view.pointee.handshakeMessages = 0
+        return count
+    }
+
+    /// OpenSSL's message callback: counts what a peer makes us work for without sending data.
+    static func countMessages(in context: OpaquePointer) {
+        SSL_CTX_set_msg_callback(context) { isOurs, _, type, _, _, session, _ in
+            guard isOurs == 0, type == SSL3_RT_HANDSHAKE, let session,
+                let bio = SSL_get_rbio(session),
+                let view = BIO_get_data(bio)?.assumingMemoryBound(to: View.self)
+            else { return }
+            view.pointee.handshakeMessages += 1
+        }
+    }
 
     /// A BIO for one session. OpenSSL frees it with the session.
     func makeBIO() -> OpaquePointer? {
