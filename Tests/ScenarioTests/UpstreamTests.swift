@@ -293,6 +293,44 @@ extension Scenarios.Upstreams {
         #expect(upstream.connectionCount == (status == 200 ? 2 : 1))
     }
 
+    @Test("a request is tried again at another member than the one that has just failed it")
+    func retriedElsewhere() throws {
+        let dying = try ScriptedUpstream { index in
+            index == 0
+                ? [
+                    .readRequest, .respond(200, "dying"), .readRequest,
+                    .pause(.milliseconds(200)), .reset,
+                ] : [.reset]
+        }
+        let staying = try ScriptedUpstream(answering: "staying")
+        defer {
+            dying.stop()
+            staying.stop()
+        }
+        var options = Edged.Options()
+        options.workers = 1
+        let edged = try Edged(oneSite(dying.server, staying.server), options)
+        defer { edged.stop() }
+        let first = try edged.connect()
+        let second = try edged.connect()
+        defer {
+            first.close()
+            second.close()
+        }
+
+        // In turn: one, two, one. The second client moves the turn on to the dying one again.
+        let bodies = try (0..<2).map { _ in try first.get("/", host: "app.test").text }
+        try first.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")
+        #expect(dying.wait { $0.first?.requests.count == 2 })
+        let other = try second.get("/", host: "app.test").text
+        let answer = try first.readResponse()
+
+        #expect(bodies == ["dying", "staying"])
+        #expect(other == "staying")
+        #expect(answer.status == 200, "\(answer.text)")
+        #expect(answer.text == "staying")
+    }
+
     @Test("an idle connection that the upstream closes costs nothing, not even a POST")
     func closedWhileIdle() throws {
         let upstream = try ScriptedUpstream([
