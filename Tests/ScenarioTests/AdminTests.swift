@@ -173,7 +173,7 @@ extension Scenarios.Admin {
 
         #expect(good.exit == .code(0), "\(good.errors)")
         #expect(bad.exit == .code(78))
-        #expect(bad.errors.contains("\(edged.configPath):14:1: "), "\(bad.errors)")
+        #expect(bad.errors.contains("\(edged.configPath):13:1: "), "\(bad.errors)")
         #expect(usage.exit == .code(64))
     }
 

@@ -71,7 +71,7 @@ final class Edged {
 
     /// Ends it at once. Harmless when called again.
     func stop() {
-        LogBook.shared.remove(self)
+        defer { LogBook.shared.close(self) }
         guard let process else { return }
         // INT, so that the proxy goes too: it is not in the guardian's process group.
         process.signal(SIGINT)

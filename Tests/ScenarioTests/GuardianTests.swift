@@ -220,6 +220,51 @@ extension Scenarios.Guardian {
         #expect(Instant.now().nanoseconds(since: begin) < 1_500_000_000)
     }
 
+    /// Stops one thread until it is killed, in a way that SIGCONT does not end.
+    private static let hang = """
+        import ctypes, os, sys
+        libc = ctypes.CDLL(None, use_errno=True)
+        libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        thread = int(sys.argv[1])
+        assert libc.ptrace(0x4206, thread, None, None) == 0     # seize
+        assert libc.ptrace(0x4207, thread, None, None) == 0     # interrupt
+        os.waitpid(thread, 0x40000000)
+        print("held", flush=True)
+        while not os.WIFSIGNALED(os.waitpid(thread, 0x40000000)[1]): pass
+        """
+
+    @Test("a worker that hangs is found and the proxy replaced; who waits for it is served")
+    func hung() throws {
+        let upstream = try Nginx()
+        let edged = try Edged(oneSite(upstream.server))
+        defer { edged.stop() }
+        let old = try edged.proxyPID()
+        let tasks = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(old)/task")
+        let worker = try #require(
+            tasks.first {
+                let name = try? String(
+                    contentsOfFile: "/proc/\(old)/task/\($0)/comm", encoding: .utf8)
+                return name?.hasPrefix("worker-1") == true
+            })
+        let script = try edged.directory.write("hang.py", Self.hang)
+
+        let holder = try RunningProcess("python3", [script, worker])
+        defer { holder.stop() }
+        try holder.waitForLine(containing: "held", on: .output)
+        let begin = Instant.now()
+        let lane = HTTPLane(
+            LaneOptions(edged.http, host: "app.test", target: "/echo", pace: .perSecond(50)))
+        _ = try edged.waitForProxy(otherThan: old)
+        let span = Duration(nanoseconds: Instant.now().nanoseconds(since: begin))
+        let report = lane.stop()
+
+        #expect(edged.log.contains("worker 1 of proxy \(old) hangs"))
+        #expect(span < .seconds(3), "\(span)")
+        #expect(report.failureCounts[.refused] == nil, "\(report)")
+        #expect(report.failureCounts[.timeout] == nil, "\(report)")
+        #expect(report.failedCount <= 4, "\(report)")
+    }
+
     @Test("TERM finishes what is in flight, closes what is idle, takes nothing new, exits with 0")
     func terminate() throws {
         let quick = try ScriptedUpstream(answering: "quick")

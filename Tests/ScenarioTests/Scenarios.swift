@@ -15,18 +15,38 @@ internal import Testing
     })
 struct Scenarios {}
 
-/// The daemons that run at the moment, for messages.
+/// What the daemons of the current test say, for messages: an error that a test throws is reported
+/// when its daemons are gone already.
 final class LogBook: @unchecked Sendable {
-    // Sendable: `open` is guarded by `lock`.
+    // Sendable: `pages` is guarded by `lock`.
     static let shared = LogBook()
     private let lock = NSLock()
-    private var open: [ObjectIdentifier: () -> String] = [:]
+    private var pages: [Page] = []
 
-    func add(_ owner: AnyObject, _ text: @escaping () -> String) {
-        lock.withLock { open[ObjectIdentifier(owner)] = text }
+    private struct Page {
+        let owner: ObjectIdentifier
+        var isOpen = true
+        var text: () -> String
     }
 
-    func remove(_ owner: AnyObject) { _ = lock.withLock { open.removeValue(forKey: .init(owner)) } }
+    /// The first daemon of a test begins a new book.
+    func add(_ owner: AnyObject, _ text: @escaping () -> String) {
+        lock.withLock {
+            if !pages.contains(where: \.isOpen) { pages = [] }
+            pages.append(Page(owner: ObjectIdentifier(owner), text: text))
+        }
+    }
 
-    var texts: [String] { lock.withLock { Array(open.values) }.map { $0() } }
+    /// The daemon is gone; its last words are kept.
+    func close(_ owner: AnyObject) {
+        lock.withLock {
+            for index in pages.indices where pages[index].owner == ObjectIdentifier(owner) {
+                let last = pages[index].text()
+                pages[index].isOpen = false
+                pages[index].text = { last }
+            }
+        }
+    }
+
+    var texts: [String] { lock.withLock { pages.map { $0.text() } } }
 }

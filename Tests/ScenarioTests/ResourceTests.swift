@@ -1,0 +1,193 @@
+internal import EdgeCore
+internal import EdgeTesting
+internal import Foundation
+internal import Testing
+
+extension Scenarios {
+    /// Whatever clients do, nothing is left of it, and nobody else notices.
+    @Suite("Resources")
+    struct Resources {}
+}
+
+extension Scenarios.Resources {
+    /// A peer that keeps no connection, so that the proxy's descriptors have one base.
+    private static func upstream() throws -> ScriptedUpstream {
+        try ScriptedUpstream([
+            .readRequest, .respond(200, "ok", fields: ["Connection: close"]), .close,
+        ])
+    }
+
+    private func descriptors(_ pid: Int32) -> Int { ProcessFigures(of: pid)?.descriptorCount ?? -1 }
+
+    /// What a client sends as its first words, whole.
+    private static func recordHello() throws -> [UInt8] {
+        let listener = try ScriptedUpstream([.readHead])
+        defer { listener.stop() }
+        _ = try? RawClient(
+            listener.address, tls: ClientTLS(serverName: "app.test", alpn: ["http/1.1"]),
+            within: .milliseconds(100))
+        _ = listener.wait { !($0.first?.received ?? []).isEmpty }
+        return listener.connections.first?.received ?? []
+    }
+
+    enum Stage: CaseIterable { case silent, inHello, inHandshake, idle, inHead, inBody, inAnswer }
+
+    @Test("500 clients that leave at any stage leave nothing behind", arguments: Stage.allCases)
+    func dropped(stage: Stage) throws {
+        raiseDescriptorLimit()
+        let upstream =
+            stage == .inAnswer
+            ? try ScriptedUpstream([.readRequest, .hold]) : try Self.upstream()
+        defer { upstream.stop() }
+        // A client that has only shut its sending side still gets its answer, so that one which is
+        // gone is known for it only when the answer comes, or is late.
+        let edged = try Edged(
+            oneSite(upstream.server, settings: "timeouts: { response: 1500ms }"))
+        defer { edged.stop() }
+        let pid = try edged.proxyPID()
+        let hello = try Self.recordHello()
+        let base = descriptors(pid)
+        let head = "Host: app.test\r\n"
+
+        var clients: [RawClient] = []
+        for _ in 0..<500 {
+            let client: RawClient
+            switch stage {
+            case .silent, .inHello, .inHandshake: client = try RawClient(edged.https)
+            case .idle, .inHead, .inBody, .inAnswer: client = try edged.connect()
+            }
+            switch stage {
+            case .silent: break
+            case .inHello: try client.send(bytes: Array(hello.prefix(hello.count / 2)))
+            case .inHandshake: try client.send(bytes: hello)
+            case .idle: _ = try client.get("/", host: "app.test")
+            case .inHead: try client.send("GET / HTTP/1.1\r\nHo")
+            case .inBody:
+                try client.send("POST / HTTP/1.1\r\n\(head)Content-Length: 9\r\n\r\nabc")
+            case .inAnswer: try client.send("GET / HTTP/1.1\r\n\(head)\r\n")
+            }
+            clients.append(client)
+        }
+        let areOpen = eventually { descriptors(pid) >= base + 500 }
+        for (index, client) in clients.enumerated() {
+            if index.isMultiple(of: 2) { client.reset() } else { client.close() }
+        }
+
+        #expect(areOpen)
+        #expect(eventually(within: .seconds(5)) { descriptors(pid) == base })
+        #expect(try edged.metric("edged_connections_open") == 0)
+        #expect(try edged.metric("edged_requests_active") == 0)
+        #expect(try edged.proxyPID() == pid)
+    }
+
+    /// Changes some bytes, cuts, doubles or swaps a piece.
+    private func mutate(_ bytes: [UInt8], _ random: inout SeededRandom) -> [UInt8] {
+        var result = bytes
+        for _ in 0..<Int.random(in: 1...4, using: &random) where !result.isEmpty {
+            let at = Int.random(in: 0..<result.count, using: &random)
+            switch Int.random(in: 0..<5, using: &random) {
+            case 0: result[at] = UInt8(truncatingIfNeeded: random.next())
+            case 1: result.removeSubrange(at..<min(at + 8, result.count))
+            case 2: result.insert(contentsOf: result[at..<min(at + 8, result.count)], at: at)
+            case 3: result.insert(contentsOf: [[0], [10], [13], [58], [255]][at % 5], at: at)
+            default: result.removeSubrange(at...)
+            }
+        }
+        return result
+    }
+
+    private static let requests = [
+        "GET /a?b=c HTTP/1.1\r\nHost: app.test\r\nAccept: */*\r\nX-A: b\r\n\r\n",
+        "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 5\r\n\r\nhello",
+        "POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n"
+            + "5;a=b\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: app.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        "HEAD http://app.test:80/ HTTP/1.1\r\nHost: app.test\r\nExpect: 100-continue\r\n\r\n",
+    ]
+
+    @Test("2,000 mutated requests and ClientHellos end no process and leave nothing behind")
+    func mutated() throws {
+        let upstream = try Nginx()
+        let edged = try Edged(
+            oneSite(
+                upstream.server, settings: "timeouts: { keep_alive: 100ms }",
+                more: "timeouts: { handshake: 1s, request_head: 1s, body: 1s, keep_alive: 1s }"))
+        defer { edged.stop() }
+        let pid = try edged.proxyPID()
+        let hello = try Self.recordHello()
+        var random = SeededRandom(seed: 20_261_122)
+        let base = descriptors(pid)
+
+        for index in 0..<2000 {
+            let isHello = index.isMultiple(of: 2)
+            let source = isHello ? hello : Array(Self.requests[index / 2 % 5].utf8)
+            let client = try RawClient(isHello ? edged.https : edged.http)
+            try? client.send(bytes: mutate(source, &random))
+            // Some wait for what is said to it, some have their end seen, some just go.
+            switch index % 8 {
+            case 0, 1: _ = client.read(within: .milliseconds(3))
+            case 2, 3: client.finishSending()
+            case 4, 5: client.reset()
+            default: break
+            }
+            client.close()
+        }
+
+        #expect(try edged.proxyPID() == pid, "\(random)")
+        #expect(
+            eventually(within: .seconds(6)) { descriptors(pid) <= base }, "\(random)")
+        #expect(try edged.get("/echo").status == 200)
+        #expect(try edged.metric("edged_connections_open") == 0, "\(random)")
+        #expect(try edged.failures("internal_error") == 0)
+    }
+
+    @Test("clients over the limit are closed, those within it are served")
+    func connectionLimit() throws {
+        var options = Edged.Options()
+        options.workers = 1
+        let upstream = try Self.upstream()
+        defer { upstream.stop() }
+        let edged = try Edged(
+            oneSite(upstream.server, more: "limits: { connections: 20 }"), options)
+        defer { edged.stop() }
+
+        var clients: [RawClient] = []
+        for _ in 0..<20 {
+            let client = try edged.connect()
+            _ = try client.get("/", host: "app.test")
+            clients.append(client)
+        }
+        let over = try edged.connect()
+        try? over.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")
+        let overEnd = over.readToEnd(within: .milliseconds(500))
+        over.close()
+        let statuses = try clients.map { try $0.get("/", host: "app.test").status }
+        for client in clients { client.close() }
+
+        #expect(overEnd != nil, "docs/configuration.md: further ones are closed at once")
+        #expect(statuses.allSatisfy { $0 == 200 })
+        #expect(eventually { (try? edged.get().status) == 200 })
+    }
+
+    @Test("1,000 idle TLS clients cost little, and it is given back")
+    func idleClients() throws {
+        raiseDescriptorLimit()
+        let upstream = try Self.upstream()
+        defer { upstream.stop() }
+        let edged = try Edged(oneSite(upstream.server))
+        defer { edged.stop() }
+        let pid = try edged.proxyPID()
+        let tls = try ClientTLS(serverName: "app.test", trusting: edged.mint.rootPEM)
+        for _ in 0..<4 { try RawClient(edged.https, tls: tls).close() }
+        let before = try #require(ProcessFigures(of: pid))
+
+        let clients = try (0..<1000).map { _ in try RawClient(edged.https, tls: tls) }
+        let during = try #require(ProcessFigures(of: pid))
+        for client in clients { client.close() }
+        let isBack = eventually { descriptors(pid) <= before.descriptorCount }
+
+        let perClient = (during.residentKiB - before.residentKiB) * 1024 / 1000
+        #expect(perClient < 40 << 10, "\(perClient) bytes each")
+        #expect(isBack)
+    }
+}
