@@ -1,0 +1,249 @@
+import EdgeCore
+import EdgeHTTP1
+import EdgeRing
+import EdgeSystem
+import EdgeTLS
+import EdgeTesting
+import Synchronization
+import Testing
+
+@testable import EdgeProxy
+
+/// A worker over a scripted kernel, with a clock of its own. After each turn the rules of the
+/// kernel and the worker's own books are checked.
+final class Bench {
+    static let listener: Int32 = 100
+    static let tlsListener: Int32 = 101
+    static let redirectListener: Int32 = 102
+
+    struct Options {
+        var connectionsMax = 16
+        var chunkBudget = 64 << 20
+        var members: [SocketAddress] = [Bench.member(1)]
+        var isTLSUpstream: RuntimeSnapshot.PoolTLS?
+        var certificates = CertificateStore(entries: [])
+        var buffers = 64
+    }
+
+    final class Events: Sendable {
+        private let all = Mutex<[WorkerEvent]>([])
+        func add(_ event: WorkerEvent) { all.withLock { $0.append(event) } }
+        var list: [WorkerEvent] { all.withLock { $0 } }
+    }
+
+    let ring: ScriptedRing
+    let worker: Worker
+    let block: SharedBoard.Block
+    let board: SharedBoard
+    let mailbox: Mailbox
+    let events = Events()
+    let options: Options
+    private(set) var now = Instant(nanoseconds: 1_000_000_000_000)
+    private var clientCount = 0
+    /// Reported once, so that one fault is not a thousand lines.
+    private var reported = 0
+
+    static func member(_ number: Int) -> SocketAddress {
+        SocketAddress(ipv4: 0x0A00_0000 + UInt32(number), port: 8080)
+    }
+
+    init(_ options: Options = Options(), serving: Bool = true) throws {
+        self.options = options
+        ring = ScriptedRing(buffers: options.buffers)
+        let file = try MemoryFile.make(name: "board", byteCount: SharedBoard.byteCount(workers: 1))
+        board = try SharedBoard(descriptor: file.raw, workers: 1, create: true)
+        block = board.block(1)
+        mailbox = try #require(Mailbox())
+        let events = events
+        worker = try Worker(
+            Worker.Setup(
+                index: 0,
+                listeners: [
+                    (0, Bench.listener), (1, Bench.tlsListener), (2, Bench.redirectListener),
+                ],
+                connectionsMax: options.connectionsMax, chunkBudget: options.chunkBudget,
+                ticketKeys: [UInt8](repeating: 7, count: TLSEngine.ticketKeyBytes), seed: 1),
+            ring: ring, block: block, mailbox: mailbox,
+            snapshot: Bench.snapshot(1, options, options.members), now: now,
+            report: { events.add($0) })
+        if serving {
+            worker.handle(.serve)
+            turn()
+        }
+    }
+
+    static func snapshot(
+        _ epoch: UInt64, _ options: Options, _ members: [SocketAddress],
+        pool: Int32 = 0, hosts: [String] = ["home.example"]
+    ) -> RuntimeSnapshot {
+        RuntimeSnapshot(
+            epoch: epoch,
+            routes: .init(hosts.map { ($0, .init(site: 0, pool: pool)) }),
+            certificates: options.certificates, fallbackName: nil,
+            listeners: [
+                .init(name: "plain", isTLS: false, redirectPort: nil),
+                .init(name: "tls", isTLS: true, redirectPort: nil),
+                .init(name: "redirect", isTLS: false, redirectPort: 8443),
+            ],
+            pools: [
+                .init(
+                    id: pool, upstream: "app", members: members, tls: options.isTLSUpstream,
+                    connectTimeout: .seconds(3), responseTimeout: .seconds(20),
+                    idleTimeout: .seconds(60))
+            ],
+            timeouts: .init(
+                handshake: .seconds(5), requestHead: .seconds(10), keepAlive: .seconds(75),
+                body: .seconds(30)),
+            requestLimits: HeadLimits(), responseLimits: HeadLimits())
+    }
+
+    // MARK: - Time
+
+    /// Lets the kernel step and runs a turn.
+    func turn(after span: Duration = .zero) {
+        quietTurn(after: span)
+        inspect()
+    }
+
+    /// A turn whose books the caller looks at.
+    func quietTurn(after span: Duration) {
+        now = now.advanced(by: span)
+        ring.step()
+        worker.startTurn(now)
+    }
+
+    /// Turns until nothing is left to do at this moment.
+    func settle() {
+        for _ in 0..<50 {
+            turn()
+            ring.step()
+            if ring.isQuiet { return }
+        }
+        worker.startTurn(now)
+        inspect()
+    }
+
+    /// Time passes in small steps, as the loop would be woken.
+    func pass(_ span: Duration) {
+        let end = now.advanced(by: span)
+        while now < end {
+            let left = Duration(nanoseconds: end.nanoseconds(since: now))
+            turn(after: min(left, .milliseconds(500)))
+        }
+        settle()
+    }
+
+    // MARK: - Clients and upstreams
+
+    /// A client that has been accepted.
+    func client(_ listener: Int32 = Bench.listener) -> Int32 {
+        clientCount += 1
+        let before = ring.accepted.count
+        ring.incoming(
+            listener, [SocketAddress(ipv4: 0xC000_0200 + UInt32(clientCount % 200), port: 40_000)])
+        settle()
+        return ring.accepted.count > before ? ring.accepted[before] : -1
+    }
+
+    func send(_ client: Int32, _ text: String) {
+        ring.receives(client, text)
+        settle()
+    }
+
+    /// The newest connection to an upstream.
+    var upstream: Int32 { ring.opened.last ?? -1 }
+
+    func get(_ path: String = "/", _ more: String = "") -> String {
+        "GET \(path) HTTP/1.1\r\nHost: home.example\r\n\(more)\r\n"
+    }
+
+    static let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+
+    /// The members of the pool, for other snapshots.
+    func apply(_ epoch: UInt64, _ members: [SocketAddress], pool: Int32 = 0) {
+        worker.handle(.apply(Bench.snapshot(epoch, options, members, pool: pool)))
+    }
+
+    func count(_ counter: Counter) -> UInt64 { block.value(counter) }
+    func count(_ reason: ReasonCode) -> UInt64 { block.value(reason) }
+
+    var isStopped: Bool { worker.phase == .stopped }
+
+    // MARK: - Books
+
+    /// Nothing is open and nothing is held any more.
+    func expectEmpty(_ location: SourceLocation = #_sourceLocation) {
+        #expect(ring.openDescriptors.isEmpty, sourceLocation: location)
+        #expect(worker.downstreamSlots.used == 0, sourceLocation: location)
+        #expect(worker.upstreamSlots.used == 0, sourceLocation: location)
+        #expect(worker.exchangeSlots.used == 0, sourceLocation: location)
+        #expect(worker.chunks.bytesInUse == 0, sourceLocation: location)
+        #expect(ring.buffersLent == 0, sourceLocation: location)
+    }
+
+    func inspect() {
+        for violation in ring.violations.dropFirst(reported) { Issue.record("\(violation)") }
+        reported = ring.violations.count
+        for fault in faults() { Issue.record("\(fault)") }
+    }
+
+    /// What is wrong with the worker's books.
+    func faults(buffersHidden: Int = 0) -> [String] {
+        var faults: [String] = []
+        func check(_ isRight: Bool, _ text: @autoclosure () -> String) {
+            if !isRight { faults.append(text()) }
+        }
+        let worker = worker
+        check(
+            count(.connectionsOpen) == UInt64(worker.downstreamSlots.used), "connectionsOpen")
+        check(
+            count(.upstreamConnectionsOpen) == UInt64(worker.upstreamSlots.used),
+            "upstreamConnectionsOpen")
+        check(count(.requestsActive) == UInt64(worker.exchangeSlots.used), "requestsActive")
+        check(ring.buffersLent == buffersHidden, "buffers not given back")
+        check(worker.stageSlot == -1, "bytes left on the stage")
+        var idle: UInt64 = 0
+        var exchanges = 0
+        for slot in 0..<worker.downstreamSlots.touched {
+            let channel = worker.channels[slot].pointee
+            if channel.phase == .free { continue }
+            checkTransport(slot, &faults)
+            let exchange = Int(worker.downstreams[slot].pointee.exchange)
+            guard exchange >= 0 else { continue }
+            exchanges += 1
+            let state = worker.exchanges[exchange].pointee
+            check(
+                state.phase != .free && Int(state.downstream) == slot,
+                "client \(slot) names an exchange that is not its own")
+        }
+        check(exchanges == worker.exchangeSlots.used, "an exchange without a client")
+        for index in 0..<worker.upstreamSlots.touched {
+            let slot = worker.upstreamBase + index
+            if worker.channels[slot].pointee.phase == .free { continue }
+            checkTransport(slot, &faults)
+            let upstream = worker.upstreams[index].pointee
+            if upstream.phase == .idle { idle += 1 }
+            guard upstream.exchange >= 0 else { continue }
+            let state = worker.exchanges[Int(upstream.exchange)].pointee
+            check(
+                state.phase != .free && Int(state.upstream) == slot,
+                "upstream \(slot) names an exchange that is not its own")
+        }
+        check(count(.upstreamConnectionsIdle) == idle, "upstreamConnectionsIdle")
+        return faults
+    }
+
+    private func checkTransport(_ slot: Int, _ faults: inout [String]) {
+        let channel = worker.channels[slot].pointee
+        var expected: Set<EdgeRing.Operation> = []
+        if channel.inFlight.contains(.receive) { expected.insert(.receive) }
+        if channel.inFlight.contains(.send) { expected.insert(.send) }
+        if channel.inFlight.contains(.connect) { expected.insert(.connect) }
+        if channel.inFlight.contains(.cancel) { expected.insert(.cancel) }
+        let actual = ring.inFlight(channel.descriptor)
+        if expected != actual {
+            faults.append("slot \(slot): in flight \(actual), booked \(expected)")
+        }
+        if ring.isClosed(channel.descriptor) { faults.append("slot \(slot) holds a closed fd") }
+    }
+}

@@ -1,0 +1,215 @@
+import CEdge
+import EdgeCore
+import EdgeRing
+import EdgeTesting
+import Testing
+
+@testable import EdgeProxy
+
+/// Random lives of a worker under everything a kernel, clients and upstreams may do. After every
+/// turn the books are checked (`Bench.faults`), at the end nothing may be left.
+@Suite("Worker: random walk") struct RandomWalkTests {
+    /// Clients and upstreams that behave well, badly and not at all.
+    private final class Walk {
+        let bench: Bench
+        var random: SeededRandom
+        var clients: [Int32] = []
+        var seen = 0
+        var hidden: [UInt16] = []
+        var epoch: UInt64 = 1
+        /// `refuse` leaves the number of the exchange it gave up; not looked at here.
+        static let known = "names an exchange that is not its own"
+
+        init(_ random: SeededRandom) throws {
+            self.random = random
+            var options = Bench.Options()
+            options.members = (1...3).map { Bench.member($0) }
+            options.connectionsMax = 12
+            options.chunkBudget = 2 << 20
+            options.buffers = 16
+            bench = try Bench(options)
+            bench.ring.disorder = SeededRandom(seed: random.seed &+ 1)
+        }
+
+        func number(_ limit: Int) -> Int { Int(random.next() % UInt64(limit)) }
+
+        func step() {
+            for _ in 0..<(1 + number(4)) { event() }
+            turn(after: random.chance(1, of: 10) ? .milliseconds(number(4_000)) : .zero)
+        }
+
+        func turn(after span: Duration) {
+            bench.quietTurn(after: span)
+            for descriptor in bench.ring.accepted.dropFirst(seen) {
+                clients.append(descriptor)
+                if random.chance(1, of: 4) { bench.ring.setRoom(descriptor, number(3_000)) }
+            }
+            seen = bench.ring.accepted.count
+            clients.removeAll { bench.ring.isClosed($0) }
+        }
+
+        private func event() {
+            switch number(20) {
+            case 0, 1: arrive()
+            case 2...6: speak()
+            case 7...11: answer()
+            case 12: leave()
+            case 13, 14: changeRoom()
+            case 15: bench.ring.acceptFailures = random.chance(1, of: 3) ? [EMFILE] : []
+            case 16: bench.ring.socketFailures = random.chance(1, of: 3) ? [EMFILE] : []
+            case 17: starve()
+            case 18: connectSome()
+            default:
+                guard random.chance(1, of: 5) else { return }
+                epoch += 1
+                bench.apply(
+                    epoch, (1...4).filter { _ in random.chance(2, of: 3) }.map { Bench.member($0) },
+                    pool: Int32(number(2)))
+            }
+        }
+
+        private func arrive() {
+            bench.ring.incoming(
+                Bench.listener, [SocketAddress(ipv4: 0xC000_0201, port: 1)],
+                isAnnounced: random.chance(9, of: 10))
+        }
+
+        private func speak() {
+            guard let client = clients.randomElement(using: &random) else { return }
+            let host = "Host: home.example\r\n"
+            let length = number(30_000)
+            let texts = [
+                "GET / HTTP/1.1\r\n\(host)\r\n", "GET /a HTTP/1.1\r\n\(host)\r\nGET /b HT",
+                "TP/1.1\r\n\(host)\r\n",
+                "POST / HTTP/1.1\r\n\(host)Content-Length: 5\r\n\r\nhello",
+                "PUT / HTTP/1.1\r\n\(host)Content-Length: \(length)\r\n\r\n",
+                String(repeating: "y", count: length),
+                "POST / HTTP/1.1\r\n\(host)Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n",
+                "3\r\nabc\r\n", "0\r\n\r\n", "0\r\nX: y\r\n\r\n",
+                "GET / HTTP/1.0\r\n\(host)\r\n", "HEAD / HTTP/1.1\r\n\(host)\r\n",
+                "GET / HTTP/1.1\r\n\(host)Connection: close\r\n\r\n",
+                "GET / HTTP/1.1\r\nHost: nobody\r\n\r\n", "\r\n", "x y z\r\n\r\n",
+                "PUT / HTTP/1.1\r\n\(host)Expect: 100-continue\r\nContent-Length: 3\r\n\r\n",
+                RequestTests.upgrade(bench),
+            ]
+            deliver(client, texts[number(texts.count)])
+        }
+
+        private func answer() {
+            let open = bench.ring.opened.filter { !bench.ring.isClosed($0) }
+            guard let upstream = open.randomElement(using: &random) else { return }
+            let length = number(40_000)
+            let texts = [
+                Bench.ok, Bench.ok, Bench.ok,
+                "HTTP/1.1 200 OK\r\nContent-Length: \(length)\r\n\r\n"
+                    + String(repeating: "z", count: length),
+                "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nz", String(repeating: "z", count: 499),
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
+                "2\r\ncd\r\n", "0\r\n\r\n", "0\r\nX: y\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nabc",
+                "HTTP/1.1 103 Early\r\n\r\n", "HTTP/1.1 204 None\r\n\r\n", "rubbish\r\n\r\n",
+                RequestTests.switching, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+            ]
+            deliver(upstream, texts[number(texts.count)])
+        }
+
+        private func deliver(_ descriptor: Int32, _ text: String) {
+            let bytes = Array(text.utf8)
+            guard random.chance(1, of: 3), bytes.count > 1 else {
+                bench.ring.receives(descriptor, bytes)
+                return
+            }
+            let cut = 1 + number(bytes.count - 1)
+            bench.ring.receives(descriptor, bytes[..<cut])
+            bench.ring.receives(descriptor, bytes[cut...])
+        }
+
+        private func leave() {
+            guard let descriptor = bench.ring.openDescriptors.randomElement(using: &random) else {
+                return
+            }
+            switch number(4) {
+            case 0, 1: bench.ring.ends(descriptor)
+            case 2: bench.ring.fails(descriptor, ECONNRESET)
+            default: bench.ring.failsSending(descriptor, EPIPE)
+            }
+        }
+
+        private func changeRoom() {
+            guard let descriptor = bench.ring.openDescriptors.randomElement(using: &random) else {
+                return
+            }
+            bench.ring.setRoom(descriptor, random.chance(1, of: 2) ? .max : number(5_000))
+        }
+
+        private func starve() {
+            if hidden.isEmpty {
+                hidden = bench.ring.hideBuffers(leaving: number(3))
+            } else {
+                bench.ring.unhideBuffers(hidden)
+                hidden = []
+            }
+            let mode = number(4)
+            bench.ring.connectPolicy = { address in
+                switch mode {
+                case 0: nil
+                case 1: address == Bench.member(1) ? -ECONNREFUSED : 0
+                default: 0
+                }
+            }
+            bench.ring.holdsCancels = random.chance(1, of: 5)
+        }
+
+        private func connectSome() {
+            for descriptor in bench.ring.opened where bench.ring.isConnecting(descriptor) {
+                bench.ring.connects(descriptor, random.chance(1, of: 4) ? ECONNREFUSED : 0)
+            }
+        }
+
+        /// Everybody leaves; whatever waits is let go.
+        func finish() {
+            bench.ring.unhideBuffers(hidden)
+            hidden = []
+            bench.ring.disorder = nil
+            bench.ring.holdsCancels = false
+            bench.ring.acceptFailures = []
+            bench.ring.socketFailures = []
+            bench.ring.connectPolicy = { _ in -ECONNREFUSED }
+            for _ in 0..<6 {
+                for descriptor in bench.ring.openDescriptors {
+                    bench.ring.setRoom(descriptor, .max)
+                    bench.ring.ends(descriptor)
+                }
+                for _ in 0..<8 { turn(after: .zero) }
+                for _ in 0..<4 { turn(after: .seconds(40)) }
+            }
+        }
+
+        func check(_ step: Int) throws {
+            let faults = bench.faults(buffersHidden: hidden.count)
+                .filter { !$0.contains(Self.known) }
+            try #require(faults.isEmpty, "step \(step), \(random)")
+            try #require(bench.ring.violations.isEmpty, "step \(step), \(random)")
+        }
+    }
+
+    @Test(
+        "The books are right after every turn and empty at the end",
+        arguments: [1, 2, 3, 4, 5, 6, 7, 8] as [UInt64])
+    func walk(seed: UInt64) throws {
+        try seeded(seed) { random in
+            let walk = try Walk(random)
+            for step in 0..<2_500 {
+                walk.step()
+                try walk.check(step)
+            }
+            walk.finish()
+            try walk.check(-1)
+            #expect(walk.bench.count(Counter.requests) > 100, "\(random)")
+            #expect(walk.bench.count(Counter.responses2xx) > 10, "\(random)")
+            walk.bench.expectEmpty()
+            #expect(
+                walk.bench.count(Counter.connectionsAccepted)
+                    == UInt64(walk.bench.ring.accepted.count), "\(random)")
+        }
+    }
+}
