@@ -86,7 +86,7 @@ extension Worker {
         for _ in 0..<Worker.acceptsPerTurn {
             guard downstreamSlots.used < downstreamSlots.capacity else {
                 // Stays in the kernel's queue until a slot is free.
-                if acceptPending == .no { acceptPending = .soon }
+                acceptLater()
                 return
             }
             let (accepted, peer) = ring.accept(from: descriptor)
@@ -99,12 +99,17 @@ extension Worker {
         acceptPending = .now
     }
 
+    private func acceptLater() {
+        guard acceptPending != .now else { return }
+        acceptPending = .at(now.advanced(byNanoseconds: Worker.acceptPause))
+    }
+
     private func noteAcceptError(_ number: Int32) {
         switch number {
         case EAGAIN, EINTR, ECONNABORTED, EPROTO: break
         case EMFILE, ENFILE, ENOBUFS, ENOMEM:
             // Out of descriptors or memory: clients wait in the queue, we try again soon.
-            if acceptPending == .no { acceptPending = .soon }
+            acceptLater()
             block.add(.acceptErrors)
             block.add(.descriptorLimit)
         default: block.add(.acceptErrors)

@@ -158,7 +158,11 @@ extension Worker {
         case .flushing, .lingering:
             if channel.pointee.flags.contains(.broken) { terminate(slot) }
             return
-        case .connecting, .handshaking, .established: break
+        case .connecting:
+            // Nothing to receive or to deliver before there is a connection.
+            if channel.pointee.flags.contains(.broken) { failed(slot, channel.pointee.failure) }
+            return
+        case .handshaking, .established: break
         }
         if channel.pointee.flags.contains(.broken) {
             failed(slot, channel.pointee.failure)

@@ -377,6 +377,7 @@ extension Worker {
     func releaseDownstreamSlot(_ slot: Int) {
         releaseHeld(slot)
         downstreamSlots.give(slot)
+        if acceptPending != .no { acceptPending = .now }
         block.subtract(.connectionsOpen)
         block.closed(listener: Int(downstreams[slot].pointee.listener))
         checkDrained()

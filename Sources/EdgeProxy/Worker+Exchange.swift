@@ -228,6 +228,7 @@ extension Worker {
             }
         }
         state.pointee.flags.remove(.replayable)
+        dropPrefix(exchange)
         let slot = Int(state.pointee.upstream)
         guard slot >= 0 else { return }
         stageBody(slot, content, isChunked: state.pointee.requestFraming == .chunked)
@@ -408,11 +409,17 @@ extension Worker {
         releaseExchange(exchange)
     }
 
+    /// The request will not be sent again.
+    func dropPrefix(_ exchange: Int) {
+        guard let prefix = exchanges[exchange].pointee.prefix else { return }
+        chunks.give(prefix)
+        exchanges[exchange].pointee.prefix = nil
+    }
+
     private func releaseExchange(_ exchange: Int) {
         let state = exchanges[exchange]
         guard state.pointee.phase != .free else { return }
-        if let prefix = state.pointee.prefix { chunks.give(prefix) }
-        state.pointee.prefix = nil
+        dropPrefix(exchange)
         state.pointee.phase = .free
         exchangeSlots.give(exchange)
         block.subtract(.requestsActive)

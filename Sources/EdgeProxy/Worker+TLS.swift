@@ -74,7 +74,8 @@ extension Worker {
         return filled
     }
 
-    /// Key updates cost us far more than the peer; a connection has use for a few (RFC 8446 §4.6.3).
+    /// Key updates cost us far more than the peer; a connection has use for a few (RFC 8446
+    /// §4.6.3).
     private func limitHandshakeMessages(_ slot: Int) {
         let messages = engine.wire.takeHandshakeMessages()
         guard messages > 0 else { return }

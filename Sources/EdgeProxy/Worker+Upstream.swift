@@ -261,10 +261,7 @@ extension Worker {
         state.pointee.answerFraming = framing
         state.pointee.status = responseHead.status
         state.pointee.phase = .answering
-        if let prefix = state.pointee.prefix {
-            chunks.give(prefix)
-            state.pointee.prefix = nil
-        }
+        dropPrefix(exchange)
         let context = ResponseContext(
             framing: framing, clientMinor: state.pointee.clientMinor,
             keepAlive: !downstream.pointee.closesAfterAnswer)

@@ -51,6 +51,8 @@ package final class Worker {
     static let tick: UInt64 = 32_000_000
     /// Housekeeping interval; also the longest wait, so that a lost wake-up can't last.
     static let housekeeping: UInt64 = 1_000_000_000
+    /// Between two looks at listeners when descriptors or slots have run out.
+    static let acceptPause: UInt64 = 100_000_000
     /// Connections taken from one listener before the others have their turn.
     static let acceptsPerTurn = 64
     /// Bytes kept for a connection whose input is not wanted before receiving is stopped.
@@ -213,7 +215,7 @@ package final class Worker {
             if count & 31 == 0 { block.beginTurn(Instant.now()) }
         }
         attendAll()
-        if acceptPending != .no, phase == .serving { acceptFromAll() }
+        if phase == .serving, isAcceptDue { acceptFromAll() }
         while let slot = wheel.popExpired(now: now) { expire(slot) }
         if now >= nextHousekeeping { keepHouse() }
         attendAll()
@@ -224,12 +226,22 @@ package final class Worker {
         guard attention.isEmpty else { return 0 }
         var limit = nextHousekeeping.nanoseconds(since: now)
         if let next = wheel.nanosecondsUntilNext(now: now) { limit = min(limit, next) }
-        switch acceptPending {
-        case .no: break
-        case .now: limit = phase == .serving ? 0 : limit
-        case .soon: limit = phase == .serving ? min(limit, 100_000_000) : limit
+        if phase == .serving {
+            switch acceptPending {
+            case .no: break
+            case .now: limit = 0
+            case .at(let retry): limit = min(limit, retry.nanoseconds(since: now))
+            }
         }
         return limit
+    }
+
+    private var isAcceptDue: Bool {
+        switch acceptPending {
+        case .no: false
+        case .now: true
+        case .at(let retry): now >= retry
+        }
     }
 
     /// Handles what was found on the way. Bounded: a channel that is found again while its round is
@@ -299,12 +311,12 @@ package final class Worker {
 }
 
 /// Whether connections wait that a worker could not take.
-enum AcceptPending {
+enum AcceptPending: Equatable {
     case no
-    /// The turn was over: the next one is at once.
+    /// The turn's share was taken, or something has become free: look again at once.
     case now
-    /// Something has run out: a slot that is freed, or a moment, helps.
-    case soon
+    /// Something has run out: look again then.
+    case at(Instant)
 }
 
 /// Whether a worker takes new connections.
