@@ -110,6 +110,9 @@ package final class ScriptedRing: Ring {
 
     package func waiting(_ listener: Int32) -> Int { backlog[listener]?.count ?? 0 }
 
+    /// Somebody waits in the queue of a listener.
+    package var isAwaited: Bool { backlog.values.contains { !$0.isEmpty } }
+
     package func receives(_ descriptor: Int32, _ bytes: some Sequence<UInt8>) {
         sockets[descriptor]?.arrivals.append(.bytes(Array(bytes)))
     }
