@@ -115,7 +115,8 @@ import Testing
                 Bench.ok, Bench.ok, Bench.ok,
                 "HTTP/1.1 200 OK\r\nContent-Length: \(length)\r\n\r\n"
                     + String(repeating: "z", count: length),
-                "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nz", String(repeating: "z", count: 499),
+                "HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nz",
+                String(repeating: "z", count: 499),
                 "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nab\r\n",
                 "2\r\ncd\r\n", "0\r\n\r\n", "0\r\nX: y\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nabc",
                 "HTTP/1.1 103 Early\r\n\r\n", "HTTP/1.1 204 None\r\n\r\n", "rubbish\r\n\r\n",
@@ -205,7 +206,8 @@ import Testing
     }
 
     /// `EDGE_WALKS` sets how many lives, for a longer search.
-    static let seeds = Array(1...(getenv("EDGE_WALKS").flatMap { UInt64(String(cString: $0)) } ?? 6))
+    static let seeds = Array(
+        1...(getenv("EDGE_WALKS").flatMap { UInt64(String(cString: $0)) } ?? 6))
 
     @Test("The books are right after every turn and empty at the end", arguments: seeds)
     func walk(seed: UInt64) throws {

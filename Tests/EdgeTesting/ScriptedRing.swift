@@ -282,7 +282,8 @@ package final class ScriptedRing: Ring {
 
     private func finishConnect(_ socket: Socket) {
         guard let connect = find(socket.descriptor, .connect), !connect.isFinished,
-            let address = socket.address, let result = socket.connectResult ?? connectPolicy(address)
+            let address = socket.address,
+            let result = socket.connectResult ?? connectPolicy(address)
         else { return }
         socket.isConnected = result == 0
         finish(connect, result)
