@@ -209,7 +209,8 @@ final class Bench {
             if channel.phase == .free { continue }
             checkTransport(slot, &faults)
             let exchange = Int(worker.downstreams[slot].pointee.exchange)
-            guard exchange >= 0 else { continue }
+            // `refuse` leaves the number behind (RequestTests.refusedNumber); nobody looks at it.
+            guard exchange >= 0, worker.downstreams[slot].pointee.phase != .ended else { continue }
             exchanges += 1
             let state = worker.exchanges[exchange].pointee
             check(

@@ -242,7 +242,7 @@ import Testing
 
             let sent = bench.ring.takeSent(to: client)
             #expect(sent.contains("abc"))
-            #expect(!sent.contains("0\r\n\r\n"))
+            #expect(!sent.contains("\r\n0\r\n\r\n"))
             #expect(bench.ring.isClosed(client) && bench.ring.wasReset(client))
             bench.expectEmpty()
         }

@@ -171,7 +171,6 @@ import Testing
         let idleUpstream = bench.upstream
         let busy = bench.client()
         bench.send(busy, bench.get("/busy"))
-        bench.send(used, "")
         _ = bench.ring.takeSent(to: busy)
         bench.worker.handle(.stopAccepting)
         bench.settle()
@@ -307,6 +306,30 @@ import Testing
         #expect(bench.ring.address(of: bench.upstream) == Bench.member(1))
     }
 
+    @Test("A slot that is used again in the same turn is not taken for its earlier user")
+    func reusedSlot() throws {
+        let bench = try Bench()
+        bench.worker.watchMail()
+        let client = bench.client()
+        bench.send(client, bench.get())
+        let first = bench.upstream
+        bench.send(first, Bench.ok)
+        bench.ring.connectPolicy = { _ in nil }
+
+        // In one turn: the unused connection ends, its member leaves, a request needs another.
+        bench.ring.ends(first)
+        bench.ring.step()
+        bench.mailbox.post(.apply(Bench.snapshot(2, bench.options, [Bench.member(2)])))
+        bench.ring.wakes()
+        bench.ring.step()
+        bench.ring.receives(client, bench.get())
+        withKnownIssue("a receive on a socket that is still connecting") {
+            bench.turn()
+            #expect(!bench.ring.isReceiving(bench.upstream))
+        }
+        #expect(bench.ring.isConnecting(bench.upstream))
+    }
+
     @Test("Out of chunk memory, a request is refused with 503 and the worker goes on")
     func memory() throws {
         var options = Bench.Options()
@@ -316,16 +339,12 @@ import Testing
         let clients = (0..<3).map { _ in bench.client() }
 
         for client in clients.prefix(2) { bench.send(client, bench.get()) }
-        withKnownIssue("refuse leaves the number of the exchange it gave up") {
-            bench.send(clients[2], bench.get())
-        }
+        bench.send(clients[2], bench.get())
         #expect(bench.ring.takeSent(to: clients[2]).hasPrefix("HTTP/1.1 503"))
         #expect(bench.count(ReasonCode.memoryLimit) == 1)
-        withKnownIssue(isIntermittent: true) {
-            bench.ring.ends(clients[2])
-            for upstream in bench.ring.opened { bench.ring.connects(upstream) }
-            bench.settle()
-        }
+        bench.ring.ends(clients[2])
+        for upstream in bench.ring.opened { bench.ring.connects(upstream) }
+        bench.settle()
         for upstream in bench.ring.opened { bench.send(upstream, Bench.ok) }
 
         for client in clients.prefix(2) {
@@ -345,9 +364,9 @@ import Testing
         let client = bench.client()
         bench.send(
             client, "POST / HTTP/1.1\r\nHost: home.example\r\nTransfer-Encoding: chunked\r\n\r\n")
-        for _ in 0..<100 { bench.send(client, "20\r\n\(String(repeating: "x", count: 32))\r\n") }
+        for _ in 0..<60 { bench.send(client, "20\r\n\(String(repeating: "x", count: 32))\r\n") }
 
-        bench.send(client, "0\r\n\r\n")
+        bench.send(client, "0\r\nX-Sum: \(String(repeating: "y", count: 3_000))\r\n\r\n")
 
         #expect(bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 503"))
     }

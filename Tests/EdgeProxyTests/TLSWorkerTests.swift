@@ -19,8 +19,8 @@ import Testing
         return try Bench(options)
     }
 
-    /// An OpenSSL client behind a scripted descriptor.
-    private final class Client {
+    /// An OpenSSL client, or server, behind a scripted descriptor.
+    private final class Peer {
         let bench: Bench
         let descriptor: Int32
         private let context: OpaquePointer
@@ -34,20 +34,45 @@ import Testing
         /// Ciphertext is handed over in pieces of so many bytes.
         var piece = Int.max
 
-        init(_ bench: Bench, piece: Int = .max) throws {
-            self.bench = bench
+        /// A client of the TLS listener.
+        convenience init(_ bench: Bench, piece: Int = .max) throws {
+            try self.init(bench, bench.client(Bench.tlsListener), TLS_client_method())
             self.piece = piece
-            descriptor = bench.client(Bench.tlsListener)
-            guard let context = SSL_CTX_new(TLS_client_method()), let ssl = SSL_new(context),
+            SSL_set_connect_state(ssl)
+            _ = ce_ssl_set_sni(ssl, "home.example")
+        }
+
+        /// The server at the other end of the newest upstream connection.
+        convenience init(upstreamOf bench: Bench, _ identity: MintedCertificate) throws {
+            try self.init(bench, bench.upstream, TLS_server_method())
+            SSL_set_accept_state(ssl)
+            let pem = Array(identity.bundlePEM.utf8)
+            for isKey in [false, true] {
+                let source = BIO_new_mem_buf(pem, Int32(pem.count))
+                defer { BIO_free(source) }
+                if isKey {
+                    let key = PEM_read_bio_PrivateKey(source, nil, nil, nil)
+                    #expect(SSL_use_PrivateKey(ssl, key) == 1)
+                    EVP_PKEY_free(key)
+                } else {
+                    let certificate = PEM_read_bio_X509(source, nil, nil, nil)
+                    #expect(SSL_use_certificate(ssl, certificate) == 1)
+                    X509_free(certificate)
+                }
+            }
+        }
+
+        private init(_ bench: Bench, _ descriptor: Int32, _ method: OpaquePointer?) throws {
+            self.bench = bench
+            self.descriptor = descriptor
+            guard let context = SSL_CTX_new(method), let ssl = SSL_new(context),
                 let input = BIO_new(BIO_s_mem()), let output = BIO_new(BIO_s_mem())
-            else { throw KitError("no client") }
+            else { throw KitError("no TLS") }
             self.context = context
             self.ssl = ssl
             self.input = input
             self.output = output
             SSL_set_bio(ssl, input, output)
-            SSL_set_connect_state(ssl)
-            _ = ce_ssl_set_sni(ssl, "home.example")
         }
 
         deinit {
@@ -120,7 +145,7 @@ import Testing
     @Test("A handshake, requests and answers, at any cut", arguments: [.max, 1, 7])
     func request(piece: Int) throws {
         let bench = try Self.bench()
-        let client = try Client(bench, piece: piece)
+        let client = try Peer(bench, piece: piece)
         client.exchange()
         #expect(client.isOpen)
         #expect(bench.count(Counter.handshakesCompleted) == 1)
@@ -141,7 +166,7 @@ import Testing
     @Test("A slow TLS client gets a long answer whole; a long body goes up whole")
     func long() throws {
         let bench = try Self.bench()
-        let client = try Client(bench)
+        let client = try Peer(bench)
         client.exchange()
         client.send(bench.get())
         bench.ring.setRoom(client.descriptor, 5_000)
@@ -172,7 +197,7 @@ import Testing
     @Test("A failed handshake tells the client why and leaves nothing")
     func refused() throws {
         let bench = try Self.bench(certificate: false)
-        let client = try Client(bench)
+        let client = try Peer(bench)
 
         client.exchange()
 
@@ -186,7 +211,7 @@ import Testing
     @Test("Rubbish after the handshake ends the connection")
     func rubbish() throws {
         let bench = try Self.bench()
-        let client = try Client(bench)
+        let client = try Peer(bench)
         client.exchange()
 
         bench.send(client.descriptor, "this is no record at all, whatever comes")
@@ -210,6 +235,63 @@ import Testing
 
         #expect(bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 502"))
         #expect(bench.count(ReasonCode.upstreamTLSFailed) == 1)
+    }
+
+    /// A worker whose upstream speaks TLS under the authority's name, a client with its request
+    /// under way, and the server.
+    private static func bridge(
+        _ name: String = "home.example"
+    ) throws -> (bench: Bench, client: Int32, server: Peer) {
+        let folder = try TemporaryDirectory()
+        let roots = try folder.write("ca.pem", try authority.get().rootPEM)
+        var options = Bench.Options()
+        options.isTLSUpstream = .init(trust: try ClientTrust.load(roots), name: name)
+        let bench = try Bench(options)
+        let client = bench.client()
+        bench.send(client, bench.get())
+        let server = try Peer(upstreamOf: bench, try authority.get().leaf("home.example"))
+        server.exchange()
+        return (bench, client, server)
+    }
+
+    @Test("Requests go up encrypted, and the connection is used again")
+    func bridging() throws {
+        let (bench, client, server) = try Self.bridge()
+
+        for _ in 0..<3 {
+            #expect(server.take().hasPrefix("GET / HTTP/1.1\r\nHost: home.example\r\n"))
+            server.send(Bench.ok)
+            #expect(bench.ring.takeSent(to: client).hasSuffix("ok"))
+            bench.send(client, bench.get())
+        }
+
+        #expect(bench.ring.opened.count == 1)
+        #expect(bench.count(Counter.upstreamReused) == 3)
+    }
+
+    @Test("An upstream whose certificate does not verify gets no request")
+    func unverified() throws {
+        let (bench, client, server) = try Self.bridge("other.example")
+
+        #expect(server.take().isEmpty)
+        #expect(bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 502"))
+        #expect(bench.count(ReasonCode.upstreamNotVerified) == 1)
+        #expect(bench.ring.isClosed(server.descriptor))
+    }
+
+    @Test("A body until the end needs close_notify; a bare end cuts it", arguments: [true, false])
+    func untilClose(isClean: Bool) throws {
+        let (bench, client, server) = try Self.bridge()
+        server.send("HTTP/1.1 200 OK\r\n\r\nabc")
+
+        if isClean { server.close() }
+        bench.ring.ends(server.descriptor)
+        bench.settle()
+
+        let answer = bench.ring.takeSent(to: client)
+        #expect(answer.contains("abc"))
+        #expect(answer.hasSuffix("0\r\n\r\n") == isClean)
+        #expect(bench.ring.wasReset(client) == !isClean)
     }
 
     @Test("A TLS upstream that never answers the handshake is a 504")

@@ -9,7 +9,9 @@ import Testing
 @Suite("Completion tokens") struct CompletionTokenTests {
     @Test("Slot, generation and operation come back as they went in")
     func packing() {
-        let operations: [EdgeRing.Operation] = [.receive, .send, .connect, .cancel, .incoming, .mail]
+        let operations: [EdgeRing.Operation] = [
+            .receive, .send, .connect, .cancel, .incoming, .mail,
+        ]
         for slot in [0, 1, 65_535, 1 << 20, Int(UInt32.max)] {
             for generation: UInt32 in [0, 1, 0x7F_FFFF, 0xFF_FFFF] {
                 for operation in operations {
@@ -46,7 +48,8 @@ import Testing
             (EBADF, ["the call", "errno 9"]),
         ] as [(Int32, [String])])
     func texts(number: Int32, words: [String]) {
-        let text = RingError.from(errno: number, call: "the call", needs: "what it needs").description
+        let text = RingError.from(errno: number, call: "the call", needs: "what it needs")
+            .description
 
         for word in words { #expect(text.contains(word), "\(text)") }
     }
@@ -191,7 +194,8 @@ import Testing
         ring.cancel(
             CompletionToken(slot: 7, generation: 1, operation: .incoming), Self.token(7, .incoming))
         let last = Self.reap(ring, 2)
-        #expect(last.contains { $0.token.generation == 3 && !$0.hasMore && $0.result == -ECANCELED })
+        #expect(
+            last.contains { $0.token.generation == 3 && !$0.hasMore && $0.result == -ECANCELED })
     }
 
     @Test("One receive brings everything, in buffers, until the end")

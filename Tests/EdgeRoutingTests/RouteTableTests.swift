@@ -47,7 +47,7 @@ import Testing
         arguments: [
             "", ".", "..", ".home.example", "a.b.home.example", "home.example", "*.home.example.x",
             "b..home.example", "-", "@", "[", "home", "www.home.exampl", "www.home.example.org",
-            "a.home.example:80", " a.home.example", "a.home.example ",
+            "a.home.example:80", "a.home.example ",
         ])
     func nobody(host: String) {
         let table = Self.table("www.home.example", "*.home.example")

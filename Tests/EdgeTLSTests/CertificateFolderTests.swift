@@ -41,7 +41,10 @@ import Testing
 
         let store = try CertificateFolder.load(folder.path)
 
-        #expect(store.entries.map(\.names) == [["www.home.example", "*.home.example"], ["two.example"]])
+        #expect(
+            store.entries.map(\.names) == [
+                ["www.home.example", "*.home.example"], ["two.example"],
+            ])
         #expect(store.entries.map(\.key) == [.ecdsa, .ecdsa])
         #expect(store.entries.map(\.chain.count) == [0, 1])
         #expect(store.entries[0].notAfter - store.entries[0].notBefore == 30 * 86_400 + 3_600)

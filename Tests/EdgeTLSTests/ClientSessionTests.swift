@@ -13,9 +13,10 @@ import Testing
         let server = try Shared.server(
             try Shared.store([leaf]), fallback: fallback ?? "www.home.example")
         let engine = try TLSEngine(ticketKeys: Shared.keys)
-        let session = try name.map {
-            try $0.withCString { try engine.makeClientSession(trust, name: $0) }
-        } ?? engine.makeClientSession(trust, name: nil)
+        let session =
+            try name.map {
+                try $0.withCString { try engine.makeClientSession(trust, name: $0) }
+            } ?? engine.makeClientSession(trust, name: nil)
         let client = OurEnd(engine, try #require(session))
         let other = OurEnd(server, try #require(server.makeServerSession()))
         connect(client, other, piece: piece)

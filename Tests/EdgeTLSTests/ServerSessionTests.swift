@@ -208,11 +208,14 @@ import Testing
             }
         }
         try round(30)
-        let before = mallinfo2().uordblks
-        try round(200)
-        let growth = Int(mallinfo2().uordblks) - Int(before)
+        var growth = Int.max
+        for _ in 0..<6 where growth >= 1 << 20 {
+            let before = mallinfo2().uordblks
+            try round(60)
+            growth = min(growth, Int(mallinfo2().uordblks) - Int(before))
+        }
 
-        // Other tests run beside this one: a leak of a session would be some 200 × 40 KiB.
-        #expect(growth < 4 << 20, "\(growth) bytes")
+        // Other tests run beside this one; but sessions that leak, 60 × 40 KiB, show every time.
+        #expect(growth < 1 << 20, "\(growth) bytes")
     }
 }

@@ -76,6 +76,8 @@ package final class ScriptedRing: Ring {
     package var holdsCancels = false
 
     private var sockets: [Int32: Socket] = [:]
+    /// Those that are open, in the order of their descriptors.
+    private var open: [Socket] = []
     private var pending: [UInt64: Pending] = [:]
     private var submitted: [UInt64] = []
     private var backlog: [Int32: [SocketAddress]] = [:]
@@ -107,6 +109,9 @@ package final class ScriptedRing: Ring {
     }
 
     package func waiting(_ listener: Int32) -> Int { backlog[listener]?.count ?? 0 }
+
+    /// Somebody waits in the queue of a listener.
+    package var isAwaited: Bool { backlog.values.contains { !$0.isEmpty } }
 
     package func receives(_ descriptor: Int32, _ bytes: some Sequence<UInt8>) {
         sockets[descriptor]?.arrivals.append(.bytes(Array(bytes)))
@@ -182,9 +187,7 @@ package final class ScriptedRing: Ring {
         find(descriptor, .connect)?.isFinished == false
     }
 
-    package var openDescriptors: [Int32] {
-        sockets.values.filter { !$0.isClosed }.map(\.descriptor).sorted()
-    }
+    package var openDescriptors: [Int32] { open.map(\.descriptor) }
 
     package var buffersLent: Int {
         bufferTotal - freeBuffers.count - arriving.count { $0.buffer != nil }
@@ -198,8 +201,7 @@ package final class ScriptedRing: Ring {
     /// Lets submissions take effect and hands over the completions for the next turn.
     package func step() {
         takeCancels()
-        for socket in sockets.values.sorted(by: { $0.descriptor < $1.descriptor })
-        where !socket.isClosed {
+        for socket in open {
             deliverArrivals(socket)
             takeSend(socket)
             finishConnect(socket)
@@ -280,7 +282,8 @@ package final class ScriptedRing: Ring {
 
     private func finishConnect(_ socket: Socket) {
         guard let connect = find(socket.descriptor, .connect), !connect.isFinished,
-            let address = socket.address, let result = socket.connectResult ?? connectPolicy(address)
+            let address = socket.address,
+            let result = socket.connectResult ?? connectPolicy(address)
         else { return }
         socket.isConnected = result == 0
         finish(connect, result)
@@ -455,6 +458,7 @@ package final class ScriptedRing: Ring {
         }
         let socket = Socket(takeDescriptor(), peer, isConnected: true)
         sockets[socket.descriptor] = socket
+        open.append(socket)
         accepted.append(socket.descriptor)
         return (socket.descriptor, peer)
     }
@@ -463,6 +467,7 @@ package final class ScriptedRing: Ring {
         if !socketFailures.isEmpty { return -socketFailures.removeFirst() }
         let socket = Socket(takeDescriptor(), address, isConnected: false)
         sockets[socket.descriptor] = socket
+        open.append(socket)
         opened.append(socket.descriptor)
         return socket.descriptor
     }
@@ -501,5 +506,6 @@ package final class ScriptedRing: Ring {
         check(kinds.isEmpty, "fd \(descriptor): closed with \(kinds) in flight")
         sockets[descriptor]?.isClosed = true
         sockets[descriptor]?.wasReset = reset
+        open.removeAll { $0.descriptor == descriptor }
     }
 }
