@@ -307,6 +307,11 @@ final class ProxyService {
             guard let descriptor = descriptors.borrowed.first else { return }
             let bundle = try ConfigurationBundle(descriptor: descriptor)
             let preparation = try Preparation.prepare(bundle, previous: current)
+            // The guardian refuses this as well; workers hold sockets by the listener's index.
+            guard preparation.configuration.listeners == current?.configuration.listeners else {
+                refuseReload(id, ["listeners cannot change without a restart"])
+                return
+            }
             prepared = (id, preparation)
             channel?.send(.reloadPrepared(id: id))
         } catch let error as Preparation.Refusal {

@@ -61,6 +61,8 @@ struct Channel: BitwiseCopyable {
         static let cancelsAgain = Flags(rawValue: 1024)
         /// The peer ended its direction with close_notify: what it sent is complete.
         static let closeNotified = Flags(rawValue: 2048)
+        /// An upstream that takes no more of the request; its answer may still come.
+        static let sendFailed = Flags(rawValue: 4096)
     }
 
     var descriptor: Int32

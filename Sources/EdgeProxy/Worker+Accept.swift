@@ -15,7 +15,8 @@ extension Worker {
 
     /// Watches all listeners and takes what is queued already.
     func startServing() {
-        guard phase != .draining, phase != .stopped else { return }
+        // While polls are being cancelled, a second one of the same name would be cancelled too.
+        guard phase == .waiting || phase == .closed else { return }
         phase = .serving
         for index in setup.listeners.indices { watchListener(index) }
         acceptFromAll()
@@ -84,11 +85,6 @@ extension Worker {
     func accept(from index: Int) {
         let (listener, descriptor) = setup.listeners[index]
         for _ in 0..<Worker.acceptsPerTurn {
-            guard downstreamSlots.used < downstreamSlots.capacity else {
-                // Stays in the kernel's queue until a slot is free.
-                acceptLater()
-                return
-            }
             let (accepted, peer) = ring.accept(from: descriptor)
             if accepted < 0 {
                 noteAcceptError(-accepted)
@@ -118,8 +114,10 @@ extension Worker {
 
     private func open(_ descriptor: Int32, _ peer: SocketAddress?, listener: Int) {
         guard let peer, let slot = downstreamSlots.take() else {
-            ring.close(descriptor, reset: false)
+            // Told at once, so that the client can go elsewhere.
+            ring.close(descriptor, reset: true)
             block.add(.connectionsRefused)
+            block.add(.connectionLimit)
             return
         }
         let isTLS = snapshot.listeners[listener].isTLS

@@ -239,7 +239,7 @@ extension Worker {
     // hot: once per message; no allocation unless the socket is full.
     func sendBytes(_ slot: Int, _ bytes: UnsafeRawPointer, count: Int) {
         let channel = channels[slot]
-        guard !channel.pointee.flags.contains(.broken) else { return }
+        guard channel.pointee.flags.isDisjoint(with: [.broken, .sendFailed]) else { return }
         block.add(isDownstream(slot) ? .clientBytesSent : .upstreamBytesSent, UInt64(count))
         var sent = 0
         if channel.pointee.output.isEmpty {
@@ -247,7 +247,7 @@ extension Worker {
             if sent == count { return }
             if sent < 0 {
                 guard sent == -Int(EAGAIN) || sent == -Int(EINTR) else {
-                    markBroken(slot, isDownstream(slot) ? .clientReset : .upstreamReset)
+                    sendFailed(slot)
                     return
                 }
                 sent = 0
@@ -283,7 +283,7 @@ extension Worker {
         guard completion.result > 0 else {
             switch -completion.result {
             case EINTR, EAGAIN: sendOutput(slot)
-            default: markBroken(slot, isDownstream(slot) ? .clientReset : .upstreamReset)
+            default: sendFailed(slot)
             }
             return
         }
@@ -297,6 +297,29 @@ extension Worker {
             channel.pointee.flags.insert(.drained)
             callAttention(to: slot)
         }
+    }
+
+    /// The peer takes no more. An upstream may have answered before it closed (RFC 9112 §9.5): what
+    /// it sent is read to the end, and the rest of the request goes nowhere.
+    private func sendFailed(_ slot: Int) {
+        let channel = channels[slot]
+        guard !isDownstream(slot), channel.pointee.inFlight.contains(.receive),
+            !channel.pointee.flags.contains(.peerEnded)
+        else {
+            markBroken(slot, isDownstream(slot) ? .clientReset : .upstreamReset)
+            return
+        }
+        switch upstream(slot).pointee.phase {
+        case .awaitingHead, .receivingBody: break
+        case .connecting, .idle, .tunnel, .ended:
+            markBroken(slot, .upstreamReset)
+            return
+        }
+        channel.pointee.flags.insert(.sendFailed)
+        channel.pointee.output.removeAll(to: &chunks)
+        channel.pointee.flags.insert(.drained)
+        setDeadline(slot, .response, Worker.lastWords)
+        callAttention(to: slot)
     }
 
     /// Bytes wait for the socket: whoever feeds this channel should pause.

@@ -81,6 +81,11 @@ extension Worker {
             downstream.pointee.requestCount > 0
         {
             closeDownstream(slot)
+        } else if downstream.pointee.requestCount == 0, !downstream.pointee.headStarted {
+            // Its first request may be on the way; it does not have the whole drain's time.
+            setDeadline(
+                slot, channel.pointee.phase == .handshaking ? .handshake : .keepAlive,
+                Worker.drainGrace)
         }
     }
 

@@ -208,7 +208,9 @@ extension Worker {
     ) {
         let downstream = downstreams[slot]
         let exchange = Int(downstream.pointee.exchange)
+        var isHead = false
         if exchange >= 0 {
+            isHead = exchanges[exchange].pointee.method == .head
             let isAnswering = exchanges[exchange].pointee.phase == .answering
             downstream.pointee.exchange = -1
             abandon(exchange, reason)
@@ -220,7 +222,7 @@ extension Worker {
             block.add(reason)
         }
         answer(
-            slot, status: status, label ?? reason.label, close: true, isHead: false, location: nil)
+            slot, status: status, label ?? reason.label, close: true, isHead: isHead, location: nil)
         closeDownstream(slot)
     }
 

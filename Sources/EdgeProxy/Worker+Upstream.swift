@@ -433,8 +433,8 @@ extension Worker {
             failExchange(exchange, reason)
             return
         }
-        if wasConnecting { state.pointee.tried |= MemberTable.bit(member) }
-        retry(exchange, reason)
+        state.pointee.tried |= MemberTable.bit(member)
+        retry(exchange, reason, mayReturn: !wasConnecting)
     }
 
     /// A reused connection that died before a byte of the answer, with a request that may be sent
@@ -454,29 +454,33 @@ extension Worker {
         }
     }
 
-    private func retry(_ exchange: Int, _ reason: ReasonCode) {
+    /// Another member, on a fresh connection: unused ones are likely to be as dead.
+    ///
+    /// - Parameter mayReturn: with no other member left, the one that failed is asked once more (it
+    ///   closed an old connection; that does not mean that it refuses new ones).
+    private func retry(_ exchange: Int, _ reason: ReasonCode, mayReturn: Bool) {
         let state = exchanges[exchange]
         state.pointee.attempts &+= 1
         state.pointee.flags.remove(.prefixSent)
         state.pointee.phase = .awaitingUpstream
         block.add(.upstreamRetries)
-        // The member's other unused connections are likely to be as dead.
         guard let pool = pools[Int(state.pointee.pool)] else {
             failExchange(exchange, reason)
             return
         }
-        guard let member = pool.members.next(excluding: state.pointee.tried) else {
+        var next = pool.members.next(excluding: state.pointee.tried)
+        if next == nil, mayReturn { next = pool.members.next(excluding: 0) }
+        guard let member = next else {
             failExchange(exchange, reason)
             return
         }
-        if let failure = connect(pool, member, exchange) {
-            block.add(.upstreamConnectFailures)
-            state.pointee.tried |= MemberTable.bit(member)
-            if state.pointee.attempts < 8 {
-                retry(exchange, failure)
-            } else {
-                failExchange(exchange, failure)
-            }
+        guard let failure = connect(pool, member, exchange) else { return }
+        block.add(.upstreamConnectFailures)
+        state.pointee.tried |= MemberTable.bit(member)
+        if state.pointee.attempts < 8 {
+            retry(exchange, failure, mayReturn: false)
+        } else {
+            failExchange(exchange, failure)
         }
     }
 
@@ -511,6 +515,7 @@ extension Worker {
             setDeadline(slot, .body, snapshot.timeouts.body)
         }
         if exchanges[exchange].pointee.flags.contains(.requestComplete),
+            !channels[slot].pointee.flags.contains(.sendFailed),
             upstream(slot).pointee.phase == .awaitingHead,
             let pool = pools[Int(upstream(slot).pointee.pool)]
         {
@@ -533,7 +538,8 @@ extension Worker {
             && upstream.pointee.held == nil && channel.pointee.output.isEmpty
             && channel.pointee.stash.isEmpty && phase != .draining
             && block.value(.upstreamConnectionsIdle) < UInt64(setup.connectionsMax)
-            && channel.pointee.flags.isDisjoint(with: [.peerEnded, .broken, .tlsFailed])
+            && channel.pointee.flags.isDisjoint(
+                with: [.peerEnded, .broken, .tlsFailed, .sendFailed])
         guard isSound, let pool = pools[Int(upstream.pointee.pool)],
             pool.members.putIdle(Int32(slot), Int(upstream.pointee.member))
         else {

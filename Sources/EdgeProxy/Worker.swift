@@ -61,6 +61,10 @@ package final class Worker {
     static let scratchBytes = 64 * 1024
     /// An upgraded connection on which nothing moves in one direction is ended after this.
     static let tunnelIdle: UInt64 = 3_600_000_000_000
+    /// What a silent connection gets when the worker drains.
+    static let drainGrace: UInt64 = 1_000_000_000
+    /// For an answer of an upstream that has stopped taking its request.
+    static let lastWords: UInt64 = 5_000_000_000
     /// Handshake messages of a peer after its handshake; one more and the connection is closed.
     static let handshakeMessagesMax = 64
     /// Messages being put together: the largest head and a full round of content.

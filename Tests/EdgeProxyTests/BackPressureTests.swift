@@ -265,6 +265,8 @@ import Testing
         bench.settle()
 
         #expect(bench.ring.takeSent(to: bench.upstream) == "last words")
+        bench.ring.ends(bench.upstream)
+        bench.settle()
         bench.expectEmpty()
     }
 }

@@ -134,10 +134,8 @@ import Testing
         let client = bench.client()
 
         bench.send(client, "POST / HTTP/1.1\r\nHost: home.example\r\nContent-Length: 9\r\n\r\n")
-        withKnownIssue("no deadline runs until the first byte of the body") {
-            bench.pass(.seconds(40))
-            #expect(bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 408"))
-        }
+        bench.pass(.seconds(40))
+        #expect(bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 408"))
     }
 
     @Test("An answer's body that stops is cut")
@@ -189,9 +187,7 @@ import Testing
         bench.pass(.seconds(31))
 
         #expect(bench.ring.isClosed(client))
-        withKnownIssue("a plain close passes for the answer's end") {
-            #expect(bench.ring.wasReset(client))
-        }
+        #expect(bench.ring.wasReset(client))
     }
 
     @Test("A client is not blamed for an upstream that takes its body slowly")
@@ -204,15 +200,13 @@ import Testing
         bench.ring.receives(client, [UInt8](repeating: 0x78, count: 200_000))
         bench.settle()
 
-        withKnownIssue("the body's deadline runs while its client is paused") {
-            for _ in 0..<3 {
-                bench.pass(.seconds(20))
-                bench.ring.setRoom(bench.upstream, 100)
-                bench.settle()
-            }
-            #expect(bench.ring.takeSent(to: client).isEmpty)
-            #expect(!bench.ring.isClosed(bench.upstream))
+        for _ in 0..<3 {
+            bench.pass(.seconds(20))
+            bench.ring.setRoom(bench.upstream, 100)
+            bench.settle()
         }
+        #expect(bench.ring.takeSent(to: client).isEmpty)
+        #expect(!bench.ring.isClosed(bench.upstream))
     }
 
     @Test("An upstream that stalls behind its own slow input is cut in the end")
@@ -229,10 +223,8 @@ import Testing
         bench.ring.setRoom(bench.upstream, .max)
         bench.settle()
 
-        withKnownIssue("the write's end takes the body's deadline with it") {
-            bench.pass(.seconds(90))
-            #expect(bench.ring.isClosed(bench.upstream))
-        }
+        bench.pass(.seconds(90))
+        #expect(bench.ring.isClosed(bench.upstream))
     }
 
     @Test("A peer that does not end after our end is closed; what it sends is thrown away")

@@ -196,10 +196,8 @@ import Testing
             client, "POST / HTTP/1.1\r\nHost: home.example\r\nContent-Length: 0\r\n\r\n")
         bench.settle()
 
-        withKnownIssue("the end is in its flags, but it is still in the pool") {
-            #expect(bench.ring.opened.count == 2)
-            #expect(!bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 502"))
-        }
+        #expect(bench.ring.opened.count == 2)
+        #expect(!bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 502"))
     }
 
     // MARK: - Bad answers
@@ -330,9 +328,7 @@ import Testing
         bench.settle()
         bench.send(bench.upstream, Bench.ok)
 
-        withKnownIssue("the end is told before the held request is looked at") {
-            #expect(bench.ring.takeSent(to: bench.upstream).contains("GET /2 "))
-        }
+        #expect(bench.ring.takeSent(to: bench.upstream).contains("GET /2 "))
     }
 
     @Test("Completions of an earlier user of a slot are ignored and counted")

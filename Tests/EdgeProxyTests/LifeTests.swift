@@ -52,9 +52,7 @@ import Testing
         bench.turn(after: .milliseconds(100))
         bench.turn(after: .milliseconds(100))
 
-        withKnownIssue("woken every 100 ms, but only housekeeping looks") {
-            #expect(bench.ring.accepted.count == 1)
-        }
+        #expect(bench.ring.accepted.count == 1)
     }
 
     @Test("Connections that were aborted in the queue are no error")
@@ -95,9 +93,7 @@ import Testing
         bench.turn(after: .milliseconds(100))
         bench.turn(after: .milliseconds(100))
 
-        withKnownIssue("nothing looks again before housekeeping") {
-            #expect(bench.ring.accepted.count == 150)
-        }
+        #expect(bench.ring.accepted.count == 150)
         bench.pass(.seconds(3))
         #expect(bench.ring.accepted.count == 150)
     }
@@ -144,9 +140,7 @@ import Testing
         bench.worker.handle(.stopAccepting)
         bench.settle()
 
-        withKnownIssue("the last look takes one turn's share only") {
-            #expect(bench.ring.waiting(Bench.listener) == 0)
-        }
+        #expect(bench.ring.waiting(Bench.listener) == 0)
     }
 
     @Test("Serving can begin again after a stop")
@@ -323,10 +317,8 @@ import Testing
         bench.ring.wakes()
         bench.ring.step()
         bench.ring.receives(client, bench.get())
-        withKnownIssue("a receive on a socket that is still connecting") {
-            bench.turn()
-            #expect(!bench.ring.isReceiving(bench.upstream))
-        }
+        bench.turn()
+        #expect(!bench.ring.isReceiving(bench.upstream))
         #expect(bench.ring.isConnecting(bench.upstream))
     }
 
@@ -353,9 +345,7 @@ import Testing
         #expect(bench.worker.chunks.bytesInUse == 0)
     }
 
-    @Test(
-        "A chunked body's end that finds no memory is refused",
-        .disabled("Worker.endChunks calls itself for ever: ends the process"))
+    @Test("A chunked body's end that finds no memory is refused")
     func memoryAtEnd() throws {
         var options = Bench.Options()
         options.chunkBudget = 4 * 1024

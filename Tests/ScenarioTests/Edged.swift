@@ -236,7 +236,8 @@ final class Edged {
     static func program(_ name: String) throws -> String {
         var buffer = [CChar](repeating: 0, count: 4096)
         let count = readlink("/proc/self/exe", &buffer, buffer.count)
-        let own = String(decoding: buffer.prefix(max(count, 0)).map { UInt8(bitPattern: $0) },
+        let own = String(
+            decoding: buffer.prefix(max(count, 0)).map { UInt8(bitPattern: $0) },
             as: UTF8.self)
         let candidates = [CommandLine.arguments[0], own].map {
             ($0 as NSString).deletingLastPathComponent + "/" + name
