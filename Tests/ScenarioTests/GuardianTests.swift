@@ -97,8 +97,12 @@ extension Scenarios.Guardian {
         var clients: [RawClient] = []
 
         kill(old, SIGKILL)
-        #expect(eventually { kill(old, 0) != 0 || !FileManager.default.isReadableFile(
-            atPath: "/proc/\(old)/exe") })
+        #expect(
+            eventually {
+                kill(old, 0) != 0
+                    || !FileManager.default.isReadableFile(
+                        atPath: "/proc/\(old)/exe")
+            })
         for _ in 0..<300 {
             let client = try edged.connect()
             try client.send("GET /echo HTTP/1.1\r\nHost: app.test\r\nConnection: close\r\n\r\n")

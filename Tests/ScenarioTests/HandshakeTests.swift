@@ -99,12 +99,14 @@ extension Scenarios.Handshakes {
             try refusal(edged, "app.test", alpn: ["h2"]).contains("no application protocol"))
     }
 
-    @Test("old versions and weak suites are refused", arguments: [
-        ("-tls1_1 -cipher ALL@SECLEVEL=0", "alert protocol version"),
-        ("-tls1 -cipher ALL@SECLEVEL=0", "alert protocol version"),
-        ("-tls1_2 -cipher AES128-GCM-SHA256", "handshake failure"),
-        ("-tls1_2 -cipher ECDHE-ECDSA-AES128-SHA", "handshake failure"),
-    ])
+    @Test(
+        "old versions and weak suites are refused",
+        arguments: [
+            ("-tls1_1 -cipher ALL@SECLEVEL=0", "alert protocol version"),
+            ("-tls1 -cipher ALL@SECLEVEL=0", "alert protocol version"),
+            ("-tls1_2 -cipher AES128-GCM-SHA256", "handshake failure"),
+            ("-tls1_2 -cipher ECDHE-ECDSA-AES128-SHA", "handshake failure"),
+        ])
     func weak(words: String, alert: String) throws {
         let upstream = try ScriptedUpstream(answering: "ok")
         defer { upstream.stop() }

@@ -56,7 +56,8 @@ extension Scenarios.Refusals {
         Offence(
             "chunked of HTTP/1.0", start: "POST / HTTP/1.0", "Transfer-Encoding: chunked\r\n",
             "0\r\n\r\n"),
-        Offence("sign in a chunk size", "Transfer-Encoding: chunked\r\n", "+4\r\nabcd\r\n0\r\n\r\n"),
+        Offence(
+            "sign in a chunk size", "Transfer-Encoding: chunked\r\n", "+4\r\nabcd\r\n0\r\n\r\n"),
         Offence("prefix of a chunk size", "Transfer-Encoding: chunked\r\n", "0x4\r\nabcd\r\n"),
         Offence("space in a chunk size", "Transfer-Encoding: chunked\r\n", "4 \r\nabcd\r\n"),
         Offence("endless chunk size", "Transfer-Encoding: chunked\r\n", "10000000000000004\r\n"),
@@ -70,7 +71,8 @@ extension Scenarios.Refusals {
         Offence("two Hosts", start: "GET / HTTP/1.1", "Host: app.test\r\n"),
         Offence("Host with user", start: "GET / HTTP/1.1", host: "Host: a@app.test\r\n"),
         Offence("Host with path", start: "GET / HTTP/1.1", host: "Host: app.test/x\r\n"),
-        Offence("Host with a word for a port", start: "GET / HTTP/1.1", host: "Host: app.test:x\r\n"),
+        Offence(
+            "Host with a word for a port", start: "GET / HTTP/1.1", host: "Host: app.test:x\r\n"),
         Offence("HTTP/0.9", start: "GET /"),
         Offence("HTTP/2.0", status: 505, start: "GET / HTTP/2.0"),
         Offence("HTTP/9.9", status: 505, start: "GET / HTTP/9.9"),

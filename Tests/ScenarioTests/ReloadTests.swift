@@ -109,7 +109,8 @@ extension Scenarios.Reload {
             .readHead,
             .send(
                 "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
-                    + "Connection: Upgrade\r\n\r\n"), .pause(.milliseconds(500)), .send("still here"),
+                    + "Connection: Upgrade\r\n\r\n"), .pause(.milliseconds(500)),
+            .send("still here"),
             .hold,
         ])
         let other = try ScriptedUpstream(answering: "other")

@@ -98,7 +98,9 @@ extension Scenarios.Streams {
     /// How an upstream behaves that has refused an upload it did not read.
     enum Refusal: CaseIterable { case lingers, resets }
 
-    @Test("a client sees its upload refused instead of a broken connection", arguments: Refusal.allCases)
+    @Test(
+        "a client sees its upload refused instead of a broken connection",
+        arguments: Refusal.allCases)
     func uploadRefused(refusal: Refusal) throws {
         let answer = PeerStep.respond(413, "too large", fields: ["Connection: close"])
         let upstream = try ScriptedUpstream(

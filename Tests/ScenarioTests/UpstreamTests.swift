@@ -382,10 +382,11 @@ extension Scenarios.Upstreams {
         defer { client.close() }
 
         try client.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")
-        #expect(eventually {
-            _ = client.read(within: .milliseconds(20))
-            return client.received.suffix(2) == Array("ok".utf8)[...]
-        })
+        #expect(
+            eventually {
+                _ = client.read(within: .milliseconds(20))
+                return client.received.suffix(2) == Array("ok".utf8)[...]
+            })
         let text = String(decoding: client.received, as: UTF8.self)
         _ = try client.readResponse()
         let flooded = try client.get("/", host: "app.test")
