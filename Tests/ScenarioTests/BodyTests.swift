@@ -38,10 +38,14 @@ extension Scenarios.Bodies {
         #expect(try hash(of: target) == hash(of: nginx.file("big")))
     }
 
-    @Test("10 MiB from curl reach nginx unchanged", arguments: ["Content-Length", "chunked"])
-    func upload(framing: String) throws {
-        let nginx = try Nginx()
-        let edged = try Edged(oneSite(nginx.server))
+    @Test(
+        "10 MiB from curl reach nginx unchanged",
+        arguments: ["Content-Length", "chunked"], [false, true])
+    func upload(framing: String, toTLS: Bool) throws {
+        let mint = try CertificateMint()
+        let nginx = try Nginx(tls: toTLS ? mint.leaf("app.test") : nil)
+        let edged = try Edged(
+            oneSite(nginx.server, settings: toTLS ? "tls: { ca: root.pem }" : ""), mint: mint)
         defer { edged.stop() }
         let source = edged.directory.file("source")
         try Data(Self.bytes(10 << 20)).write(to: URL(fileURLWithPath: source))

@@ -15,6 +15,7 @@ final class Edged {
     let http: SocketAddress
     let admin: SocketAddress
     let options: Options
+    // Set by the last step of init; nothing reads it before.
     private(set) var process: RunningProcess!
 
     struct Options {
@@ -55,12 +56,11 @@ final class Edged {
 
     deinit { stop() }
 
-    /// Starts the program (again) with the configuration as it is now.
-    func start() throws {
+    private func start() throws {
         let program = try Self.program("edged")
         let line = options.wrapper + [program, "-c", configPath]
-        process = try RunningProcess(line[0], Array(line.dropFirst()), options.process)
-        let process = self.process!
+        let process = try RunningProcess(line[0], Array(line.dropFirst()), options.process)
+        self.process = process
         LogBook.shared.add(self) {
             let lines = process.standardError.split(separator: "\n").suffix(60)
             return "edged (pid \(process.pid)):\n" + lines.joined(separator: "\n")

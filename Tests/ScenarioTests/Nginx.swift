@@ -49,7 +49,6 @@ final class Nginx {
     func file(_ name: String) -> String { directory.file("root/" + name) }
 }
 
-/// Runs `body` and stops the peer whatever happens.
 extension ScriptedUpstream {
     /// As an entry of `servers:`.
     var server: String { "\"127.0.0.1:\(port)\"" }

@@ -73,6 +73,65 @@ extension Scenarios.Reload {
         #expect(try old.get("/", host: "app.test").text == "ok")
     }
 
+    @Test("what is in flight to an upstream that goes away is finished there")
+    func inFlight() throws {
+        let old = try ScriptedUpstream([
+            .readRequest, .pause(.milliseconds(300)), .respond(200, "old"), .again,
+        ])
+        let new = try ScriptedUpstream(answering: "new")
+        defer {
+            old.stop()
+            new.stop()
+        }
+        let edged = try Edged(oneSite(old.server))
+        defer { edged.stop() }
+        let client = try edged.connectTLS()
+        defer { client.close() }
+        try client.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")
+        #expect(old.wait { $0.first?.requests.count == 1 })
+
+        try edged.reload(
+            """
+            sites:
+              - { hosts: app.test, upstream: fresh }
+            upstreams:
+              fresh: { servers: [\(new.server)] }
+            """)
+
+        #expect(try client.readResponse().text == "old")
+        #expect(try client.get("/", host: "app.test").text == "new")
+        #expect(old.wait { $0.first?.ending != nil }, "a retired pool keeps no connection")
+    }
+
+    @Test("a tunnel outlives the site it was opened for")
+    func tunnel() throws {
+        let upstream = try ScriptedUpstream([
+            .readHead,
+            .send(
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n"
+                    + "Connection: Upgrade\r\n\r\n"), .pause(.milliseconds(500)),
+            .send("still here"),
+            .hold,
+        ])
+        let other = try ScriptedUpstream(answering: "other")
+        defer {
+            upstream.stop()
+            other.stop()
+        }
+        let edged = try Edged(oneSite(upstream.server))
+        defer { edged.stop() }
+        let client = try edged.connectTLS()
+        defer { client.close() }
+        let answer = try client.get(
+            "/", host: "app.test", extra: ["Upgrade: websocket", "Connection: Upgrade"])
+        #expect(answer.status == 101)
+
+        try edged.reload(oneSite(other.server).replacing("app.test", with: "new.test"))
+        _ = client.read()
+
+        #expect(String(decoding: client.received, as: UTF8.self) == "still here")
+    }
+
     struct Refused: CustomTestStringConvertible, Sendable {
         let name: String
         /// What the message must contain; `FILE` is the configuration's path.

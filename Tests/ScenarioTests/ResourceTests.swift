@@ -75,8 +75,8 @@ extension Scenarios.Resources {
 
         #expect(areOpen)
         #expect(eventually(within: .seconds(5)) { descriptors(pid) == base })
-        #expect(try edged.metric("edged_connections_open") == 0)
-        #expect(try edged.metric("edged_requests_active") == 0)
+        #expect(eventually { (try? edged.metric("edged_connections_open")) == 0 })
+        #expect(eventually { (try? edged.metric("edged_requests_active")) == 0 })
         #expect(try edged.proxyPID() == pid)
     }
 
@@ -137,7 +137,7 @@ extension Scenarios.Resources {
         #expect(
             eventually(within: .seconds(6)) { descriptors(pid) <= base }, "\(random)")
         #expect(try edged.get("/echo").status == 200)
-        #expect(try edged.metric("edged_connections_open") == 0, "\(random)")
+        #expect(eventually { (try? edged.metric("edged_connections_open")) == 0 }, "\(random)")
         #expect(try edged.failures("internal_error") == 0)
     }
 
