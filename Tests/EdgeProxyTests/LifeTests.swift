@@ -66,18 +66,21 @@ import Testing
         #expect(bench.count(Counter.acceptErrors) == 0)
     }
 
-    @Test("Out of slots, clients wait in the kernel's queue and are taken when one is free")
+    @Test("Out of slots, clients are refused at once, counted, and taken again when one is free")
     func slots() throws {
         let bench = try Bench()
         bench.ring.incoming(Bench.listener, Self.peers(20))
         bench.settle()
-        #expect(bench.ring.accepted.count == 16)
-        #expect(bench.ring.waiting(Bench.listener) == 4)
+        #expect(bench.ring.accepted.count == 20)
+        for client in bench.ring.accepted.suffix(4) { #expect(bench.ring.wasReset(client)) }
+        #expect(bench.count(Counter.connectionsRefused) == 4)
+        #expect(bench.count(ReasonCode.connectionLimit) == 4)
 
         for client in bench.ring.accepted.prefix(3) { bench.ring.ends(client) }
+        bench.ring.incoming(Bench.listener, Self.peers(3))
         bench.settle()
 
-        #expect(bench.ring.accepted.count == 19)
+        #expect(bench.count(Counter.connectionsRefused) == 4)
         #expect(bench.count(Counter.connectionsOpen) == 16)
     }
 

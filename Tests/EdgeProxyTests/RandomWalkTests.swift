@@ -225,6 +225,7 @@ import Testing
             walk.bench.expectEmpty()
             #expect(
                 walk.bench.count(Counter.connectionsAccepted)
+                    + walk.bench.count(Counter.connectionsRefused)
                     == UInt64(walk.bench.ring.accepted.count), "\(random)")
         }
     }
