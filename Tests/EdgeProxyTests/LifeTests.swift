@@ -77,6 +77,7 @@ import Testing
         #expect(bench.count(ReasonCode.connectionLimit) == 4)
 
         for client in bench.ring.accepted.prefix(3) { bench.ring.ends(client) }
+        bench.settle()
         bench.ring.incoming(Bench.listener, Self.peers(3))
         bench.settle()
 
