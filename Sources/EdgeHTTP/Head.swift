@@ -1,6 +1,9 @@
 /// A request method. The text stays in the head's buffer; only methods that change how a message
 /// is treated, and the common ones for logs, have a case.
-package enum Method: UInt8, Sendable, BitwiseCopyable {
+///
+/// Public and frozen, as `BodyFraming`, so that comparisons in other targets are one instruction.
+@frozen
+public enum Method: UInt8, Sendable, BitwiseCopyable {
     case get, head, post, put, delete, connect, options, trace, patch, other
 }
 
@@ -10,7 +13,8 @@ package enum Scheme: UInt8, Sendable {
 }
 
 /// How a body is delimited (RFC 9112 §6).
-package enum BodyFraming: Equatable, Sendable, BitwiseCopyable {
+@frozen
+public enum BodyFraming: Equatable, Sendable, BitwiseCopyable {
     /// There is no body.
     case none
     /// Exactly so many bytes.
@@ -18,6 +22,32 @@ package enum BodyFraming: Equatable, Sendable, BitwiseCopyable {
     case chunked
     /// A response's only: the body ends when the connection does.
     case untilClose
+
+    /// Bytes of a body are to come.
+    @inlinable
+    public var hasContent: Bool {
+        switch self {
+        case .none: false
+        case .length(let count): count > 0
+        case .chunked, .untilClose: true
+        }
+    }
+
+    @inlinable
+    public var isChunked: Bool {
+        switch self {
+        case .chunked: true
+        case .none, .length, .untilClose: false
+        }
+    }
+
+    @inlinable
+    public var isUntilClose: Bool {
+        switch self {
+        case .untilClose: true
+        case .none, .length, .chunked: false
+        }
+    }
 }
 
 /// A request's head, whatever the protocol it came in: filled by the HTTP/1 parser or by HTTP/2

@@ -34,9 +34,10 @@ extension ChunkPointer {
 /// A worker's chunks: four size classes, free lists bounded, the total bounded by a budget. When
 /// the budget is used up, whoever needs a chunk is refused (`memory_limit`), nothing grows.
 struct ChunkPool: ~Copyable {
-    static let sizes: [Int] = [4 * 1024, 16 * 1024, 64 * 1024, 160 * 1024]
     /// Free chunks kept per class; the rest goes back to the allocator.
-    private static let freeMax: [Int32] = [256, 64, 8, 2]
+    private static func freeMax(_ index: Int) -> Int32 {
+        index == 0 ? 256 : index == 1 ? 64 : index == 2 ? 8 : 2
+    }
 
     private var free: InlineArray<4, ChunkPointer?> = .init(repeating: nil)
     private var freeCount: InlineArray<4, Int32> = .init(repeating: 0)
@@ -81,7 +82,7 @@ struct ChunkPool: ~Copyable {
     mutating func give(_ chunk: ChunkPointer) {
         let index = Int(chunk.pointee.sizeClass)
         bytesInUse -= Int(chunk.pointee.capacity)
-        guard freeCount[index] < Self.freeMax[index] else {
+        guard freeCount[index] < Self.freeMax(index) else {
             UnsafeMutableRawPointer(chunk).deallocate()
             return
         }

@@ -35,7 +35,7 @@ extension Worker {
         var flags: Exchange.Flags = .replayable
         if requestHead.expectContinue { flags.insert(.expectsContinue) }
         if requestHead.upgradeWebSocket { flags.insert(.upgrade) }
-        if framing == .none || framing == .length(0) { flags.insert(.requestComplete) }
+        if !framing.hasContent { flags.insert(.requestComplete) }
         exchanges[exchange].pointee = Exchange(
             phase: .awaitingUpstream, flags: flags, method: requestHead.method,
             clientMinor: requestHead.versionMinor, attempts: 0, status: 0,
@@ -95,7 +95,7 @@ extension Worker {
     /// Answers a request that has no exchange; the connection goes on if the request had no body.
     private func decline(_ slot: Int, status: UInt16, _ reason: ReasonCode) {
         let downstream = downstreams[slot]
-        let hasBody = requestHead.framing != .none && requestHead.framing != .length(0)
+        let hasBody = requestHead.framing.hasContent
         let close = hasBody || downstream.pointee.closesAfterAnswer
         block.add(reason)
         answer(
@@ -118,7 +118,7 @@ extension Worker {
             let target = head.extracting(requestHead.target.indices)
             for index in target.indices { location.append(target[index]) }
         }
-        let hasBody = requestHead.framing != .none && requestHead.framing != .length(0)
+        let hasBody = requestHead.framing.hasContent
         let close = hasBody || downstreams[slot].pointee.closesAfterAnswer
         answer(
             slot, status: 308, ReasonCode.redirected.label, close: close,
@@ -231,7 +231,7 @@ extension Worker {
         dropPrefix(exchange)
         let slot = Int(state.pointee.upstream)
         guard slot >= 0 else { return }
-        stageBody(slot, content, isChunked: state.pointee.requestFraming == .chunked)
+        stageBody(slot, content, isChunked: state.pointee.requestFraming.isChunked)
         if isBlocked(slot) { pauseBody(exchange) }
     }
 
@@ -253,7 +253,7 @@ extension Worker {
             UnsafeMutableRawBufferPointer(
                 start: prefix.bytes + Int(prefix.pointee.end), count: prefix.room))
         let isWritten: Bool
-        if state.pointee.requestFraming == .chunked {
+        if state.pointee.requestFraming.isChunked {
             isWritten = HTTP1Writer.writeChunkHeader(content.count, into: &writer)
             writer.append(content)
             _ = HTTP1Writer.writeChunkEnd(into: &writer)
@@ -272,7 +272,7 @@ extension Worker {
     /// - Parameter trailers: their bytes; parsed, they are in `trailerFields`.
     func requestEnded(_ exchange: Int, trailers: Span<UInt8>?) {
         let state = exchanges[exchange]
-        if state.pointee.requestFraming == .chunked, !endChunks(exchange, trailers) {
+        if state.pointee.requestFraming.isChunked, !endChunks(exchange, trailers) {
             refuse(Int(state.pointee.downstream), status: 503, .memoryLimit)
             return
         }

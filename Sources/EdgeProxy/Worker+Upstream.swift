@@ -257,7 +257,7 @@ extension Worker {
             downstream.pointee.closesAfterAnswer = true
         }
         let framing = responseHead.framing(clientMinor: state.pointee.clientMinor)
-        if framing == .untilClose { downstream.pointee.closesAfterAnswer = true }
+        if framing.isUntilClose { downstream.pointee.closesAfterAnswer = true }
         state.pointee.answerFraming = framing
         state.pointee.status = responseHead.status
         state.pointee.phase = .answering
@@ -294,7 +294,7 @@ extension Worker {
                 stageBody(
                     Int(exchanges[exchange].pointee.downstream),
                     input.extracting(start..<start + count),
-                    isChunked: exchanges[exchange].pointee.answerFraming == .chunked)
+                    isChunked: exchanges[exchange].pointee.answerFraming.isChunked)
             case .trailers(let start, let count):
                 let bytes = input.extracting(start..<start + count)
                 try HTTP1Parser.parseTrailers(
@@ -313,7 +313,7 @@ extension Worker {
 
     private func answerEnded(_ slot: Int, _ exchange: Int, trailers: Span<UInt8>?) {
         let client = Int(exchanges[exchange].pointee.downstream)
-        if exchanges[exchange].pointee.answerFraming == .chunked {
+        if exchanges[exchange].pointee.answerFraming.isChunked {
             var writer = ByteWriter(stageSpace(client, lastChunkBytes(trailers)))
             guard writeLastChunk(trailers, isRequest: false, &writer) else {
                 upstreamFailed(slot, .internalError)

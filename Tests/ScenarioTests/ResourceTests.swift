@@ -157,14 +157,18 @@ extension Scenarios.Resources {
             _ = try client.get("/", host: "app.test")
             clients.append(client)
         }
-        let over = try edged.connect()
-        try? over.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")
-        let overEnd = over.readToEnd(within: .milliseconds(500))
-        over.close()
+        // The reset may be there before the client has looked at its connection.
+        var isOverClosed = true
+        if let over = try? edged.connect() {
+            try? over.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n")
+            isOverClosed = over.readToEnd(within: .milliseconds(500)) != nil
+            over.close()
+        }
         let statuses = try clients.map { try $0.get("/", host: "app.test").status }
         for client in clients { client.close() }
 
-        #expect(overEnd != nil, "docs/configuration.md: further ones are closed at once")
+        #expect(isOverClosed, "docs/configuration.md: further ones are closed at once")
+        #expect(try edged.failures("connection_limit") >= 1)
         #expect(statuses.allSatisfy { $0 == 200 })
         #expect(eventually { (try? edged.get().status) == 200 })
     }
