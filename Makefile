@@ -42,7 +42,7 @@ demo: libraries
 # namespaces; without root those tests fail aloud.
 test: test-tools
 	EDGED_STRICT=1 $(SWIFT) build --build-tests
-	EDGED_STRICT=1 $(SWIFT) test --skip-build
+	EDGED_STRICT=1 $(SWIFT) test --skip-build --no-parallel
 
 check: test
 	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift

@@ -82,7 +82,7 @@ struct Assembly {
         checkResolvers(resolvers, upstreams: upstreams)
         return Configuration(
             runAs: runAs(), workers: main.integer("workers"),
-            stateDirectory: main.path("state")?.value, listeners: listeners.map(\.value),
+            listeners: listeners.map(\.value),
             certificates: certificates?.value, sites: sites,
             upstreams: upstreams.map(\.configuration), resolvers: resolvers.map(\.value),
             timeouts: .decode(timeouts), limits: .decode(main.sectionOrDefaults("limits")),

@@ -10,8 +10,6 @@ package struct Configuration: Sendable, Equatable {
     package let runAs: RunAs?
     /// Worker threads; nil: one per usable core.
     package let workers: Int?
-    /// Where what must survive a reboot is kept; nil: nowhere.
-    package let stateDirectory: String?
     package let listeners: [Listener]
     package let certificates: Certificates?
     package let sites: [SiteConfiguration]
@@ -141,14 +139,13 @@ package struct Configuration: Sendable, Equatable {
     }
 
     package init(
-        runAs: RunAs?, workers: Int?, stateDirectory: String?, listeners: [Listener],
+        runAs: RunAs?, workers: Int?, listeners: [Listener],
         certificates: Certificates?, sites: [SiteConfiguration],
         upstreams: [UpstreamConfiguration], resolvers: [Resolver], timeouts: Timeouts,
         limits: Limits, admin: Admin, process: Process
     ) {
         self.runAs = runAs
         self.workers = workers
-        self.stateDirectory = stateDirectory
         self.listeners = listeners
         self.certificates = certificates
         self.sites = sites

@@ -27,13 +27,6 @@ extension Schema {
             "workers", .integerOrAuto(1...64), default: "auto",
             effect: "How many threads serve clients; `auto` is one per usable core.",
             pitfalls: "The number is fixed at the start: a reload does not change it."),
-        Key(
-            "state", .text(.path),
-            effect: "The folder for what must survive a reboot, such as the last known addresses "
-                + "of the upstreams.",
-            absence: "nothing is kept",
-            pitfalls: "It belongs to `user`, and one daemon at a time writes to it.",
-            seeAlso: ["user"]),
     ]
 
     static let listenerKeys: [Key] = [
@@ -72,9 +65,9 @@ extension Schema {
             seeAlso: ["listeners[].protocol"]),
         Key(
             "certificates.directory", .text(.path), required: true,
-            effect: "The folder with the certificates and keys in PEM form; changes to it are "
-                + "picked up without a reload.",
-            pitfalls: "Keys that others can read are refused."),
+            effect: "The folder with the certificates and keys in PEM form: `name.pem`, or "
+                + "`name.crt` with `name.key`. It is read at the start and by every reload.",
+            pitfalls: "Keys that everybody may read are refused."),
         Key(
             "certificates.default", .text(.host),
             effect: "A host whose certificate is served to clients that name no host or an "

@@ -19,7 +19,8 @@ public enum Log {
     private struct State {
         var process = "edged"
         var threshold = Level.info
-        var tap: (@Sendable (String) -> Void)?
+        var taps: [Int: @Sendable (String) -> Void] = [:]
+        var lastTap = 0
         var withPrefix = getenv("JOURNAL_STREAM") != nil
     }
 
@@ -34,8 +35,19 @@ public enum Log {
     }
 
     /// Hands every line, without prefix, to `tap` as well (the ring that `status` shows).
-    public static func setTap(_ tap: (@Sendable (String) -> Void)?) {
-        state.withLock { $0.tap = tap }
+    ///
+    /// - Returns: what `removeTap` takes.
+    @discardableResult
+    public static func addTap(_ tap: @escaping @Sendable (String) -> Void) -> Int {
+        state.withLock {
+            $0.lastTap += 1
+            $0.taps[$0.lastTap] = tap
+            return $0.lastTap
+        }
+    }
+
+    public static func removeTap(_ number: Int) {
+        state.withLock { $0.taps[number] = nil }
     }
 
     public static func error(_ text: @autoclosure () -> String) { write(.error, text) }
@@ -45,12 +57,12 @@ public enum Log {
     public static func debug(_ text: @autoclosure () -> String) { write(.debug, text) }
 
     private static func write(_ level: Level, _ text: () -> String) {
-        let (process, threshold, tap, withPrefix) = state.withLock {
-            ($0.process, $0.threshold, $0.tap, $0.withPrefix)
+        let (process, threshold, taps, withPrefix) = state.withLock {
+            ($0.process, $0.threshold, $0.taps, $0.withPrefix)
         }
         guard level <= threshold else { return }
         let body = "\(process)[\(getpid())]: \(level): \(printable(text()))"
-        tap?(body)
+        for tap in taps.values { tap(body) }
         let line = (withPrefix ? "<\(level.rawValue)>" : "") + body + "\n"
         var bytes = ContiguousArray(line.utf8)
         bytes.withUnsafeMutableBytes { _ = Glibc.write(2, $0.baseAddress, $0.count) }

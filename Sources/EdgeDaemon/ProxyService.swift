@@ -103,7 +103,7 @@ final class ProxyService {
                 descriptor: descriptors[1], workers: hello.workers, create: false)
             for index in 0...hello.workers { board.block(index).resetForNewProcess() }
             self.board = board
-            Log.setTap { board.appendLog($0) }
+            Log.addTap { board.appendLog($0) }
         } catch let error as ConfigError {
             for line in error.diagnostics { Log.error("\(line)") }
             exit(78)

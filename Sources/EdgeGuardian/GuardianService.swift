@@ -26,6 +26,7 @@ package final class GuardianService {
     var proxy: ProxyProcess?
     var channel: ProxyChannel?
     let service = ServiceNotify()
+    private let tap: Int
     /// Unix seconds.
     let startedTime = Int64(time(nil))
 
@@ -56,10 +57,10 @@ package final class GuardianService {
         detector = HangDetector(
             threads: property.workers + 1, hangTimeout: process.hangTimeout)
         let board = property.board
-        Log.setTap { board.appendLog($0) }
+        tap = Log.addTap { board.appendLog($0) }
     }
 
-    deinit { Log.setTap(nil) }
+    deinit { Log.removeTap(tap) }
 
     func start() throws(SystemError) {
         if options.takesSignals {

@@ -20,7 +20,6 @@ struct LoadingTests {
         let folder = Repository.root + "conf/"
         #expect(configuration.runAs == .init(user: "edged", group: "edged"))
         #expect(configuration.workers == nil)
-        #expect(configuration.stateDirectory == "/var/lib/edged")
         #expect(
             configuration.certificates
                 == .init(directory: folder + "certs", fallback: "example.org"))
@@ -63,7 +62,6 @@ struct LoadingTests {
 
         #expect(configuration.runAs == nil)
         #expect(configuration.workers == nil)
-        #expect(configuration.stateDirectory == nil)
         #expect(configuration.listeners[0].addresses.map(\.description) == ["[::]:80"])
         #expect(
             configuration.timeouts
@@ -135,17 +133,17 @@ struct LoadingTests {
     @Test(
         "Paths are seen from the folder of the main file",
         arguments: [
-            ("/etc/edged/edged.yaml", "state", "/etc/edged/state"),
-            ("conf/edged.yaml", "../state", "conf/../state"),
-            ("edged.yaml", "state", "state"),
-            ("/edged.yaml", "state", "/state"),
-            ("/etc/edged.yaml", "/var/lib/edged", "/var/lib/edged"),
+            ("/etc/edged/edged.yaml", "admin.sock", "/etc/edged/admin.sock"),
+            ("conf/edged.yaml", "../admin.sock", "conf/../admin.sock"),
+            ("edged.yaml", "admin.sock", "admin.sock"),
+            ("/edged.yaml", "admin.sock", "/admin.sock"),
+            ("/etc/edged.yaml", "/run/edged/admin.sock", "/run/edged/admin.sock"),
         ])
     func paths(file: String, written: String, expected: String) throws {
-        let text = Sample.minimal + "state: \(written)\n"
+        let text = Sample.minimal + "admin: { socket: \(written) }\n"
         let bundle = ConfigurationBundle(main: .init(path: file, bytes: Array(text.utf8)))
 
-        #expect(try Configuration.load(bundle).0.stateDirectory == expected)
+        #expect(try Configuration.load(bundle).0.admin.socket == expected)
     }
 
     static let warnings: [(String, [String])] = [

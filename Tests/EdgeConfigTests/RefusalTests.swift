@@ -84,10 +84,10 @@ struct RefusalTests {
             Sample.minimal + "user: '1000'\n",
             "main.yaml:6:7: '1000' is not the name of a user or group"
         ),
-        (Sample.minimal + "state:\n", "main.yaml:6:7: state has no value"),
+        (Sample.minimal + "user:\n", "main.yaml:6:6: user has no value"),
         (
-            Sample.minimal + "state: \"a\\0b\"\n",
-            "main.yaml:6:8: state contains a control character: 'a\\u{0}b'"
+            Sample.minimal + "admin:\n  socket: \"a\\0b\"\n",
+            "main.yaml:7:11: admin.socket contains a control character: 'a\\u{0}b'"
         ),
         (
             Sample.minimal + "workers: many\n",

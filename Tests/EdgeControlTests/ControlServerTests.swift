@@ -126,8 +126,8 @@ import Testing
         }
         defer { site.stop() }
         let lines = Mutex<[String]>([])
-        Log.setTap { line in lines.withLock { $0.append(line) } }
-        defer { Log.setTap(nil) }
+        let tap = Log.addTap { line in lines.withLock { $0.append(line) } }
+        defer { Log.removeTap(tap) }
 
         let answer = Self.curl(site, "/reload", "-X POST")
 

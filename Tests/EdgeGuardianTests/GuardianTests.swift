@@ -51,7 +51,7 @@ final class GuardianRig {
         socket: String?, drainDeadline: Duration = .seconds(5), workers: Int = 2
     ) -> Configuration {
         Configuration(
-            runAs: nil, workers: workers, stateDirectory: nil,
+            runAs: nil, workers: workers,
             listeners: [
                 .init(
                     name: "https", addresses: [SocketAddress(ipv4: 0x7F00_0001, port: 0)],
