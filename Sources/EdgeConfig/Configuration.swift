@@ -100,13 +100,20 @@ package struct Configuration: Sendable, Equatable {
         package let requestHeadBytes: Int
         package let responseHeadBytes: Int
         package let headerFields: Int
+        /// Bytes per second that a client has to send of a body; 0: no minimum.
+        package let uploadMin: Int
+        /// Bytes per second that a client has to take of a response; 0: no minimum.
+        package let downloadMin: Int
         package init(
-            connections: Int?, requestHeadBytes: Int, responseHeadBytes: Int, headerFields: Int
+            connections: Int?, requestHeadBytes: Int, responseHeadBytes: Int,
+            headerFields: Int, uploadMin: Int, downloadMin: Int
         ) {
             self.connections = connections
             self.requestHeadBytes = requestHeadBytes
             self.responseHeadBytes = responseHeadBytes
             self.headerFields = headerFields
+            self.uploadMin = uploadMin
+            self.downloadMin = downloadMin
         }
     }
 

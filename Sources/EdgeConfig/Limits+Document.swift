@@ -4,6 +4,8 @@ extension Configuration.Limits {
             connections: section.integer("connections"),
             requestHeadBytes: section.size("request_head"),
             responseHeadBytes: section.size("response_head"),
-            headerFields: section.integer("header_fields") ?? 0)
+            headerFields: section.integer("header_fields") ?? 0,
+            uploadMin: section.size("min_upload_rate"),
+            downloadMin: section.size("min_download_rate"))
     }
 }

@@ -140,6 +140,13 @@ extension Schema {
             effect: "From the last byte of a request until the head of its response is complete.",
             pitfalls: "Long polling needs more than the longest poll."),
         Key(
+            "upstreams.*.timeouts.body", .duration(.milliseconds(100)...(.seconds(86400))),
+            default: "60s",
+            effect: "How long a server may rest within a response's body, or take nothing of a "
+                + "request's.",
+            pitfalls: "Event streams and followed logs are quiet for longer: give them hours.",
+            seeAlso: ["timeouts.body"]),
+        Key(
             "upstreams.*.timeouts.keep_alive", .duration(.milliseconds(100)...(.seconds(3600))),
             default: "60s",
             effect: "How long an unused connection to a server is kept for the next request.",
@@ -184,7 +191,9 @@ extension Schema {
             effect: "How long a client's connection is kept without a request."),
         Key(
             "timeouts.body", .duration(.milliseconds(100)...(.seconds(3600))), default: "60s",
-            effect: "How long no byte of a request's or response's body need move."),
+            effect: "How long a client may rest within a request's body, or take nothing of what "
+                + "waits for it.",
+            seeAlso: ["limits.min_upload_rate", "upstreams.*.timeouts.body"]),
         Key(
             "timeouts.serve_deadline", .duration(.milliseconds(100)...(.seconds(60))),
             default: "2s",
@@ -220,6 +229,17 @@ extension Schema {
         Key(
             "limits.header_fields", .integer(1...256), default: "200",
             effect: "Header fields of one request or response."),
+        Key(
+            "limits.min_upload_rate", .size(0...(1 << 30)), default: "240B",
+            effect: "Bytes per second of a request's body that a client has to send; `0B`: no "
+                + "minimum. It may fall behind by what `timeouts.body` allows.",
+            pitfalls: "Time in which the upstream takes nothing does not count.",
+            seeAlso: ["timeouts.body"]),
+        Key(
+            "limits.min_download_rate", .size(0...(1 << 30)), default: "240B",
+            effect: "Bytes per second of a waiting response that a client has to take; `0B`: no "
+                + "minimum, but what takes nothing for `timeouts.body` is cut all the same.",
+            seeAlso: ["timeouts.body"]),
     ]
 
     private static let adminKeys: [Key] = [

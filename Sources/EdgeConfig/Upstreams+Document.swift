@@ -46,6 +46,7 @@ extension UpstreamConfiguration {
             name: name, servers: servers.map(\.value), tls: tls(section.section("tls")),
             connectTimeout: timeouts.duration("connect"),
             responseTimeout: timeouts.duration("response"),
+            bodyTimeout: timeouts.duration("body"),
             keepAlive: timeouts.duration("keep_alive"))
     }
 

@@ -48,7 +48,9 @@ final class SnapshotBuilder {
             timeouts: .init(
                 handshake: configuration.timeouts.handshake,
                 requestHead: configuration.timeouts.requestHead,
-                keepAlive: configuration.timeouts.keepAlive, body: configuration.timeouts.body),
+                keepAlive: configuration.timeouts.keepAlive, body: configuration.timeouts.body,
+                uploadMin: configuration.limits.uploadMin,
+                downloadMin: configuration.limits.downloadMin),
             requestLimits: limits(configuration.limits.requestHeadBytes, configuration),
             responseLimits: limits(configuration.limits.responseHeadBytes, configuration))
     }
@@ -86,7 +88,7 @@ final class SnapshotBuilder {
         return RuntimeSnapshot.Pool(
             id: number, upstream: upstream.name, members: members(upstream, addresses), tls: tls,
             connectTimeout: upstream.connectTimeout, responseTimeout: upstream.responseTimeout,
-            idleTimeout: upstream.keepAlive)
+            bodyTimeout: upstream.bodyTimeout, idleTimeout: upstream.keepAlive)
     }
 
     /// In the order of the configuration, each once.

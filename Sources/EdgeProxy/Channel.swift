@@ -72,6 +72,11 @@ struct Channel: BitwiseCopyable {
     var inFlight: InFlight
     var flags: Flags
     var deadlineKind: DeadlineKind
+    /// How much is received at a time: 0, what a provided buffer holds; else `32 KiB << level`,
+    /// taken when the kernel says that there is something.
+    var receiveLevel: UInt8
+    /// Receives in a row that speak for another level.
+    var receiveStreak: UInt8
     /// Handshake messages that came after the handshake; saturates.
     var afterHandshake: UInt8
     /// Why it failed, when `broken`.
@@ -81,6 +86,21 @@ struct Channel: BitwiseCopyable {
     var output: ChunkList
     /// Received bytes (ciphertext on TLS) that came while no input was wanted.
     var stash: ChunkList
+    /// How well the peer takes what waits for it.
+    var pace: Pace
+}
+
+/// A peer that has to take bytes may fall behind the least rate by one time-out's worth, no more.
+/// Looked at a few times per time-out, while bytes wait.
+struct Pace: BitwiseCopyable {
+    /// Nanoseconds it may still be late.
+    var allowance: UInt64 = 0
+    /// What it had not acknowledged at the last look; -1: not looked yet.
+    var unacknowledged = -1
+    /// What the kernel has taken from us since.
+    var moved = 0
+    /// When it was last looked at.
+    var lookedAt = Instant(nanoseconds: 0)
 }
 
 /// What a channel's one deadline is for.
@@ -90,11 +110,11 @@ enum DeadlineKind: UInt8 {
     case requestHead
     case keepAlive
     case body
+    /// The next look at how a slow peer takes what waits (`Pace`).
     case write
     case connect
     case response
     case idle
     case tunnel
-    case flush
     case linger
 }

@@ -31,23 +31,47 @@ extension ChunkPointer {
     }
 }
 
-/// A worker's chunks: four size classes, free lists bounded, the total bounded by a budget. When
+/// A worker's chunks: a few size classes, free lists bounded, the total bounded by a budget. When
 /// the budget is used up, whoever needs a chunk is refused (`memory_limit`), nothing grows.
 struct ChunkPool: ~Copyable {
-    /// Free chunks kept per class; the rest goes back to the allocator.
-    private static func freeMax(_ index: Int) -> Int32 {
-        index == 0 ? 256 : index == 1 ? 64 : index == 2 ? 8 : 2
+    private static var classCount: Int { 7 }
+
+    /// Room of a chunk by class: powers of two of content with what its TLS records add, and one
+    /// for the largest head that can be configured with a round of content behind it.
+    private static func room(_ index: Int) -> Int {
+        switch index {
+        case 0: 4096
+        case 1: 16384
+        case 2: 65536 + 4096
+        case 3: 131_072 + 8192
+        case 4: 262_144 + 16384
+        case 5: 524_288 + 32768
+        default: 1_703_936
+        }
     }
 
-    private var free: InlineArray<4, ChunkPointer?> = .init(repeating: nil)
-    private var freeCount: InlineArray<4, Int32> = .init(repeating: 0)
+    /// Free chunks kept per class; the rest goes back to the allocator.
+    private static func freeMax(_ index: Int) -> Int32 {
+        switch index {
+        case 0: 256
+        case 1: 64
+        case 2: 16
+        case 3, 4, 5: 8
+        default: 0
+        }
+    }
+
+    private var free: InlineArray<7, ChunkPointer?> = .init(repeating: nil)
+    private var freeCount: InlineArray<7, Int32> = .init(repeating: 0)
+    /// The fewest free ones since the last trim: so many were not needed.
+    private var freeMin: InlineArray<7, Int32> = .init(repeating: 0)
     private(set) var bytesInUse = 0
     let budget: Int
 
     init(budget: Int) { self.budget = budget }
 
     deinit {
-        for index in 0..<4 {
+        for index in 0..<Self.classCount {
             var chunk = free[index]
             while let current = chunk {
                 chunk = current.pointee.next
@@ -60,14 +84,19 @@ struct ChunkPool: ~Copyable {
     ///
     /// - Returns: nil if it is larger than the largest class or over budget.
     mutating func take(_ byteCount: Int) -> ChunkPointer? {
-        let index = byteCount <= 4096 ? 0 : byteCount <= 16384 ? 1 : byteCount <= 65536 ? 2 : 3
-        let size = index == 0 ? 4096 : index == 1 ? 16384 : index == 2 ? 65536 : 163_840
-        guard byteCount <= size, bytesInUse + size <= budget else { return nil }
+        var index = 0
+        while Self.room(index) < byteCount {
+            index += 1
+            if index == Self.classCount { return nil }
+        }
+        let size = Self.room(index)
+        guard bytesInUse + size <= budget else { return nil }
         bytesInUse += size
         let chunk: ChunkPointer
         if let kept = free[index] {
             free[index] = kept.pointee.next
             freeCount[index] -= 1
+            freeMin[index] = min(freeMin[index], freeCount[index])
             chunk = kept
         } else {
             chunk = UnsafeMutableRawPointer.allocate(
@@ -89,6 +118,29 @@ struct ChunkPool: ~Copyable {
         chunk.pointee.next = free[index]
         free[index] = chunk
         freeCount[index] += 1
+    }
+
+    /// Gives back what was not needed since the last time.
+    mutating func trim() {
+        for index in 0..<Self.classCount {
+            while freeMin[index] > 0, let chunk = free[index] {
+                free[index] = chunk.pointee.next
+                freeCount[index] -= 1
+                freeMin[index] -= 1
+                UnsafeMutableRawPointer(chunk).deallocate()
+            }
+            freeMin[index] = freeCount[index]
+        }
+    }
+
+    /// Half of the budget is used up.
+    var isScarce: Bool { bytesInUse >= budget / 2 }
+
+    /// Bytes that one round of a bulk transfer may take now: less, the more of the budget is used,
+    /// so that many slow peers leave room for the others.
+    func roundMax(_ wanted: Int) -> Int {
+        guard isScarce else { return wanted }
+        return min(wanted, bytesInUse < budget / 4 * 3 ? 65536 : 16384)
     }
 }
 
@@ -114,7 +166,8 @@ struct ChunkList: BitwiseCopyable {
             byteCount += taken
         }
         while left > 0 {
-            guard let chunk = pool.take(min(left, 65536)) else { return false }
+            guard let chunk = pool.take(min(left, 524_288)) ?? pool.take(min(left, 16384))
+            else { return false }
             let taken = chunk.append(source, count: left)
             source += taken
             left -= taken
@@ -145,6 +198,14 @@ struct ChunkList: BitwiseCopyable {
         byteCount -= chunk.count
         chunk.pointee.next = nil
         return chunk
+    }
+
+    /// Puts a chunk with waiting bytes behind the others; the list owns it from now on.
+    mutating func pushLast(_ chunk: ChunkPointer) {
+        chunk.pointee.next = nil
+        if let last { last.pointee.next = chunk } else { first = chunk }
+        last = chunk
+        byteCount += chunk.count
     }
 
     /// Puts a chunk back in front.

@@ -41,11 +41,14 @@ package final class RuntimeSnapshot: Sendable {
         package let tls: PoolTLS?
         package let connectTimeout: UInt64
         package let responseTimeout: UInt64
+        /// Between two pieces of an answer, and for a piece of a request to be taken.
+        package let bodyTimeout: UInt64
         package let idleTimeout: UInt64
 
         package init(
             id: Int32, upstream: String, members: [SocketAddress], tls: PoolTLS?,
-            connectTimeout: Duration, responseTimeout: Duration, idleTimeout: Duration
+            connectTimeout: Duration, responseTimeout: Duration, bodyTimeout: Duration,
+            idleTimeout: Duration
         ) {
             self.id = id
             self.upstream = upstream
@@ -53,6 +56,7 @@ package final class RuntimeSnapshot: Sendable {
             self.tls = tls
             self.connectTimeout = connectTimeout.nanoseconds
             self.responseTimeout = responseTimeout.nanoseconds
+            self.bodyTimeout = bodyTimeout.nanoseconds
             self.idleTimeout = idleTimeout.nanoseconds
         }
     }
@@ -68,16 +72,26 @@ package final class RuntimeSnapshot: Sendable {
         }
     }
 
-    /// In nanoseconds.
+    /// In nanoseconds, and nanoseconds per byte.
     package struct Timeouts: Sendable {
         package let handshake: UInt64
         package let requestHead: UInt64
         package let keepAlive: UInt64
         package let body: UInt64
+        /// What a byte of a request's content buys its client; 0: it need not hurry.
+        package let uploadPrice: UInt64
+        /// What a byte that a client has taken buys it.
+        package let downloadPrice: UInt64
 
+        /// - Parameters:
+        ///   - uploadMin: bytes per second that clients have to send; 0: no minimum.
+        ///   - downloadMin: bytes per second that clients have to take; 0: no minimum.
         package init(
-            handshake: Duration, requestHead: Duration, keepAlive: Duration, body: Duration
+            handshake: Duration, requestHead: Duration, keepAlive: Duration, body: Duration,
+            uploadMin: Int, downloadMin: Int
         ) {
+            uploadPrice = uploadMin > 0 ? 1_000_000_000 / UInt64(uploadMin) : 0
+            downloadPrice = downloadMin > 0 ? 1_000_000_000 / UInt64(downloadMin) : 0
             self.handshake = handshake.nanoseconds
             self.requestHead = requestHead.nanoseconds
             self.keepAlive = keepAlive.nanoseconds

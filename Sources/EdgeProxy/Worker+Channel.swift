@@ -16,10 +16,9 @@ extension Worker {
         let channel = channels[slot]
         channel.pointee = Channel(
             descriptor: descriptor, generation: channel.pointee.generation, phase: phase,
-            inFlight: [], flags: .wantsInput, deadlineKind: .none, afterHandshake: 0,
-            failure: .none,
-            session: nil,
-            output: ChunkList(), stash: ChunkList())
+            inFlight: [], flags: .wantsInput, deadlineKind: .none, receiveLevel: 0,
+            receiveStreak: 0, afterHandshake: 0, failure: .none, session: nil,
+            output: ChunkList(), stash: ChunkList(), pace: Pace())
     }
 
     /// The slot still has the user it had when `generation` was read.
@@ -36,7 +35,12 @@ extension Worker {
             !channel.pointee.flags.contains(.peerEnded)
         else { return }
         channel.pointee.inFlight.insert(.receive)
-        ring.receive(token(slot, .receive), from: channel.pointee.descriptor)
+        // Scarce memory: what nobody may be able to take stays in the kernel.
+        if channel.pointee.receiveLevel == 0, !chunks.isScarce {
+            ring.receive(token(slot, .receive), from: channel.pointee.descriptor)
+        } else {
+            ring.watchReadable(token(slot, .receive), on: channel.pointee.descriptor)
+        }
     }
 
     // hot: once per receive; no allocation.
@@ -53,8 +57,11 @@ extension Worker {
         }
         let generation = channel.pointee.generation
         if completion.result > 0, let buffer = completion.buffer {
+            noteReceived(slot, Int(completion.result))
             received(slot, ring.bytes(of: buffer), count: Int(completion.result))
             ring.returnBuffer(buffer)
+        } else if completion.result > 0 {
+            receiveMuch(slot)
         } else {
             if let buffer = completion.buffer { ring.returnBuffer(buffer) }
             receiveEnded(slot, completion.result)
@@ -65,7 +72,7 @@ extension Worker {
         }
     }
 
-    private func receiveEnded(_ slot: Int, _ result: Int32) {
+    func receiveEnded(_ slot: Int, _ result: Int32) {
         let channel = channels[slot]
         switch -result {
         case 0:
@@ -83,7 +90,7 @@ extension Worker {
         }
     }
 
-    private func received(_ slot: Int, _ bytes: UnsafeMutableRawPointer, count: Int) {
+    func received(_ slot: Int, _ bytes: UnsafeMutableRawPointer, count: Int) {
         let channel = channels[slot]
         block.add(isDownstream(slot) ? .clientBytesReceived : .upstreamBytesReceived, UInt64(count))
         switch channel.pointee.phase {
@@ -106,7 +113,7 @@ extension Worker {
     }
 
     /// Tells the kernel to receive no more; what has arrived by then still comes.
-    private func stopReceiving(_ slot: Int) {
+    func stopReceiving(_ slot: Int) {
         let channel = channels[slot]
         guard channel.pointee.inFlight.contains(.receive),
             !channel.pointee.inFlight.contains(.cancel),
@@ -261,16 +268,19 @@ extension Worker {
         sendOutput(slot)
     }
 
-    private func sendOutput(_ slot: Int) {
+    func sendOutput(_ slot: Int) {
         let channel = channels[slot]
         guard !channel.pointee.inFlight.contains(.send), let chunk = channel.pointee.output.first
         else { return }
         channel.pointee.inFlight.insert(.send)
         ring.send(
             token(slot, .send), to: channel.pointee.descriptor, chunk.waiting, count: chunk.count)
-        setDeadline(
-            slot, channel.pointee.phase == .flushing ? .flush : .write,
-            snapshot.timeouts.body)
+        guard channel.pointee.deadlineKind != .write else { return }
+        switch channel.pointee.phase {
+        case .established, .flushing: startPace(slot)
+        // The handshake has a deadline of its own.
+        case .handshaking, .connecting, .lingering, .closing, .free: break
+        }
     }
 
     func completeSend(_ slot: Int, _ completion: Completion) {
@@ -288,6 +298,7 @@ extension Worker {
             return
         }
         channel.pointee.output.consume(Int(completion.result), to: &chunks)
+        channel.pointee.pace.moved &+= Int(completion.result)
         if !channel.pointee.output.isEmpty {
             sendOutput(slot)
         } else if channel.pointee.phase == .flushing {
@@ -301,7 +312,7 @@ extension Worker {
 
     /// The peer takes no more. An upstream may have answered before it closed (RFC 9112 §9.5): what
     /// it sent is read to the end, and the rest of the request goes nowhere.
-    private func sendFailed(_ slot: Int) {
+    func sendFailed(_ slot: Int) {
         let channel = channels[slot]
         guard !isDownstream(slot), channel.pointee.inFlight.contains(.receive),
             !channel.pointee.flags.contains(.peerEnded)
@@ -348,12 +359,13 @@ extension Worker {
             terminate(slot)
             return
         }
-        if channel.pointee.output.isEmpty {
-            linger(slot)
-        } else {
-            channel.pointee.phase = .flushing
-            setDeadline(slot, .flush, snapshot.timeouts.body)
-        }
+        if channel.pointee.output.isEmpty { linger(slot) } else { flush(slot) }
+    }
+
+    /// Nothing more is written; what waits has to be taken at the least rate or better.
+    func flush(_ slot: Int) {
+        channels[slot].pointee.phase = .flushing
+        if channels[slot].pointee.deadlineKind != .write { startPace(slot) }
     }
 
     /// All is sent: FIN, then the peer's last bytes are thrown away, so that they cause no RST
@@ -367,6 +379,7 @@ extension Worker {
         ring.shutdownSending(channel.pointee.descriptor)
         channel.pointee.phase = .lingering
         channel.pointee.stash.removeAll(to: &chunks)
+        channel.pointee.deadlineKind = .none
         setDeadline(slot, .linger, 2_000_000_000)
         armReceive(slot)
     }

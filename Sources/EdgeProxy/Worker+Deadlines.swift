@@ -14,8 +14,13 @@ extension Worker {
 
     private func isWriteDeadline(_ slot: Int) -> Bool {
         let channel = channels[slot]
-        return channel.pointee.deadlineKind == .write && channel.pointee.phase == .established
-            && !channel.pointee.output.isEmpty
+        guard channel.pointee.deadlineKind == .write, !channel.pointee.output.isEmpty else {
+            return false
+        }
+        switch channel.pointee.phase {
+        case .established, .flushing: return true
+        case .handshaking, .connecting, .lingering, .closing, .free: return false
+        }
     }
 
     func clearDeadline(_ slot: Int) {
@@ -34,7 +39,7 @@ extension Worker {
         }
         switch kind {
         case .none: break
-        case .linger, .flush: terminate(slot, reset: kind == .flush)
+        case .linger: terminate(slot)
         case .handshake:
             block.add(.handshakesFailed)
             downstreamFailed(slot, .clientHandshakeTimeout)
@@ -48,16 +53,79 @@ extension Worker {
             } else {
                 upstreamFailed(slot, .upstreamBodyTimeout)
             }
-        case .write:
-            if isDownstream(slot) {
-                downstreamFailed(slot, .clientReadTimeout)
-            } else {
-                upstreamFailed(slot, .upstreamBodyTimeout)
-            }
+        case .write: lookAtPace(slot)
         case .connect: upstreamFailed(slot, .upstreamConnectTimeout)
         case .response: upstreamFailed(slot, .upstreamHeadTimeout)
         case .idle: closeIdleUpstream(slot)
         case .tunnel: tunnelTimedOut(slot)
+        }
+    }
+
+    // MARK: - Least rates (BEHAVIOUR: 35)
+
+    /// Content has come from a client: it may rest for the time-out, and a byte pays for so much of
+    /// it as the least rate says. Who sends less falls behind until the deadline has caught up.
+    func noteBodyProgress(_ slot: Int, _ count: Int) {
+        let limit = now.advanced(byNanoseconds: snapshot.timeouts.body)
+        let price = snapshot.timeouts.uploadPrice
+        guard price > 0, channels[slot].pointee.deadlineKind == .body else {
+            setDeadline(slot, .body, snapshot.timeouts.body)
+            return
+        }
+        let earned = wheel.deadline(of: slot).advanced(byNanoseconds: UInt64(count) &* price)
+        wheel.arm(slot, at: min(limit, earned))
+    }
+
+    /// Looks per time-out at a peer for which bytes wait.
+    private static let looks: UInt64 = 8
+
+    private func paceLimit(_ slot: Int) -> UInt64 {
+        if isDownstream(slot) { return snapshot.timeouts.body }
+        return pools[Int(upstream(slot).pointee.pool)]?.settings.bodyTimeout
+            ?? snapshot.timeouts.body
+    }
+
+    /// Bytes begin to wait for the peer.
+    func startPace(_ slot: Int) {
+        let limit = paceLimit(slot)
+        channels[slot].pointee.pace = Pace(allowance: limit, lookedAt: now)
+        setDeadline(slot, .write, limit / Worker.looks)
+    }
+
+    /// What the peer has acknowledged since the last look buys it time; what has passed costs it.
+    /// An upstream has to move something, a client has to keep up with the least rate.
+    private func lookAtPace(_ slot: Int) {
+        let channel = channels[slot]
+        let limit = paceLimit(slot)
+        let price = isDownstream(slot) ? snapshot.timeouts.downloadPrice : 0
+        let left = ring.unacknowledged(channel.pointee.descriptor) ?? 0
+        var pace = channel.pointee.pace
+        let passed = now.nanoseconds(since: pace.lookedAt)
+        pace.allowance = pace.allowance > passed ? pace.allowance - passed : 0
+        if pace.unacknowledged >= 0 {
+            let taken = UInt64(max(0, pace.unacknowledged + pace.moved - left))
+            let earned = price > 0 ? min(taken, 1 << 30) &* price : taken > 0 ? limit : 0
+            pace.allowance = min(limit, pace.allowance &+ earned)
+        }
+        guard pace.allowance > 0 else {
+            tooSlow(slot)
+            return
+        }
+        pace.unacknowledged = left
+        pace.moved = 0
+        pace.lookedAt = now
+        channel.pointee.pace = pace
+        setDeadline(slot, .write, min(limit / Worker.looks, pace.allowance))
+    }
+
+    private func tooSlow(_ slot: Int) {
+        if channels[slot].pointee.phase == .flushing {
+            block.add(isDownstream(slot) ? .clientReadTimeout : .upstreamBodyTimeout)
+            terminate(slot, reset: true)
+        } else if isDownstream(slot) {
+            downstreamFailed(slot, .clientReadTimeout)
+        } else {
+            upstreamFailed(slot, .upstreamBodyTimeout)
         }
     }
 }

@@ -167,7 +167,7 @@ extension Worker {
             let exchange = Int(downstream.pointee.exchange)
             switch step {
             case .data(let start, let count):
-                setDeadline(slot, .body, snapshot.timeouts.body)
+                noteBodyProgress(slot, count)
                 requestBody(exchange, input.extracting(start..<start + count))
             case .trailers(let start, let count):
                 try HTTP1Parser.parseTrailers(
@@ -280,12 +280,7 @@ extension Worker {
 
     private func terminateAfterFlush(_ slot: Int) {
         channels[slot].pointee.flags.insert(.resets)
-        if channels[slot].pointee.output.isEmpty {
-            terminate(slot)
-        } else {
-            channels[slot].pointee.phase = .flushing
-            setDeadline(slot, .flush, snapshot.timeouts.body)
-        }
+        if channels[slot].pointee.output.isEmpty { terminate(slot) } else { flush(slot) }
     }
 
     private func releaseHeld(_ slot: Int) {
@@ -362,7 +357,7 @@ extension Worker {
         guard upstream >= 0 else { return }
         resumeInput(upstream)
         if self.upstream(upstream).pointee.phase == .receivingBody {
-            setDeadline(upstream, .body, snapshot.timeouts.body)
+            awaitContent(upstream)
         }
     }
 

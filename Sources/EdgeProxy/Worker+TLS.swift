@@ -153,8 +153,13 @@ extension Worker {
         while offset < count,
             channels[slot].pointee.flags.isDisjoint(with: [.broken, .tlsFailed])
         {
+            if count - offset >= Worker.directWriteMin {
+                let used = writeMuch(slot, session, bytes + offset, count: count - offset)
+                offset += used
+                if used > 0 { continue }
+            }
             // So much that its records fit on the wire together.
-            let piece = min(count - offset, Worker.scratchBytes)
+            let piece = min(count - offset, Worker.wirePiece)
             switch session.write(bytes + offset, count: piece) {
             case .done: offset += piece
             case .wantsOutput: break

@@ -279,7 +279,15 @@ extension Worker {
         }
         upstream.pointee.decoder = BodyDecoder(framing: responseHead.framing)
         upstream.pointee.phase = .receivingBody
-        setDeadline(slot, .body, snapshot.timeouts.body)
+        awaitContent(slot)
+    }
+
+    /// The answer's next piece has to come in time.
+    func awaitContent(_ slot: Int) {
+        setDeadline(
+            slot, .body,
+            pools[Int(upstream(slot).pointee.pool)]?.settings.bodyTimeout
+                ?? snapshot.timeouts.body)
     }
 
     private func parseAnswerBody(_ slot: Int, _ input: Span<UInt8>) -> Int? {
@@ -290,7 +298,7 @@ extension Worker {
                 input, limits: snapshot.responseLimits)
             switch step {
             case .data(let start, let count):
-                setDeadline(slot, .body, snapshot.timeouts.body)
+                awaitContent(slot)
                 stageBody(
                     Int(exchanges[exchange].pointee.downstream),
                     input.extracting(start..<start + count),
@@ -512,7 +520,7 @@ extension Worker {
         }
         resumeBody(exchange)
         if upstream(slot).pointee.phase == .receivingBody {
-            setDeadline(slot, .body, snapshot.timeouts.body)
+            awaitContent(slot)
         }
         if exchanges[exchange].pointee.flags.contains(.requestComplete),
             !channels[slot].pointee.flags.contains(.sendFailed),

@@ -57,8 +57,10 @@ package final class Worker {
     static let acceptsPerTurn = 64
     /// Bytes kept for a connection whose input is not wanted before receiving is stopped.
     static let stashMax = 16 * 1024
-    /// Plaintext of one round: four full records.
-    static let scratchBytes = 64 * 1024
+    /// Plaintext of one round: of the largest, and a record that was half there before it.
+    static let scratchBytes = roundBytes(receiveLevelMax) + 32 * 1024
+    /// Plaintext whose records fit on the wire's own output together.
+    static let wirePiece = 64 * 1024
     /// An upgraded connection on which nothing moves in one direction is ended after this.
     static let tunnelIdle: UInt64 = 3_600_000_000_000
     /// What a silent connection gets when the worker drains.
@@ -100,6 +102,9 @@ package final class Worker {
     var requestHead = RequestHead()
     var responseHead = ResponseHead()
     var trailerFields = FieldList()
+    /// Where bulk is received; its pages are touched by bulk only.
+    let rounds: UnsafeMutableRawPointer
+    /// Where ciphertext is decrypted to.
     let scratch: UnsafeMutableRawPointer
     let stage: UnsafeMutableRawPointer
     var stageCount = 0
@@ -159,6 +164,8 @@ package final class Worker {
         self.exchangeSlots = exchangeSlots
         self.wheel = wheel
         chunks = ChunkPool(budget: setup.chunkBudget)
+        rounds = .allocate(
+            byteCount: Worker.roundBytes(Worker.receiveLevelMax), alignment: 64)
         scratch = .allocate(byteCount: Worker.scratchBytes, alignment: 64)
         stage = .allocate(byteCount: Worker.stageBytes, alignment: 64)
         mailCell = .allocate(capacity: 1)
@@ -171,6 +178,7 @@ package final class Worker {
     }
 
     deinit {
+        rounds.deallocate()
         scratch.deallocate()
         stage.deallocate()
         mailCell.deallocate()
@@ -310,6 +318,7 @@ package final class Worker {
             acceptFromAll()
         }
         block.set(.chunkBytes, UInt64(chunks.bytesInUse))
+        chunks.trim()
         checkDrained()
     }
 }

@@ -164,6 +164,14 @@ open class Ring {
         entry.pointee.user_data = token.bits
     }
 
+    /// Reports once when the descriptor has something to receive, its end or an error: for those who
+    /// then take much at a time with `tryReceive`.
+    open func watchReadable(_ token: CompletionToken, on descriptor: Int32) {
+        let entry = nextEntry()
+        io_uring_prep_poll_add(entry, descriptor, UInt32(POLLIN))
+        entry.pointee.user_data = token.bits
+    }
+
     /// Reads eight bytes of an eventfd once into memory of the caller's.
     open func readEvent(
         _ token: CompletionToken, from descriptor: Int32, into cell: UnsafeMutablePointer<UInt64>
@@ -273,6 +281,24 @@ open class Ring {
         let sent = Glibc.send(
             descriptor, bytes, count, Int32(MSG_NOSIGNAL) | Int32(MSG_DONTWAIT))
         return sent >= 0 ? sent : -Int(errno)
+    }
+
+    /// Receives what has come, up to `capacity` bytes.
+    ///
+    /// - Returns: bytes received, 0 at the peer's end, or a negated errno (-EAGAIN: none yet).
+    open func tryReceive(
+        from descriptor: Int32, into bytes: UnsafeMutableRawPointer, capacity: Int
+    ) -> Int {
+        let count = Glibc.recv(descriptor, bytes, capacity, Int32(MSG_DONTWAIT))
+        return count >= 0 ? count : -Int(errno)
+    }
+
+    /// Bytes that the kernel has taken from us and the peer has not acknowledged yet.
+    ///
+    /// - Returns: nil if the kernel does not tell.
+    open func unacknowledged(_ descriptor: Int32) -> Int? {
+        let count = ce_unacknowledged(descriptor)
+        return count >= 0 ? Int(count) : nil
     }
 
     /// Ends our direction of the connection (FIN after what was sent).

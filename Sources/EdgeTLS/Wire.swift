@@ -12,12 +12,15 @@ package final class Wire {
         var inputCount: Int
         var output: UnsafeMutableRawPointer
         var outputCount: Int
+        var outputCapacity: Int
         /// Handshake messages that came since this was last asked: key updates, tickets.
         var handshakeMessages: Int
     }
 
     let view: UnsafeMutablePointer<View>
     let method: OpaquePointer
+    /// The scratch that output goes to unless it is redirected.
+    private let own: UnsafeMutableRawPointer
 
     package init?() {
         guard let method = Wire.makeMethod() else { return nil }
@@ -27,11 +30,12 @@ package final class Wire {
             to: View(
                 input: nil, inputCount: 0,
                 output: .allocate(byteCount: Wire.outCapacity, alignment: 64),
-                outputCount: 0, handshakeMessages: 0))
+                outputCount: 0, outputCapacity: Wire.outCapacity, handshakeMessages: 0))
+        own = view.pointee.output
     }
 
     deinit {
-        view.pointee.output.deallocate()
+        own.deallocate()
         view.deallocate()
         BIO_meth_free(method)
     }
@@ -56,6 +60,24 @@ package final class Wire {
     package var output: UnsafeRawPointer { UnsafeRawPointer(view.pointee.output) }
     package var outputCount: Int { view.pointee.outputCount }
     package func clearOutput() { view.pointee.outputCount = 0 }
+
+    /// Puts ciphertext into the caller's memory until `endRedirection`. The wire's output is empty
+    /// before.
+    package func redirectOutput(to memory: UnsafeMutableRawPointer, capacity: Int) {
+        view.pointee.output = memory
+        view.pointee.outputCount = 0
+        view.pointee.outputCapacity = capacity
+    }
+
+    /// - Returns: bytes put into the caller's memory.
+    package func endRedirection() -> Int {
+        defer {
+            view.pointee.output = own
+            view.pointee.outputCount = 0
+            view.pointee.outputCapacity = Wire.outCapacity
+        }
+        return view.pointee.outputCount
+    }
 
     /// Handshake messages received since the last call, whatever session they were for.
     package func takeHandshakeMessages() -> Int {
@@ -108,7 +130,7 @@ package final class Wire {
                 let view = BIO_get_data(bio)?.assumingMemoryBound(to: View.self)
             else { return 0 }
             ce_bio_clear_retry(bio)
-            let count = min(size, Wire.outCapacity - view.pointee.outputCount)
+            let count = min(size, view.pointee.outputCapacity - view.pointee.outputCount)
             guard count > 0 else {
                 ce_bio_set_retry(bio, CE_BIO_WRITE)
                 done.pointee = 0

@@ -11,18 +11,22 @@ package struct UpstreamConfiguration: Sendable, Equatable {
     package let connectTimeout: Duration
     /// From the request's last byte until the response's head is complete.
     package let responseTimeout: Duration
+    /// Between two pieces of a response, and for a piece of a request to be taken.
+    package let bodyTimeout: Duration
     /// How long an unused connection is kept for reuse.
     package let keepAlive: Duration
 
     package init(
         name: String, servers: [Server], tls: TLS?,
-        connectTimeout: Duration, responseTimeout: Duration, keepAlive: Duration
+        connectTimeout: Duration, responseTimeout: Duration, bodyTimeout: Duration,
+        keepAlive: Duration
     ) {
         self.name = name
         self.servers = servers
         self.tls = tls
         self.connectTimeout = connectTimeout
         self.responseTimeout = responseTimeout
+        self.bodyTimeout = bodyTimeout
         self.keepAlive = keepAlive
     }
 

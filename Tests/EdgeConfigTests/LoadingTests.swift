@@ -77,7 +77,7 @@ struct LoadingTests {
             configuration.limits
                 == .init(
                     connections: nil, requestHeadBytes: 65536, responseHeadBytes: 65536,
-                    headerFields: 200))
+                    headerFields: 200, uploadMin: 240, downloadMin: 240))
         #expect(configuration.admin == .init(socket: nil, group: nil, http: nil))
         #expect(configuration.resolvers == [])
         #expect(configuration.upstreams[0].connectTimeout == .seconds(2))

@@ -63,7 +63,7 @@ final class GuardianRig {
                 body: .seconds(5)),
             limits: .init(
                 connections: nil, requestHeadBytes: 16384, responseHeadBytes: 16384,
-                headerFields: 100),
+                headerFields: 100, uploadMin: 0, downloadMin: 0),
             admin: .init(socket: socket, group: nil, http: nil),
             process: .init(
                 serveDeadline: .seconds(2), hangTimeout: .milliseconds(500),

@@ -23,6 +23,8 @@ final class Bench {
         var isTLSUpstream: RuntimeSnapshot.PoolTLS?
         var certificates = CertificateStore(entries: [])
         var buffers = 64
+        var uploadMin = 0
+        var downloadMin = 0
     }
 
     final class Events: Sendable {
@@ -89,11 +91,12 @@ final class Bench {
                 .init(
                     id: pool, upstream: "app", members: members, tls: options.isTLSUpstream,
                     connectTimeout: .seconds(3), responseTimeout: .seconds(20),
-                    idleTimeout: .seconds(60))
+                    bodyTimeout: .seconds(30), idleTimeout: .seconds(60))
             ],
             timeouts: .init(
                 handshake: .seconds(5), requestHead: .seconds(10), keepAlive: .seconds(75),
-                body: .seconds(30)),
+                body: .seconds(30), uploadMin: options.uploadMin,
+                downloadMin: options.downloadMin),
             requestLimits: HeadLimits(), responseLimits: HeadLimits())
     }
 

@@ -169,7 +169,7 @@ import Testing
         bench.ring.setRoom(client, 1)
         bench.pass(.seconds(29))
         #expect(!bench.ring.isClosed(client))
-        bench.pass(.seconds(2))
+        bench.pass(.seconds(3))
 
         #expect(bench.ring.isClosed(client))
         #expect(bench.count(ReasonCode.clientReadTimeout) == 1)

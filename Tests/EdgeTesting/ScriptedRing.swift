@@ -16,6 +16,8 @@ package final class ScriptedRing: Ring {
         let kind: EdgeRing.Operation
         /// Its final completion has been posted.
         var isFinished = false
+        /// A receive that only asks whether there is something.
+        var isWatch = false
         /// What a cancel is for; nil: everything on the descriptor.
         var target: CompletionToken?
         /// What a send was given, and what it held then.
@@ -49,6 +51,10 @@ package final class ScriptedRing: Ring {
         var room = Int.max
         var sendFailure: Int32?
         var arrivals: [Arrival] = []
+        /// Most that was asked for at a time.
+        var largestReceive = 0
+        /// What the kernel says of bytes under way.
+        var unacknowledged = 0
         /// What a connect comes to; nil: nothing yet.
         var connectResult: Int32?
 
@@ -135,6 +141,16 @@ package final class ScriptedRing: Ring {
     /// From now on the socket takes so many bytes until it is full.
     package func setRoom(_ descriptor: Int32, _ count: Int) { sockets[descriptor]?.room = count }
 
+    /// The peer has acknowledged all but so many bytes.
+    package func setUnacknowledged(_ descriptor: Int32, _ count: Int) {
+        sockets[descriptor]?.unacknowledged = count
+    }
+
+    /// The most that was received at a time by `tryReceive`; 0: never.
+    package func largestReceive(_ descriptor: Int32) -> Int {
+        sockets[descriptor]?.largestReceive ?? 0
+    }
+
     /// Sends fail from now on.
     package func failsSending(_ descriptor: Int32, _ number: Int32) {
         sockets[descriptor]?.sendFailure = number
@@ -163,6 +179,11 @@ package final class ScriptedRing: Ring {
     package func takeSent(to descriptor: Int32) -> String {
         defer { sockets[descriptor]?.sent = [] }
         return String(decoding: sent(to: descriptor), as: UTF8.self)
+    }
+
+    package func takeBytes(to descriptor: Int32) -> [UInt8] {
+        defer { sockets[descriptor]?.sent = [] }
+        return sent(to: descriptor)
     }
 
     /// How many sends it took, both kinds.
@@ -237,6 +258,10 @@ package final class ScriptedRing: Ring {
 
     private func deliverArrivals(_ socket: Socket) {
         guard let receive = find(socket.descriptor, .receive) else { return }
+        if receive.isWatch {
+            if !receive.isFinished, !socket.arrivals.isEmpty { finish(receive, 1) }
+            return
+        }
         while !receive.isFinished, !socket.arrivals.isEmpty {
             switch socket.arrivals.removeFirst() {
             case .bytes(let bytes):
@@ -377,6 +402,48 @@ package final class ScriptedRing: Ring {
         check(
             sockets[descriptor]?.isConnected == true, "fd \(descriptor): receive before connect")
         submit(token, descriptor, .receive)
+    }
+
+    package override func watchReadable(_ token: CompletionToken, on descriptor: Int32) {
+        check(find(descriptor, .receive) == nil, "fd \(descriptor): two receives at once")
+        check(
+            sockets[descriptor]?.isConnected == true, "fd \(descriptor): receive before connect")
+        submit(token, descriptor, .receive).isWatch = true
+    }
+
+    package override func tryReceive(
+        from descriptor: Int32, into bytes: UnsafeMutableRawPointer, capacity: Int
+    ) -> Int {
+        guard let socket = sockets[descriptor] else { return -Int(EBADF) }
+        check(!socket.isClosed, "fd \(descriptor): receive after close")
+        check(find(descriptor, .receive) == nil, "fd \(descriptor): receives past a receive")
+        socket.largestReceive = max(socket.largestReceive, capacity)
+        var count = 0
+        // Like the kernel: what has come in pieces is taken as one stream.
+        while count < capacity, let arrival = socket.arrivals.first {
+            guard case .bytes(let content) = arrival else { break }
+            let piece = content.prefix(capacity - count)
+            piece.withUnsafeBytes {
+                if let start = $0.baseAddress {
+                    (bytes + count).copyMemory(from: start, byteCount: $0.count)
+                }
+            }
+            count += piece.count
+            socket.arrivals.removeFirst()
+            if piece.count < content.count {
+                socket.arrivals.insert(.bytes(Array(content[piece.endIndex...])), at: 0)
+            }
+        }
+        guard count == 0 else { return count }
+        guard !socket.arrivals.isEmpty else { return -Int(EAGAIN) }
+        switch socket.arrivals.removeFirst() {
+        case .bytes, .end: return 0
+        case .failure(let number): return -Int(number)
+        }
+    }
+
+    package override func unacknowledged(_ descriptor: Int32) -> Int? {
+        sockets[descriptor]?.unacknowledged
     }
 
     package override func send(

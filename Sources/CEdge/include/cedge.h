@@ -20,6 +20,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -91,6 +92,9 @@ static const int CE_F_ADD_SEALS = 1033, CE_F_GET_SEALS = 1034;
 static const int CE_SEAL_SEAL = 1, CE_SEAL_SHRINK = 2, CE_SEAL_GROW = 4, CE_SEAL_WRITE = 8;
 static const int CE_CAP_NET_BIND_SERVICE = CAP_NET_BIND_SERVICE;
 static const int CE_CAP_SETUID = CAP_SETUID;
+
+/* Bytes that were sent and not yet acknowledged; -1: not known. */
+CE_INLINE int ce_unacknowledged(int fd) { int count = 0; return ioctl(fd, TIOCOUTQ, &count) == 0 ? count : -1; }
 
 struct ce_ucred { int32_t pid; uint32_t uid; uint32_t gid; };
 static const int CE_SO_PEERCRED = 17;

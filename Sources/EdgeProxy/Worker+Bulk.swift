@@ -1,0 +1,121 @@
+internal import EdgeCore
+internal import EdgeRing
+internal import EdgeTLS
+internal import Glibc
+
+/// Bulk transfers: bytes per round decide what they cost (4 KiB at a time cost 2.5 times as much as
+/// 256 KiB, measured), so a connection that fills its buffers is read in growing pieces, and one
+/// that does not returns to the small ones. Pieces shrink when the chunk budget gets scarce.
+extension Worker {
+    /// Levels of growth: 64, 128, 256, 512 KiB a round.
+    static let receiveLevelMax: UInt8 = 4
+    /// Provided buffers filled in a row before a connection counts as bulk.
+    static let fullBuffers: UInt8 = 2
+    /// Small receives in a row after which it no longer does.
+    static let smallReceives: UInt8 = 4
+    /// Plaintext from which on encrypting straight into a chunk beats copying what the socket does
+    /// not take.
+    static let directWriteMin = 32 * 1024
+
+    static func roundBytes(_ level: UInt8) -> Int { 32 * 1024 << Int(level) }
+
+    // MARK: - Receiving
+
+    /// After a provided buffer: is this bulk? Then the kernel is asked to fill no more of them.
+    // hot: once per receive.
+    func noteReceived(_ slot: Int, _ count: Int) {
+        let channel = channels[slot]
+        guard count == Ring.bufferBytes else {
+            channel.pointee.receiveStreak = 0
+            return
+        }
+        channel.pointee.receiveStreak &+= 1
+        guard channel.pointee.receiveStreak >= Worker.fullBuffers,
+            channel.pointee.receiveLevel == 0, channel.pointee.phase == .established
+        else { return }
+        channel.pointee.receiveLevel = 2
+        channel.pointee.receiveStreak = 0
+        stopReceiving(slot)
+    }
+
+    /// The kernel has something for a channel in bulk: one round of it, then the others have their
+    /// turn.
+    func receiveMuch(_ slot: Int) {
+        let channel = channels[slot]
+        let wanted = Worker.roundBytes(max(channel.pointee.receiveLevel, 1))
+        let capacity = chunks.roundMax(wanted)
+        let count = ring.tryReceive(
+            from: channel.pointee.descriptor, into: rounds, capacity: capacity)
+        guard count > 0 else {
+            if count != -Int(EAGAIN) { receiveEnded(slot, Int32(truncatingIfNeeded: count)) }
+            return
+        }
+        adaptLevel(slot, count, wanted: wanted)
+        received(slot, rounds, count: count)
+    }
+
+    private func adaptLevel(_ slot: Int, _ count: Int, wanted: Int) {
+        let channel = channels[slot]
+        if count == wanted {
+            channel.pointee.receiveStreak = 0
+            channel.pointee.receiveLevel = min(
+                channel.pointee.receiveLevel + 1, Worker.receiveLevelMax)
+        } else if count < Ring.bufferBytes {
+            channel.pointee.receiveStreak &+= 1
+            guard channel.pointee.receiveStreak >= Worker.smallReceives else { return }
+            channel.pointee.receiveStreak = 0
+            channel.pointee.receiveLevel = 0
+        } else {
+            channel.pointee.receiveStreak = 0
+        }
+    }
+
+    // MARK: - Sending
+
+    /// Encrypts up to a round's worth straight into a chunk: what the socket does not take stays
+    /// where it is.
+    ///
+    /// - Returns: bytes of plaintext used; 0 if there is no chunk for it.
+    func writeMuch(
+        _ slot: Int, _ session: TLSSession, _ bytes: UnsafeRawPointer, count: Int
+    ) -> Int {
+        let piece = min(count, chunks.roundMax(Worker.roundBytes(Worker.receiveLevelMax)))
+        // A record of 16 KiB grows by at most 29 bytes; what the session itself has to say fits
+        // the rest.
+        guard let chunk = chunks.take(piece + (piece >> 14 + 1) * 64 + 1024) else { return 0 }
+        engine.wire.redirectOutput(to: chunk.bytes, capacity: Int(chunk.pointee.capacity))
+        let step = session.write(bytes, count: piece)
+        chunk.pointee.end = Int32(engine.wire.endRedirection())
+        if step != .done {
+            _ = TLSFailure.takeErrorText()
+            markBroken(slot, isDownstream(slot) ? .clientTLSError : .upstreamTLSFailed)
+        }
+        sendChunk(slot, chunk)
+        return piece
+    }
+
+    /// Sends a chunk's bytes: at once what the socket takes, the rest through the ring. Order is
+    /// kept; the chunk is the worker's again.
+    func sendChunk(_ slot: Int, _ chunk: ChunkPointer) {
+        let channel = channels[slot]
+        guard channel.pointee.flags.isDisjoint(with: [.broken, .sendFailed]), chunk.count > 0
+        else {
+            chunks.give(chunk)
+            return
+        }
+        block.add(
+            isDownstream(slot) ? .clientBytesSent : .upstreamBytesSent, UInt64(chunk.count))
+        if channel.pointee.output.isEmpty {
+            let sent = ring.trySend(
+                to: channel.pointee.descriptor, chunk.waiting, count: chunk.count)
+            if sent == chunk.count || (sent < 0 && sent != -Int(EAGAIN) && sent != -Int(EINTR)) {
+                chunks.give(chunk)
+                if sent < 0 { sendFailed(slot) }
+                return
+            }
+            chunk.pointee.start += Int32(max(sent, 0))
+        }
+        channel.pointee.output.pushLast(chunk)
+        sendOutput(slot)
+    }
+}
