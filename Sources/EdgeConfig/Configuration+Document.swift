@@ -72,7 +72,7 @@ struct Assembly {
         let areUpstreamsReadable = !upstreams.isEmpty || diagnostics.errorCount == afterListeners
         let sites = SiteConfiguration.decode(
             roots, upstreams: upstreams, areUpstreamsReadable: areUpstreamsReadable,
-            diagnostics: diagnostics)
+            listeners: listeners, diagnostics: diagnostics)
         let resolvers = Configuration.Resolver.decode(roots)
         let timeouts = main.sectionOrDefaults("timeouts")
         if afterListeners == before {

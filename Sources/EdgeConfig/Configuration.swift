@@ -32,7 +32,7 @@ package struct Configuration: Sendable, Equatable {
 
     package struct Listener: Sendable, Equatable {
         package enum Kind: String, Sendable, CaseIterable {
-            case tls, http
+            case tls, http, tcp
         }
         package let name: String
         /// Where it is bound; at least one (default: `[::]`, dual-stack).
@@ -40,9 +40,13 @@ package struct Configuration: Sendable, Equatable {
         package let kind: Kind
         /// Only with `http`: answer every request with a 308 to https on this port.
         package let redirectPort: UInt16?
+        /// With `tcp`, and only then: the upstream that bytes are passed on to.
+        package let upstream: String?
         package init(
-            name: String, addresses: [SocketAddress], kind: Kind, redirectPort: UInt16?
+            name: String, addresses: [SocketAddress], kind: Kind, redirectPort: UInt16?,
+            upstream: String? = nil
         ) {
+            self.upstream = upstream
             self.name = name
             self.addresses = addresses
             self.kind = kind
@@ -83,9 +87,13 @@ package struct Configuration: Sendable, Equatable {
         package let keepAlive: Duration
         /// No byte of a request or response body moved for this long.
         package let body: Duration
+        /// No byte moved in either direction of a TCP connection for this long.
+        package let tcp: Duration
         package init(
-            handshake: Duration, requestHead: Duration, keepAlive: Duration, body: Duration
+            handshake: Duration, requestHead: Duration, keepAlive: Duration, body: Duration,
+            tcp: Duration
         ) {
+            self.tcp = tcp
             self.handshake = handshake
             self.requestHead = requestHead
             self.keepAlive = keepAlive

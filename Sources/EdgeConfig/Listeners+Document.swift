@@ -36,7 +36,9 @@ extension Configuration.Listener {
         return drafts.map { draft in
             let listener = Configuration.Listener(
                 name: draft.name?.value ?? "", addresses: draft.addresses.map(\.value),
-                kind: draft.kind ?? .tls, redirectPort: draft.redirectPort(among: names))
+                kind: draft.kind ?? .tls, redirectPort: draft.redirectPort(among: names),
+                upstream: draft.upstream?.value)
+            draft.checkUpstream()
             return Located(value: listener, location: draft.section.location)
         }
     }
@@ -49,6 +51,7 @@ extension Configuration.Listener {
         let port: UInt16?
         let kind: Configuration.Listener.Kind?
         let redirect: Located<String>?
+        let upstream: Located<String>?
 
         init(_ section: Section) {
             self.section = section
@@ -57,6 +60,7 @@ extension Configuration.Listener {
             self.port = port
             kind = section.choice("protocol", as: Configuration.Listener.Kind.self)
             redirect = section.text("redirect")
+            upstream = section.text("upstream")
             let written = section.texts("address", as: .address, parse: TextValue.address)
             if written.count > addressesMax {
                 section.error(
@@ -72,12 +76,24 @@ extension Configuration.Listener {
             }
         }
 
+        func checkUpstream() {
+            if kind == .tcp, upstream == nil, !section.has("upstream") {
+                section.error(
+                    section.location, "\(section.title): a tcp listener needs an 'upstream'",
+                    hint: "it passes all bytes on to one")
+            }
+            guard let upstream, kind != .tcp, kind != nil else { return }
+            section.error(
+                upstream.location, "'upstream' needs 'protocol: tcp'",
+                hint: "for the others 'sites' say which upstream serves a host")
+        }
+
         func redirectPort(among names: [String: Draft]) -> UInt16? {
             guard let redirect else { return nil }
-            if kind == .tls {
+            if let kind, kind != .http {
                 section.error(
                     redirect.location, "'redirect' needs 'protocol: http'",
-                    hint: "\(section.title) is a tls listener")
+                    hint: "\(section.title) is a \(kind.rawValue) listener")
             }
             guard let target = names[redirect.value] else {
                 let tls = names.filter { $0.value.kind == .tls }.keys.sorted()
@@ -88,7 +104,7 @@ extension Configuration.Listener {
                         for: redirect.value, among: tls, kind: "tls listener"))
                 return nil
             }
-            if kind == .http, target.kind == .http {
+            if kind == .http, let other = target.kind, other != .tls {
                 section.error(
                     redirect.location,
                     "\(section.title).redirect: '\(redirect.value)' is not a tls listener",
@@ -164,7 +180,7 @@ extension Assembly {
                 listening.location(of: "listeners"), "there is no listener: \(what)",
                 hint: "name, port and protocol of at least one")
         }
-        if sites.isEmpty, !listeners.isEmpty {
+        if sites.isEmpty, listeners.contains(where: { $0.value.kind != .tcp }) {
             let place = written?.location(of: "sites") ?? main.location(of: "listeners")
             main.warning(
                 place, "no sites: no request will find an upstream",

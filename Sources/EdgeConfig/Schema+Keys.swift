@@ -48,8 +48,9 @@ extension Schema {
             effect: "The TCP port.",
             pitfalls: "Ports below 1024 need a privilege or the capability NET_BIND_SERVICE."),
         Key(
-            "listeners[].protocol", .choice(["tls", "http"]), required: true,
-            effect: "What is spoken on the port: `tls` is HTTPS, `http` is HTTP in plaintext.",
+            "listeners[].protocol", .choice(["tls", "http", "tcp"]), required: true,
+            effect: "What is spoken on the port: `tls` is HTTPS, `http` is HTTP in plaintext, "
+                + "`tcp` is anything: bytes are passed on to `upstream` as they are.",
             pitfalls: "An `http` listener without `redirect` serves every site in plaintext.",
             seeAlso: ["listeners[].redirect", "certificates"]),
         Key(
@@ -58,6 +59,12 @@ extension Schema {
                 + "`tls` listener of this name.",
             absence: "the sites are served here",
             pitfalls: "Only with `protocol: http`.", seeAlso: ["listeners[].protocol"]),
+        Key(
+            "listeners[].upstream", .text(.name),
+            effect: "The upstream whose servers get the connections of a `tcp` listener, in turn.",
+            absence: "the sites decide",
+            pitfalls: "Only with `protocol: tcp`; that upstream has no `tls`.",
+            seeAlso: ["upstreams.*.proxy_protocol", "timeouts.tcp"]),
         Key(
             "certificates", .mapping,
             effect: "Where the certificates for the `tls` listeners come from.",
@@ -128,6 +135,27 @@ extension Schema {
             pitfalls: "With `none` anybody between here and the server can read and change "
                 + "everything; it is reported as a warning at every start."),
         Key(
+            "upstreams.*.proxy_protocol", .choice(["off", "v2"]), default: "off",
+            effect: "`v2` tells the servers the client's address at the start of each connection.",
+            pitfalls: "The servers must expect it. Connections then belong to one client, and are "
+                + "not kept for others' requests."),
+        Key(
+            "upstreams.*.limits", .mapping,
+            effect: "How much the servers are given to do at a time.",
+            absence: "the defaults of its keys"),
+        Key(
+            "upstreams.*.limits.connections", .integerOrAuto(1...1_000_000), default: "auto",
+            effect: "Connections to one server, over all workers; further requests wait in the "
+                + "queue. `auto` is no limit.",
+            pitfalls: "Each worker has an equal share, at least one: fewer than the workers is as "
+                + "many as the workers.",
+            seeAlso: ["upstreams.*.limits.queue"]),
+        Key(
+            "upstreams.*.limits.queue", .integer(0...1_000_000), default: "1024",
+            effect: "Requests that wait for a server with room, over all workers; further ones are "
+                + "answered with 503.",
+            seeAlso: ["upstreams.*.timeouts.queue"]),
+        Key(
             "upstreams.*.timeouts", .mapping,
             effect: "How long the servers may take.", absence: "the defaults of its keys"),
         Key(
@@ -139,6 +167,11 @@ extension Schema {
             default: "60s",
             effect: "From the last byte of a request until the head of its response is complete.",
             pitfalls: "Long polling needs more than the longest poll."),
+        Key(
+            "upstreams.*.timeouts.queue", .duration(.milliseconds(10)...(.seconds(3600))),
+            default: "5s",
+            effect: "How long a request waits for a server with room; then it gets 503.",
+            seeAlso: ["upstreams.*.limits.connections"]),
         Key(
             "upstreams.*.timeouts.body", .duration(.milliseconds(100)...(.seconds(86400))),
             default: "60s",
@@ -194,6 +227,11 @@ extension Schema {
             effect: "How long a client may rest within a request's body, or take nothing of what "
                 + "waits for it.",
             seeAlso: ["limits.min_upload_rate", "upstreams.*.timeouts.body"]),
+        Key(
+            "timeouts.tcp", .duration(.seconds(1)...(.seconds(604_800))), default: "2h",
+            effect: "How long no byte need move in either direction of a connection of a `tcp` "
+                + "listener.",
+            pitfalls: "Dead peers are found earlier, by TCP's own probes."),
         Key(
             "timeouts.serve_deadline", .duration(.milliseconds(100)...(.seconds(60))),
             default: "2s",

@@ -5,14 +5,16 @@ extension SiteConfiguration {
     /// that each is used.
     static func decode(
         _ roots: [Section], upstreams: [UpstreamDraft], areUpstreamsReadable: Bool,
-        diagnostics: DiagnosticCollector
+        listeners: [Located<Configuration.Listener>], diagnostics: DiagnosticCollector
     ) -> [SiteConfiguration] {
         let errorCount = diagnostics.errorCount
         let names = upstreams.map(\.name.value)
         let indexes = Dictionary(
             names.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
         var places: [String: Location] = [:]
-        var used: Set<Int> = []
+        var used = checkListeners(
+            listeners, upstreams, indexes, areUpstreamsReadable: areUpstreamsReadable,
+            in: roots.first)
         var sites: [SiteConfiguration] = []
         for section in roots.flatMap({ $0.sections("sites") }) {
             let hosts = section.texts("hosts")
@@ -34,10 +36,40 @@ extension SiteConfiguration {
         guard diagnostics.errorCount == errorCount else { return sites }
         for (index, draft) in upstreams.enumerated() where !used.contains(index) {
             draft.section.error(
-                draft.name.location, "no site uses the upstream '\(draft.name.value)'",
+                draft.name.location,
+                "no site and no tcp listener uses the upstream '\(draft.name.value)'",
                 hint: "name it in 'sites', or remove it")
         }
         return sites
+    }
+
+    /// - Returns: the upstreams that tcp listeners pass bytes on to.
+    private static func checkListeners(
+        _ listeners: [Located<Configuration.Listener>], _ upstreams: [UpstreamDraft],
+        _ indexes: [String: Int], areUpstreamsReadable: Bool, in root: Section?
+    ) -> Set<Int> {
+        var used: Set<Int> = []
+        for listener in listeners {
+            guard let name = listener.value.upstream else { continue }
+            guard let index = indexes[name] else {
+                guard areUpstreamsReadable else { continue }
+                root?.error(
+                    listener.location,
+                    "listener '\(listener.value.name)': undefined upstream \(quoted(name))",
+                    hint: Suggestion.defined(
+                        for: name, among: upstreams.map(\.name.value), kind: "upstream"))
+                continue
+            }
+            used.insert(index)
+            if upstreams[index].configuration.tls != nil {
+                root?.error(
+                    listener.location,
+                    "listener '\(listener.value.name)': upstream '\(name)' has 'tls'",
+                    hint: "a tcp listener passes bytes on as they are; TLS is then between the "
+                        + "client and the server")
+            }
+        }
+        return used
     }
 
     private static func checkHosts(

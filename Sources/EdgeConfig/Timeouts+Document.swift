@@ -4,7 +4,8 @@ extension Configuration.Timeouts {
             handshake: section.duration("handshake"),
             requestHead: section.duration("request_head"),
             keepAlive: section.duration("keep_alive"),
-            body: section.duration("body"))
+            body: section.duration("body"),
+            tcp: section.duration("tcp"))
     }
 }
 

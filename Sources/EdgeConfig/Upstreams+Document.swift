@@ -19,6 +19,10 @@ extension UpstreamConfiguration {
         case full, none
     }
 
+    private enum ProxyWord: String {
+        case off, v2
+    }
+
     /// Every upstream of all files, in the order written; names are unique.
     static func decode(_ roots: [Section]) -> [UpstreamDraft] {
         var places: [String: Location] = [:]
@@ -42,8 +46,13 @@ extension UpstreamConfiguration {
         let servers = section.texts("servers", as: .server, parse: TextValue.server)
         checkServers(servers, in: section)
         let timeouts = section.sectionOrDefaults("timeouts")
+        let limits = section.sectionOrDefaults("limits")
         return UpstreamConfiguration(
             name: name, servers: servers.map(\.value), tls: tls(section.section("tls")),
+            sendsProxyHeader: section.choice("proxy_protocol", as: ProxyWord.self) == .v2,
+            memberConnectionsMax: limits.integer("connections"),
+            queueMax: limits.integer("queue") ?? 0,
+            queueTimeout: timeouts.duration("queue"),
             connectTimeout: timeouts.duration("connect"),
             responseTimeout: timeouts.duration("response"),
             bodyTimeout: timeouts.duration("body"),

@@ -31,12 +31,14 @@ public enum Counter: Int, Sendable, CaseIterable {
     case snapshotsApplied
     case loopTurns
     case chunkBytes
+    case tcpConnections
+    case requestsQueued
 
     /// A gauge goes up and down and starts at 0 with each proxy; a counter never goes back.
     public var isGauge: Bool {
         switch self {
         case .connectionsOpen, .requestsActive, .upstreamConnectionsOpen,
-            .upstreamConnectionsIdle, .chunkBytes:
+            .upstreamConnectionsIdle, .chunkBytes, .requestsQueued:
             true
         default: false
         }

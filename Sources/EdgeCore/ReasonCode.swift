@@ -39,6 +39,10 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case upstreamBadResponse
     case upstreamTruncated
     case upstreamSurplusBytes
+    case upstreamQueueFull
+    case upstreamQueueTimeout
+    /// Nothing moved on an upgraded or TCP connection.
+    case tunnelTimeout
 
     /// Whose fault it was.
     public enum Blame: String, Sendable {
@@ -47,7 +51,7 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
 
     public var blame: Blame {
         switch self {
-        case .none, .redirected: .nobody
+        case .none, .redirected, .tunnelTimeout: .nobody
         case .clientClosed, .clientReset, .clientHandshakeTimeout, .clientHandshakeFailed,
             .clientHeadTimeout, .clientIdleTimeout, .clientBodyTimeout, .clientReadTimeout,
             .clientTLSError, .clientBadRequest, .noRoute, .misdirected:
@@ -58,7 +62,7 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
         case .upstreamConnectRefused, .upstreamConnectTimeout, .upstreamConnectFailed,
             .upstreamTLSFailed, .upstreamNotVerified, .upstreamReset, .upstreamClosedEarly,
             .upstreamHeadTimeout, .upstreamBodyTimeout, .upstreamBadResponse, .upstreamTruncated,
-            .upstreamSurplusBytes:
+            .upstreamSurplusBytes, .upstreamQueueFull, .upstreamQueueTimeout:
             .upstream
         }
     }

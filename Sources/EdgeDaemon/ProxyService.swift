@@ -288,7 +288,9 @@ final class ProxyService {
     // MARK: - Snapshots
 
     private func makeSnapshot(_ preparation: Preparation) -> RuntimeSnapshot {
-        builder.build(preparation) { [weak self] in self?.resolver?.addresses(of: $0) ?? [] }
+        builder.build(preparation, workers: hello?.workers ?? 1) { [weak self] in
+            self?.resolver?.addresses(of: $0) ?? []
+        }
     }
 
     /// Gives the workers what is known now.

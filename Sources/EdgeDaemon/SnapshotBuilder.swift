@@ -21,11 +21,15 @@ final class SnapshotBuilder {
 
     private var numbers: [PoolKey: Int32] = [:]
     private var epoch: UInt64 = 0
+    private var workers = 1
 
-    /// - Parameter addresses: what DNS knows of a name at the moment (ports 0).
+    /// - Parameters:
+    ///   - workers: how many share each upstream's limits.
+    ///   - addresses: what DNS knows of a name at the moment (ports 0).
     func build(
-        _ preparation: Preparation, addresses: (String) -> [SocketAddress]
+        _ preparation: Preparation, workers: Int, addresses: (String) -> [SocketAddress]
     ) -> RuntimeSnapshot {
+        self.workers = max(workers, 1)
         epoch += 1
         let configuration = preparation.configuration
         var pools: [Int32: RuntimeSnapshot.Pool] = [:]
@@ -38,18 +42,25 @@ final class SnapshotBuilder {
                 routes.append((host, .init(site: Int32(index), pool: pool.id)))
             }
         }
+        let listeners = configuration.listeners.map { listener in
+            let relay = configuration.upstreams.first { $0.name == listener.upstream }.map {
+                pool($0, "", preparation, addresses)
+            }
+            if let relay { pools[relay.id] = relay }
+            return RuntimeSnapshot.Listener(
+                name: listener.name, isTLS: listener.kind == .tls,
+                redirectPort: listener.redirectPort, relayPool: relay?.id)
+        }
         return RuntimeSnapshot(
             epoch: epoch, routes: RouteTable(routes), certificates: preparation.certificates,
             fallbackName: configuration.certificates?.fallback,
-            listeners: configuration.listeners.map {
-                .init(name: $0.name, isTLS: $0.kind == .tls, redirectPort: $0.redirectPort)
-            },
+            listeners: listeners,
             pools: pools.values.sorted { $0.id < $1.id },
             timeouts: .init(
                 handshake: configuration.timeouts.handshake,
                 requestHead: configuration.timeouts.requestHead,
                 keepAlive: configuration.timeouts.keepAlive, body: configuration.timeouts.body,
-                uploadMin: configuration.limits.uploadMin,
+                tcp: configuration.timeouts.tcp, uploadMin: configuration.limits.uploadMin,
                 downloadMin: configuration.limits.downloadMin),
             requestLimits: limits(configuration.limits.requestHeadBytes, configuration),
             responseLimits: limits(configuration.limits.responseHeadBytes, configuration))
@@ -87,9 +98,16 @@ final class SnapshotBuilder {
         numbers[key] = number
         return RuntimeSnapshot.Pool(
             id: number, upstream: upstream.name, members: members(upstream, addresses), tls: tls,
+            sendsProxyHeader: upstream.sendsProxyHeader,
+            memberMax: share(upstream.memberConnectionsMax ?? 0),
+            queueMax: share(upstream.queueMax),
+            queueTimeout: upstream.queueTimeout,
             connectTimeout: upstream.connectTimeout, responseTimeout: upstream.responseTimeout,
             bodyTimeout: upstream.bodyTimeout, idleTimeout: upstream.keepAlive)
     }
+
+    /// A worker's part of what all of them may have together.
+    private func share(_ total: Int) -> Int { (total + workers - 1) / workers }
 
     /// In the order of the configuration, each once.
     private func members(

@@ -63,6 +63,10 @@ struct Channel: BitwiseCopyable {
         static let closeNotified = Flags(rawValue: 2048)
         /// An upstream that takes no more of the request; its answer may still come.
         static let sendFailed = Flags(rawValue: 4096)
+        /// Our direction ends when what waits has been sent.
+        static let shutsWhenDrained = Flags(rawValue: 8192)
+        /// Our direction has ended.
+        static let sendingShut = Flags(rawValue: 16384)
     }
 
     var descriptor: Int32
@@ -116,5 +120,6 @@ enum DeadlineKind: UInt8 {
     case response
     case idle
     case tunnel
+    case queue
     case linger
 }

@@ -17,7 +17,7 @@ struct Downstream: BitwiseCopyable {
         case receivingBody
         /// The request is complete; awaits the end of the answer. Further bytes are held.
         case awaitingAnswer
-        /// Awaits bytes of an upgraded connection.
+        /// Awaits bytes of an upgraded connection, or of one that is relayed from the start.
         case tunnel
         /// Nothing more is read from this client.
         case ended
@@ -93,7 +93,7 @@ struct Exchange: BitwiseCopyable {
     }
 
     struct Flags: OptionSet {
-        let rawValue: UInt8
+        let rawValue: UInt16
         /// The request's last byte has been given to the upstream side.
         static let requestComplete = Flags(rawValue: 1)
         /// What was sent so far is all in `prefix`: it can be sent again.
@@ -103,6 +103,12 @@ struct Exchange: BitwiseCopyable {
         /// The client asked to be told before it sends the body.
         static let expectsContinue = Flags(rawValue: 8)
         static let upgrade = Flags(rawValue: 16)
+        /// A TCP connection: bytes are passed on as they are, each direction ends by itself.
+        static let relay = Flags(rawValue: 32)
+        static let clientEnded = Flags(rawValue: 64)
+        static let upstreamEnded = Flags(rawValue: 128)
+        /// Waits in its pool's queue.
+        static let queued = Flags(rawValue: 256)
     }
 
     var phase: Phase
@@ -124,4 +130,7 @@ struct Exchange: BitwiseCopyable {
     /// begins, so that it can be sent again on another connection.
     var prefix: ChunkPointer?
     var startedAt: Instant
+    /// Neighbours in the pool's queue; -1: none.
+    var queueNext: Int32 = -1
+    var queuePrevious: Int32 = -1
 }

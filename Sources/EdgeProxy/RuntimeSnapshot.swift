@@ -23,8 +23,13 @@ package final class RuntimeSnapshot: Sendable {
         package let isTLS: Bool
         /// Set: every request is answered by a redirect to https on this port.
         package let redirectPort: UInt16?
+        /// Set: bytes are passed on to this pool as they are.
+        package let relayPool: Int32?
 
-        package init(name: String, isTLS: Bool, redirectPort: UInt16?) {
+        package init(
+            name: String, isTLS: Bool, redirectPort: UInt16?, relayPool: Int32? = nil
+        ) {
+            self.relayPool = relayPool
             self.name = name
             self.isTLS = isTLS
             self.redirectPort = redirectPort
@@ -39,6 +44,13 @@ package final class RuntimeSnapshot: Sendable {
         /// In the order they are used in turn. Empty: no address known yet.
         package let members: [SocketAddress]
         package let tls: PoolTLS?
+        /// Connections begin with a PROXY header, and so belong to one client.
+        package let sendsProxyHeader: Bool
+        /// Connections per member in this worker; 0: no limit.
+        package let memberMax: Int
+        /// Requests that may wait in this worker.
+        package let queueMax: Int
+        package let queueTimeout: UInt64
         package let connectTimeout: UInt64
         package let responseTimeout: UInt64
         /// Between two pieces of an answer, and for a piece of a request to be taken.
@@ -47,6 +59,8 @@ package final class RuntimeSnapshot: Sendable {
 
         package init(
             id: Int32, upstream: String, members: [SocketAddress], tls: PoolTLS?,
+            sendsProxyHeader: Bool = false, memberMax: Int = 0, queueMax: Int = 0,
+            queueTimeout: Duration = .seconds(5),
             connectTimeout: Duration, responseTimeout: Duration, bodyTimeout: Duration,
             idleTimeout: Duration
         ) {
@@ -54,6 +68,10 @@ package final class RuntimeSnapshot: Sendable {
             self.upstream = upstream
             self.members = members
             self.tls = tls
+            self.sendsProxyHeader = sendsProxyHeader
+            self.memberMax = memberMax
+            self.queueMax = queueMax
+            self.queueTimeout = queueTimeout.nanoseconds
             self.connectTimeout = connectTimeout.nanoseconds
             self.responseTimeout = responseTimeout.nanoseconds
             self.bodyTimeout = bodyTimeout.nanoseconds
@@ -78,6 +96,8 @@ package final class RuntimeSnapshot: Sendable {
         package let requestHead: UInt64
         package let keepAlive: UInt64
         package let body: UInt64
+        /// A relayed connection on which nothing moves.
+        package let tcp: UInt64
         /// What a byte of a request's content buys its client; 0: it need not hurry.
         package let uploadPrice: UInt64
         /// What a byte that a client has taken buys it.
@@ -88,8 +108,9 @@ package final class RuntimeSnapshot: Sendable {
         ///   - downloadMin: bytes per second that clients have to take; 0: no minimum.
         package init(
             handshake: Duration, requestHead: Duration, keepAlive: Duration, body: Duration,
-            uploadMin: Int, downloadMin: Int
+            tcp: Duration, uploadMin: Int, downloadMin: Int
         ) {
+            self.tcp = tcp.nanoseconds
             uploadPrice = uploadMin > 0 ? 1_000_000_000 / UInt64(uploadMin) : 0
             downloadPrice = downloadMin > 0 ? 1_000_000_000 / UInt64(downloadMin) : 0
             self.handshake = handshake.nanoseconds

@@ -9,6 +9,12 @@ final class UpstreamPool {
     var members = MemberTable()
     /// Not in the newest snapshot: finishes what it has.
     var isRetired = false
+    /// Exchanges that wait for a member with room, first come first served (`Exchange.queueNext`).
+    var queueFirst: Int32 = -1
+    var queueLast: Int32 = -1
+    var queueCount = 0
+    /// In the list of pools whose queue is looked at at the end of the turn.
+    var isCalled = false
     /// When the control thread was last told that its addresses may be stale.
     var lastReport = Instant(nanoseconds: 0)
     /// When a TLS failure was last logged.
@@ -17,11 +23,13 @@ final class UpstreamPool {
     init(_ settings: RuntimeSnapshot.Pool) {
         id = settings.id
         self.settings = settings
+        members.useMax = settings.memberMax
     }
 
     /// - Returns: unused connections that have no place any more.
     func update(_ settings: RuntimeSnapshot.Pool) -> [Int32] {
         self.settings = settings
+        members.useMax = settings.memberMax
         isRetired = false
         return members.update(settings.members)
     }

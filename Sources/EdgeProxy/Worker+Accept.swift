@@ -129,6 +129,10 @@ extension Worker {
         block.add(.connectionsAccepted)
         block.add(.connectionsOpen)
         block.opened(listener: listener)
+        if let pool = snapshot.listeners[listener].relayPool {
+            beginRelay(slot, pool)
+            return
+        }
         if isTLS {
             channels[slot].pointee.flags.insert(.isTLS)
             setDeadline(slot, .handshake, snapshot.timeouts.handshake)

@@ -44,6 +44,19 @@ extension Worker {
         let channel = channels[slot]
         let wanted = Worker.roundBytes(max(channel.pointee.receiveLevel, 1))
         let capacity = chunks.roundMax(wanted)
+        if let peer = plainPeer(slot), let chunk = chunks.take(capacity) {
+            let count = ring.tryReceive(
+                from: channel.pointee.descriptor, into: chunk.bytes, capacity: capacity)
+            guard count > 0 else {
+                chunks.give(chunk)
+                if count != -Int(EAGAIN) { receiveEnded(slot, Int32(truncatingIfNeeded: count)) }
+                return
+            }
+            chunk.pointee.end = Int32(count)
+            adaptLevel(slot, count, wanted: wanted)
+            passOn(slot, chunk, to: peer)
+            return
+        }
         let count = ring.tryReceive(
             from: channel.pointee.descriptor, into: rounds, capacity: capacity)
         guard count > 0 else {

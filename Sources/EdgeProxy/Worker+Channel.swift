@@ -376,7 +376,9 @@ extension Worker {
             terminate(slot)
             return
         }
-        ring.shutdownSending(channel.pointee.descriptor)
+        if !channel.pointee.flags.contains(.sendingShut) {
+            ring.shutdownSending(channel.pointee.descriptor)
+        }
         channel.pointee.phase = .lingering
         channel.pointee.stash.removeAll(to: &chunks)
         channel.pointee.deadlineKind = .none

@@ -43,10 +43,12 @@ extension Worker {
             let pool = pools[id] ?? UpstreamPool(settings)
             pools[id] = pool
             for slot in pool.update(settings) { endIdle(Int(slot)) }
+            callQueue(pool)
         }
         for (id, pool) in pools.enumerated() where !isCurrent[id] {
             guard let pool, !pool.isRetired else { continue }
             for slot in pool.retire() { endIdle(Int(slot)) }
+            callQueue(pool)
         }
         engine.keepTrusts(snapshot.pools.compactMap { $0.tls?.trust })
         block.epoch = snapshot.epoch

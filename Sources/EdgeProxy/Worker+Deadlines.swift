@@ -8,6 +8,8 @@ extension Worker {
     /// may replace it.
     func setDeadline(_ slot: Int, _ kind: DeadlineKind, _ nanoseconds: UInt64) {
         guard kind == .write || !isWriteDeadline(slot) else { return }
+        // A request that waits in a queue waits for that alone.
+        if kind == .body, channels[slot].pointee.deadlineKind == .queue { return }
         channels[slot].pointee.deadlineKind = kind
         wheel.arm(slot, at: now.advanced(byNanoseconds: nanoseconds))
     }
@@ -24,7 +26,9 @@ extension Worker {
     }
 
     func clearDeadline(_ slot: Int) {
-        guard !isWriteDeadline(slot) else { return }
+        guard !isWriteDeadline(slot), channels[slot].pointee.deadlineKind != .queue else {
+            return
+        }
         channels[slot].pointee.deadlineKind = .none
         wheel.disarm(slot)
     }
@@ -58,6 +62,7 @@ extension Worker {
         case .response: upstreamFailed(slot, .upstreamHeadTimeout)
         case .idle: closeIdleUpstream(slot)
         case .tunnel: tunnelTimedOut(slot)
+        case .queue: failExchange(Int(downstreams[slot].pointee.exchange), .upstreamQueueTimeout)
         }
     }
 
@@ -80,6 +85,7 @@ extension Worker {
     private static let looks: UInt64 = 8
 
     private func paceLimit(_ slot: Int) -> UInt64 {
+        if let limit = tunnelLimit(slot) { return limit }
         if isDownstream(slot) { return snapshot.timeouts.body }
         return pools[Int(upstream(slot).pointee.pool)]?.settings.bodyTimeout
             ?? snapshot.timeouts.body
@@ -97,7 +103,8 @@ extension Worker {
     private func lookAtPace(_ slot: Int) {
         let channel = channels[slot]
         let limit = paceLimit(slot)
-        let price = isDownstream(slot) ? snapshot.timeouts.downloadPrice : 0
+        let isTunnel = tunnelLimit(slot) != nil
+        let price = isDownstream(slot) && !isTunnel ? snapshot.timeouts.downloadPrice : 0
         let left = ring.unacknowledged(channel.pointee.descriptor) ?? 0
         var pace = channel.pointee.pace
         let passed = now.nanoseconds(since: pace.lookedAt)

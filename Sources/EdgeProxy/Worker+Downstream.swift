@@ -306,7 +306,8 @@ extension Worker {
             } else {
                 channels[slot].pointee.flags.remove(.endDelivered)
             }
-        case .tunnel: tunnelEnded(Int(downstream.pointee.exchange))
+        case .tunnel:
+            relayEnded(Int(downstream.pointee.exchange), .clientEnded, isClean: true)
         case .ended: closeGracefully(slot)
         }
     }
@@ -343,6 +344,7 @@ extension Worker {
     /// The client took what was waiting: its upstream may go on.
     func downstreamDrained(_ slot: Int) {
         let exchange = Int(downstreams[slot].pointee.exchange)
+        shutIfDue(slot)
         guard exchange >= 0 else {
             setIdleDeadline(slot)
             resumeInput(slot)

@@ -135,6 +135,14 @@ extension Worker {
             failExchange(exchange, .noAddress)
             return
         }
+        if pool.queueCount > 0, !state.pointee.flags.contains(.queued) {
+            enqueue(exchange, pool)
+            return
+        }
+        leaveQueue(exchange)
+        let allowsReuse =
+            allowsReuse && !state.pointee.flags.contains(.relay)
+            && !pool.settings.sendsProxyHeader
         while let member = pool.members.next(excluding: state.pointee.tried) {
             while allowsReuse, let idle = pool.members.takeIdle(member) {
                 let flags = channels[Int(idle)].pointee.flags
@@ -153,6 +161,10 @@ extension Worker {
                 block.add(.upstreamConnectFailures)
                 block.add(reason)
             }
+        }
+        if pool.members.isWorthWaiting(excluding: state.pointee.tried) {
+            enqueue(exchange, pool)
+            return
         }
         failExchange(
             exchange, pool.members.hasCurrentMember ? .upstreamConnectFailed : .noAddress)
@@ -383,9 +395,10 @@ extension Worker {
         let isAnswering = state.pointee.phase == .answering
         let isComplete = state.pointee.flags.contains(.requestComplete)
         let isHead = state.pointee.method == .head
+        let isRelay = state.pointee.flags.contains(.relay)
         abandon(exchange, reason)
         downstream.pointee.exchange = -1
-        if isAnswering {
+        if isAnswering || isRelay {
             cutAnswer(slot)
             return
         }
@@ -405,6 +418,11 @@ extension Worker {
     /// Drops an exchange without a word to the client; the caller sees to that side.
     func abandon(_ exchange: Int, _ reason: ReasonCode) {
         block.add(reason)
+        let upstream = Int(exchanges[exchange].pointee.upstream)
+        if reason != .none, upstream >= 0, exchanges[exchange].pointee.flags.contains(.relay) {
+            // What is cut on one side of a relayed connection is cut on the other.
+            channels[upstream].pointee.flags.insert(.resets)
+        }
         releaseUpstream(exchange, isReusable: false)
         releaseExchange(exchange)
     }
@@ -419,6 +437,7 @@ extension Worker {
     private func releaseExchange(_ exchange: Int) {
         let state = exchanges[exchange]
         guard state.pointee.phase != .free else { return }
+        leaveQueue(exchange)
         dropPrefix(exchange)
         state.pointee.phase = .free
         exchangeSlots.give(exchange)
@@ -435,7 +454,8 @@ extension ReasonCode {
             .upstreamNotVerified, .upstreamReset, .upstreamClosedEarly, .upstreamBadResponse,
             .upstreamTruncated, .upstreamSurplusBytes:
             502
-        case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining, .notServing:
+        case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining, .notServing,
+            .upstreamQueueFull, .upstreamQueueTimeout:
             503
         case .noRoute: 404
         case .misdirected: 421
@@ -444,7 +464,7 @@ extension ReasonCode {
         case .clientClosed, .clientReset, .clientHandshakeTimeout, .clientHandshakeFailed,
             .clientIdleTimeout, .clientReadTimeout, .clientTLSError, .clientBadRequest:
             400
-        case .none, .internalError: 500
+        case .none, .internalError, .tunnelTimeout: 500
         }
     }
 }

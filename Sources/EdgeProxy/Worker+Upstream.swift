@@ -58,6 +58,7 @@ extension Worker {
             upstreamFailed(slot, isRefused ? .upstreamConnectRefused : .upstreamConnectFailed)
             return
         }
+        sendProxyHeader(slot)
         guard let tls = pools[Int(upstream(slot).pointee.pool)]?.settings.tls else {
             channel.pointee.phase = .established
             armReceive(slot)
@@ -109,6 +110,10 @@ extension Worker {
     func upstreamReady(_ slot: Int) {
         let upstream = self.upstream(slot)
         clearDeadline(slot)
+        if exchanges[Int(upstream.pointee.exchange)].pointee.flags.contains(.relay) {
+            startRelay(slot, Int(upstream.pointee.exchange))
+            return
+        }
         upstream.pointee.phase = .awaitingHead
         sendRequest(Int(upstream.pointee.exchange))
     }
@@ -333,65 +338,6 @@ extension Worker {
         finishExchange(exchange)
     }
 
-    // MARK: - Tunnels (after an accepted WebSocket upgrade)
-
-    private func beginTunnel(_ slot: Int, _ exchange: Int) {
-        let client = Int(exchanges[exchange].pointee.downstream)
-        upstream(slot).pointee.phase = .tunnel
-        downstreams[client].pointee.phase = .tunnel
-        downstreams[client].pointee.closesAfterAnswer = true
-        setDeadline(slot, .tunnel, Worker.tunnelIdle)
-        clearDeadline(client)
-        // An end that came before the upgrade is told to the tunnel as well.
-        channels[client].pointee.flags.remove(.endDelivered)
-        resumeInput(client)
-        callAttention(to: client)
-    }
-
-    /// The deadline is on the upstream's channel and moves with bytes in either direction; the
-    /// client's has one only after it was blocked.
-    func tunnelTimedOut(_ slot: Int) {
-        guard !isDownstream(slot) else { return }
-        tunnelEnded(Int(upstream(slot).pointee.exchange))
-    }
-
-    func tunnelUp(_ slot: Int, _ content: Span<UInt8>) {
-        let exchange = Int(downstreams[slot].pointee.exchange)
-        let upstream = Int(exchanges[exchange].pointee.upstream)
-        setDeadline(upstream, .tunnel, Worker.tunnelIdle)
-        relay(content, to: upstream)
-        if isBlocked(upstream) { pauseInput(slot) }
-    }
-
-    private func tunnelDown(_ slot: Int, _ content: Span<UInt8>) {
-        let exchange = Int(upstream(slot).pointee.exchange)
-        setDeadline(slot, .tunnel, Worker.tunnelIdle)
-        relay(content, to: Int(exchanges[exchange].pointee.downstream))
-    }
-
-    private func relay(_ content: Span<UInt8>, to slot: Int) {
-        content.withUnsafeBufferPointer {
-            if let start = $0.baseAddress { stageContent(slot, start, count: $0.count) }
-        }
-        flushStage()
-    }
-
-    /// Either side has ended: what is on its way is delivered, then both are closed.
-    func tunnelEnded(_ exchange: Int) {
-        guard exchange >= 0 else { return }
-        let client = Int(exchanges[exchange].pointee.downstream)
-        let slot = Int(exchanges[exchange].pointee.upstream)
-        if slot >= 0 {
-            exchanges[exchange].pointee.upstream = -1
-            upstream(slot).pointee.exchange = -1
-            upstream(slot).pointee.phase = .ended
-            closeGracefully(slot)
-        }
-        downstreams[client].pointee.exchange = -1
-        abandon(exchange, .none)
-        closeDownstream(client)
-    }
-
     // MARK: - Ends
 
     /// The upstream has sent its end.
@@ -412,7 +358,7 @@ extension Worker {
             }
             upstream.pointee.keepAlive = false
             answerEnded(slot, Int(upstream.pointee.exchange), trailers: nil)
-        case .tunnel: tunnelEnded(Int(upstream.pointee.exchange))
+        case .tunnel: relayEnded(Int(upstream.pointee.exchange), .upstreamEnded, isClean: isClean)
         }
     }
 
@@ -476,6 +422,12 @@ extension Worker {
             failExchange(exchange, reason)
             return
         }
+        if pool.members.isWorthWaiting(excluding: state.pointee.tried),
+            !pool.members.hasRoom(excluding: state.pointee.tried)
+        {
+            enqueue(exchange, pool)
+            return
+        }
         var next = pool.members.next(excluding: state.pointee.tried)
         if next == nil, mayReturn { next = pool.members.next(excluding: 0) }
         guard let member = next else {
@@ -514,10 +466,9 @@ extension Worker {
     /// Bytes left by a slow upstream may go on.
     func upstreamDrained(_ slot: Int) {
         let exchange = Int(upstream(slot).pointee.exchange)
+        shutIfDue(slot)
         guard exchange >= 0 else { return }
-        if upstream(slot).pointee.phase == .tunnel {
-            setDeadline(slot, .tunnel, Worker.tunnelIdle)
-        }
+        if let limit = tunnelLimit(slot) { setDeadline(slot, .tunnel, limit) }
         resumeBody(exchange)
         if upstream(slot).pointee.phase == .receivingBody {
             awaitContent(slot)
@@ -543,6 +494,7 @@ extension Worker {
         let channel = channels[slot]
         let isSound =
             isReusable && upstream.pointee.phase == .ended && upstream.pointee.keepAlive
+            && pools[Int(upstream.pointee.pool)]?.settings.sendsProxyHeader == false
             && upstream.pointee.held == nil && channel.pointee.output.isEmpty
             && channel.pointee.stash.isEmpty && phase != .draining
             && block.value(.upstreamConnectionsIdle) < UInt64(setup.connectionsMax)
@@ -560,6 +512,7 @@ extension Worker {
         block.add(.upstreamConnectionsIdle)
         setDeadline(slot, .idle, pool.settings.idleTimeout)
         resumeInput(slot)
+        callQueue(pool)
     }
 
     /// Closes a connection that is in its pool.
@@ -586,7 +539,10 @@ extension Worker {
         let upstream = self.upstream(slot)
         if let held = upstream.pointee.held { chunks.give(held) }
         upstream.pointee.held = nil
-        pools[Int(upstream.pointee.pool)]?.members.closed(Int(upstream.pointee.member))
+        if let pool = pools[Int(upstream.pointee.pool)] {
+            pool.members.closed(Int(upstream.pointee.member))
+            callQueue(pool)
+        }
         upstreamSlots.give(slot - upstreamBase)
         block.subtract(.upstreamConnectionsOpen)
     }

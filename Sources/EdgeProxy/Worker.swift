@@ -61,7 +61,7 @@ package final class Worker {
     static let scratchBytes = roundBytes(receiveLevelMax) + 32 * 1024
     /// Plaintext whose records fit on the wire's own output together.
     static let wirePiece = 64 * 1024
-    /// An upgraded connection on which nothing moves in one direction is ended after this.
+    /// An upgraded connection on which nothing moves is ended after this.
     static let tunnelIdle: UInt64 = 3_600_000_000_000
     /// What a silent connection gets when the worker drains.
     static let drainGrace: UInt64 = 1_000_000_000
@@ -99,6 +99,8 @@ package final class Worker {
     /// Channels to be handled at the end of the turn, and those being handled.
     var attention: [Int32] = []
     private var attentionRound: [Int32] = []
+    /// Pools whose queue may go on.
+    var queueAttention: [Int32] = []
     var requestHead = RequestHead()
     var responseHead = ResponseHead()
     var trailerFields = FieldList()
@@ -173,6 +175,7 @@ package final class Worker {
         identifiers = SplitMix64(seed: setup.seed)
         nextHousekeeping = now
         attention.reserveCapacity(1024)
+        queueAttention.reserveCapacity(64)
         attentionRound.reserveCapacity(1024)
         apply(snapshot)
     }
@@ -235,7 +238,7 @@ package final class Worker {
 
     /// Until the next deadline or housekeeping.
     private var waitLimit: UInt64 {
-        guard attention.isEmpty else { return 0 }
+        guard attention.isEmpty, queueAttention.isEmpty else { return 0 }
         var limit = nextHousekeeping.nanoseconds(since: now)
         if let next = wheel.nanosecondsUntilNext(now: now) { limit = min(limit, next) }
         if phase == .serving {
@@ -259,10 +262,11 @@ package final class Worker {
     /// Handles what was found on the way. Bounded: a channel that is found again while its round is
     /// on is handled in the next one, and there are few rounds.
     func attendAll() {
-        for _ in 0..<8 where !attention.isEmpty {
+        for _ in 0..<8 where !attention.isEmpty || !queueAttention.isEmpty {
             swap(&attention, &attentionRound)
             for index in attentionRound.indices { attend(Int(attentionRound[index])) }
             attentionRound.removeAll(keepingCapacity: true)
+            if !queueAttention.isEmpty { serveQueues() }
         }
     }
 

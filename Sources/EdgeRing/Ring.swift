@@ -164,8 +164,8 @@ open class Ring {
         entry.pointee.user_data = token.bits
     }
 
-    /// Reports once when the descriptor has something to receive, its end or an error: for those who
-    /// then take much at a time with `tryReceive`.
+    /// Reports once when the descriptor has something to receive, its end or an error: for those
+    /// who then take much at a time with `tryReceive`.
     open func watchReadable(_ token: CompletionToken, on descriptor: Int32) {
         let entry = nextEntry()
         io_uring_prep_poll_add(entry, descriptor, UInt32(POLLIN))
@@ -299,6 +299,27 @@ open class Ring {
     open func unacknowledged(_ descriptor: Int32) -> Int? {
         let count = ce_unacknowledged(descriptor)
         return count >= 0 ? Int(count) : nil
+    }
+
+    /// Has the kernel probe a silent connection: a peer that is gone is known within 90 s.
+    open func probeWhenSilent(_ descriptor: Int32) {
+        for (level, option, value) in [
+            (SOL_SOCKET, SO_KEEPALIVE, Int32(1)), (Int32(IPPROTO_TCP), TCP_KEEPIDLE, 30),
+            (Int32(IPPROTO_TCP), TCP_KEEPINTVL, 10), (Int32(IPPROTO_TCP), TCP_KEEPCNT, 6),
+        ] {
+            var value = value
+            setsockopt(descriptor, level, option, &value, 4)
+        }
+    }
+
+    /// The address of ours that a client has connected to; nil if the kernel does not tell.
+    open func localAddress(of descriptor: Int32) -> SocketAddress? {
+        var length = socklen_t(64)
+        guard
+            getsockname(
+                descriptor, addressScratch.assumingMemoryBound(to: sockaddr.self), &length) == 0
+        else { return nil }
+        return SocketAddress(kernel: addressScratch, byteCount: Int(length))
     }
 
     /// Ends our direction of the connection (FIN after what was sent).

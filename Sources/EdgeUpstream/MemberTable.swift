@@ -20,6 +20,8 @@ package struct MemberTable: Sendable {
     private var cursor = 0
     /// Unused connections kept per member; one more is closed instead.
     private let idleMax: Int
+    /// Connections in use per member; 0: no limit.
+    package var useMax = 0
 
     package init(idleMax: Int = 64) { self.idleMax = idleMax }
 
@@ -46,16 +48,38 @@ package struct MemberTable: Sendable {
         return orphans
     }
 
-    /// The next member in turn that was not tried yet; nil when all were, or there is none.
+    /// The next member in turn that was not tried yet and has room; nil when there is none.
     ///
     /// - Parameter tried: bit n is member n (members beyond 63 share the last bit).
     package mutating func next(excluding tried: UInt64) -> Int? {
         for _ in 0..<members.count {
             let index = cursor
             cursor = cursor + 1 < members.count ? cursor + 1 : 0
-            if members[index].isCurrent, tried & Self.bit(index) == 0 { return index }
+            if members[index].isCurrent, tried & Self.bit(index) == 0, hasRoom(index) {
+                return index
+            }
         }
         return nil
+    }
+
+    /// One more connection of the member may be used; counts the unused ones as room, because a
+    /// new one is opened only if there are none.
+    private func hasRoom(_ index: Int) -> Bool {
+        useMax == 0 || members[index].connectionCount - members[index].idle.count < useMax
+    }
+
+    /// A member that was not tried yet will have room once one of its connections is given back.
+    package func isWorthWaiting(excluding tried: UInt64) -> Bool {
+        members.indices.contains {
+            members[$0].isCurrent && tried & Self.bit($0) == 0 && !hasRoom($0)
+        }
+    }
+
+    /// What `next` would find something for.
+    package func hasRoom(excluding tried: UInt64) -> Bool {
+        members.indices.contains {
+            members[$0].isCurrent && tried & Self.bit($0) == 0 && hasRoom($0)
+        }
     }
 
     package static func bit(_ index: Int) -> UInt64 { 1 << UInt64(min(index, 63)) }

@@ -7,6 +7,14 @@ package struct UpstreamConfiguration: Sendable, Equatable {
     package let servers: [Server]
     /// Nil: plaintext to the upstream (offloading). Set: TLS (bridging).
     package let tls: TLS?
+    /// Each connection begins with a PROXY protocol header, version 2.
+    package let sendsProxyHeader: Bool
+    /// Connections per server over all workers; nil: no limit.
+    package let memberConnectionsMax: Int?
+    /// Requests that may wait for a server with room, over all workers.
+    package let queueMax: Int
+    /// How long a request waits in the queue.
+    package let queueTimeout: Duration
     /// From the start of a connect until the connection (TLS included) is usable.
     package let connectTimeout: Duration
     /// From the request's last byte until the response's head is complete.
@@ -17,13 +25,19 @@ package struct UpstreamConfiguration: Sendable, Equatable {
     package let keepAlive: Duration
 
     package init(
-        name: String, servers: [Server], tls: TLS?,
+        name: String, servers: [Server], tls: TLS?, sendsProxyHeader: Bool = false,
+        memberConnectionsMax: Int? = nil, queueMax: Int = 1024,
+        queueTimeout: Duration = .seconds(5),
         connectTimeout: Duration, responseTimeout: Duration, bodyTimeout: Duration,
         keepAlive: Duration
     ) {
         self.name = name
         self.servers = servers
         self.tls = tls
+        self.sendsProxyHeader = sendsProxyHeader
+        self.memberConnectionsMax = memberConnectionsMax
+        self.queueMax = queueMax
+        self.queueTimeout = queueTimeout
         self.connectTimeout = connectTimeout
         self.responseTimeout = responseTimeout
         self.bodyTimeout = bodyTimeout

@@ -23,25 +23,29 @@ struct LoadingTests {
         #expect(
             configuration.certificates
                 == .init(directory: folder + "certs", fallback: "example.org"))
-        #expect(configuration.listeners.map(\.name) == ["https", "http"])
-        #expect(configuration.listeners.map(\.kind) == [.tls, .http])
-        #expect(configuration.listeners.map(\.redirectPort) == [nil, 443])
+        #expect(configuration.listeners.map(\.name) == ["https", "http", "postgres"])
+        #expect(configuration.listeners.map(\.kind) == [.tls, .http, .tcp])
+        #expect(configuration.listeners.map(\.redirectPort) == [nil, 443, nil])
         #expect(
             configuration.listeners.map { $0.addresses.map(\.description) }
-                == [["[::]:443"], ["192.168.1.13:80", "127.0.0.1:80"]])
+                == [["[::]:443"], ["192.168.1.13:80", "127.0.0.1:80"], ["192.168.1.13:5432"]])
+        #expect(configuration.listeners[2].upstream == "postgres")
         #expect(
             configuration.sites == [
                 SiteConfiguration(hosts: ["grafana.example.org"], upstream: 0),
                 SiteConfiguration(
-                    hosts: ["registry.example.org", "*.apps.example.org"], upstream: 1),
-                SiteConfiguration(hosts: ["dashboard.example.org"], upstream: 2),
+                    hosts: ["registry.example.org", "*.apps.example.org"], upstream: 2),
+                SiteConfiguration(hosts: ["dashboard.example.org"], upstream: 3),
             ])
-        #expect(configuration.upstreams.map(\.name) == ["grafana", "ingress", "dashboard"])
+        #expect(
+            configuration.upstreams.map(\.name) == ["grafana", "postgres", "ingress", "dashboard"])
+        #expect(configuration.upstreams[1].sendsProxyHeader)
+        #expect(configuration.upstreams[1].memberConnectionsMax == 200)
         #expect(configuration.upstreams[0].connectTimeout == .milliseconds(500))
         #expect(configuration.upstreams[0].responseTimeout == .seconds(300))
         #expect(configuration.upstreams[0].keepAlive == .seconds(30))
         #expect(
-            configuration.upstreams[1].tls
+            configuration.upstreams[2].tls
                 == .init(
                     authorityFile: folder + "ca/home-ca.pem", name: "ingress.home.example",
                     verify: .full))
@@ -67,7 +71,7 @@ struct LoadingTests {
             configuration.timeouts
                 == .init(
                     handshake: .seconds(10), requestHead: .seconds(10), keepAlive: .seconds(75),
-                    body: .seconds(60)))
+                    body: .seconds(60), tcp: .seconds(7200)))
         #expect(
             configuration.process
                 == .init(
@@ -96,7 +100,7 @@ struct LoadingTests {
             configuration.timeouts
                 == .init(
                     handshake: .seconds(1), requestHead: .seconds(2), keepAlive: .seconds(3),
-                    body: .seconds(4)))
+                    body: .seconds(4), tcp: .seconds(7200)))
         #expect(
             configuration.process
                 == .init(

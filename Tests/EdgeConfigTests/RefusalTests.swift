@@ -20,7 +20,7 @@ struct RefusalTests {
         (
             Sample.minimal + "timeouts: { zebra: 1s }\n",
             "main.yaml:6:13: unknown key 'zebra' in timeouts (valid: handshake, request_head, "
-                + "keep_alive, body, serve_deadline, hang, drain)"
+                + "keep_alive, body, tcp, serve_deadline, hang, drain)"
         ),
         (
             Sample.upstream("timeouts: { conect: 1s }"),
@@ -64,7 +64,7 @@ struct RefusalTests {
         ),
         (
             Sample.minimal.replacing("http }", with: "https }"),
-            "main.yaml:2:46: listeners[0].protocol cannot be 'https' (one of: tls, http)"
+            "main.yaml:2:46: listeners[0].protocol cannot be 'https' (one of: tls, http, tcp)"
         ),
         (
             Sample.minimal.replacing("name: web", with: "name: yes"),
@@ -185,7 +185,8 @@ struct RuleTests {
         ),
         (
             Sample.minimal + "  spare: { servers: ['10.0.0.2:80'] }\n",
-            "main.yaml:6:3: no site uses the upstream 'spare' (name it in 'sites', or remove it)"
+            "main.yaml:6:3: no site and no tcp listener uses the upstream 'spare' (name it in "
+                + "'sites', or remove it)"
         ),
         (
             Sample.hosts("[a.example, A.Example]"),
@@ -215,6 +216,27 @@ struct RuleTests {
             Sample.listener("redirect: web").replacing("protocol: http", with: "protocol: tls")
                 + "certificates: { directory: certs }\n",
             "main.yaml:2:61: 'redirect' needs 'protocol: http' (listeners[0] is a tls listener)"
+        ),
+        (
+            Sample.listener("upstream: app"),
+            "main.yaml:2:62: 'upstream' needs 'protocol: tcp' (for the others 'sites' say which "
+                + "upstream serves a host)"
+        ),
+        (
+            Sample.listener("x").replacing("protocol: http, x", with: "protocol: tcp"),
+            "main.yaml:2:13: listeners[0]: a tcp listener needs an 'upstream' (it passes all bytes "
+                + "on to one)"
+        ),
+        (
+            Sample.listener("upstream: ap").replacing("protocol: http", with: "protocol: tcp"),
+            "main.yaml:2:13: listener 'web': undefined upstream 'ap' (did you mean 'app'? defined: "
+                + "app)"
+        ),
+        (
+            Sample.listener("upstream: app").replacing("protocol: http", with: "protocol: tcp")
+                .replacing("80\"] }", with: "80\"], tls: { name: a.example } }"),
+            "main.yaml:2:13: listener 'web': upstream 'app' has 'tls' (a tcp listener passes bytes "
+                + "on as they are; TLS is then between the client and the server)"
         ),
         (
             Sample.listener("redirect: https"),
@@ -390,7 +412,7 @@ struct RuleTests {
         #expect(
             errors(bundle) == [
                 "main.yaml:2:30: listeners[0].port is out of range: '0' (1 to 65535)",
-                "main.yaml:2:43: listeners[0].protocol cannot be 'x' (one of: tls, http)",
+                "main.yaml:2:43: listeners[0].protocol cannot be 'x' (one of: tls, http, tcp)",
                 "main.yaml:3:8: sites must be a list, not a number",
                 "part-1.yaml:1:12: resolvers must be a mapping, not a list (names with their "
                     + "settings)",

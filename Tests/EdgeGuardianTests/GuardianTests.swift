@@ -60,7 +60,7 @@ final class GuardianRig {
             certificates: nil, sites: [], upstreams: [], resolvers: [],
             timeouts: .init(
                 handshake: .seconds(5), requestHead: .seconds(5), keepAlive: .seconds(5),
-                body: .seconds(5)),
+                body: .seconds(5), tcp: .seconds(60)),
             limits: .init(
                 connections: nil, requestHeadBytes: 16384, responseHeadBytes: 16384,
                 headerFields: 100, uploadMin: 0, downloadMin: 0),

@@ -15,6 +15,7 @@ final class Bench {
     static let listener: Int32 = 100
     static let tlsListener: Int32 = 101
     static let redirectListener: Int32 = 102
+    static let tcpListener: Int32 = 103
 
     struct Options {
         var connectionsMax = 16
@@ -24,6 +25,9 @@ final class Bench {
         var certificates = CertificateStore(entries: [])
         var buffers = 64
         var uploadMin = 0
+        var sendsProxyHeader = false
+        var memberMax = 0
+        var queueMax = 2
         var downloadMin = 0
     }
 
@@ -62,6 +66,7 @@ final class Bench {
                 index: 0,
                 listeners: [
                     (0, Bench.listener), (1, Bench.tlsListener), (2, Bench.redirectListener),
+                    (3, Bench.tcpListener),
                 ],
                 connectionsMax: options.connectionsMax, chunkBudget: options.chunkBudget,
                 ticketKeys: [UInt8](repeating: 7, count: TLSEngine.ticketKeyBytes), seed: 1),
@@ -86,16 +91,19 @@ final class Bench {
                 .init(name: "plain", isTLS: false, redirectPort: nil),
                 .init(name: "tls", isTLS: true, redirectPort: nil),
                 .init(name: "redirect", isTLS: false, redirectPort: 8443),
+                .init(name: "tcp", isTLS: false, redirectPort: nil, relayPool: pool),
             ],
             pools: [
                 .init(
                     id: pool, upstream: "app", members: members, tls: options.isTLSUpstream,
+                    sendsProxyHeader: options.sendsProxyHeader, memberMax: options.memberMax,
+                    queueMax: options.queueMax, queueTimeout: .seconds(4),
                     connectTimeout: .seconds(3), responseTimeout: .seconds(20),
                     bodyTimeout: .seconds(30), idleTimeout: .seconds(60))
             ],
             timeouts: .init(
                 handshake: .seconds(5), requestHead: .seconds(10), keepAlive: .seconds(75),
-                body: .seconds(30), uploadMin: options.uploadMin,
+                body: .seconds(30), tcp: .seconds(600), uploadMin: options.uploadMin,
                 downloadMin: options.downloadMin),
             requestLimits: HeadLimits(), responseLimits: HeadLimits())
     }

@@ -53,6 +53,7 @@ package final class ScriptedRing: Ring {
         var arrivals: [Arrival] = []
         /// Most that was asked for at a time.
         var largestReceive = 0
+        var isProbed = false
         /// What the kernel says of bytes under way.
         var unacknowledged = 0
         /// What a connect comes to; nil: nothing yet.
@@ -145,6 +146,8 @@ package final class ScriptedRing: Ring {
     package func setUnacknowledged(_ descriptor: Int32, _ count: Int) {
         sockets[descriptor]?.unacknowledged = count
     }
+
+    package func isProbed(_ descriptor: Int32) -> Bool { sockets[descriptor]?.isProbed ?? false }
 
     /// The most that was received at a time by `tryReceive`; 0: never.
     package func largestReceive(_ descriptor: Int32) -> Int {
@@ -440,6 +443,14 @@ package final class ScriptedRing: Ring {
         case .bytes, .end: return 0
         case .failure(let number): return -Int(number)
         }
+    }
+
+    package override func probeWhenSilent(_ descriptor: Int32) {
+        sockets[descriptor]?.isProbed = true
+    }
+
+    package override func localAddress(of descriptor: Int32) -> SocketAddress? {
+        SocketAddress(ipv4: 0x0A00_0101, port: 443)
     }
 
     package override func unacknowledged(_ descriptor: Int32) -> Int? {

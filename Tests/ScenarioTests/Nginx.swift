@@ -8,8 +8,10 @@ final class Nginx {
     let address: SocketAddress
     private let process: RunningProcess
 
-    /// - Parameter tls: given, it speaks TLS with this certificate.
-    init(tls: MintedCertificate? = nil) throws {
+    /// - Parameters:
+    ///   - tls: given, it speaks TLS with this certificate.
+    ///   - expectsProxyHeader: connections begin with a PROXY header.
+    init(tls: MintedCertificate? = nil, expectsProxyHeader: Bool = false) throws {
         directory = try TemporaryDirectory("nginx")
         address = .loopback(try freePort())
         let root = try directory.makeDirectory("root")
@@ -20,7 +22,8 @@ final class Nginx {
             "events {}", "http { access_log off; client_max_body_size 0;",
             "client_body_temp_path \(work)/body; proxy_temp_path \(work)/proxy;",
             "fastcgi_temp_path \(work)/f; uwsgi_temp_path \(work)/u; scgi_temp_path \(work)/s;",
-            "server { listen \(address)\(tls == nil ? "" : " ssl"); root \(root);",
+            "server { listen \(address)\(tls == nil ? "" : " ssl")"
+                + "\(expectsProxyHeader ? " proxy_protocol" : ""); root \(root);",
         ]
         if let tls {
             let (certificate, key) = try tls.writePair("server", in: directory.path)
@@ -28,6 +31,7 @@ final class Nginx {
         }
         lines += [
             "location / { dav_methods PUT; }",
+            "location /client { return 200 \"$proxy_protocol_addr:$proxy_protocol_port\"; }",
             "location /echo { return 200 \"$request_method $host $http_x_forwarded_proto"
                 + " $http_x_forwarded_for $ssl_server_name\"; } } }",
         ]

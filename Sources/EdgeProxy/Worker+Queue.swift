@@ -1,0 +1,88 @@
+internal import EdgeCore
+internal import EdgeUpstream
+
+/// Requests that wait because every server of their upstream has as much to do as it may have:
+/// bounded in number and time, first come first served, per worker and pool.
+extension Worker {
+    /// Puts the exchange at the end of its pool's queue, or refuses it.
+    func enqueue(_ exchange: Int, _ pool: UpstreamPool) {
+        let state = exchanges[exchange]
+        guard pool.queueCount < pool.settings.queueMax else {
+            failExchange(exchange, .upstreamQueueFull)
+            return
+        }
+        state.pointee.flags.insert(.queued)
+        state.pointee.queueNext = -1
+        state.pointee.queuePrevious = pool.queueLast
+        if pool.queueLast >= 0 {
+            exchanges[Int(pool.queueLast)].pointee.queueNext = Int32(exchange)
+        } else {
+            pool.queueFirst = Int32(exchange)
+        }
+        pool.queueLast = Int32(exchange)
+        pool.queueCount += 1
+        block.add(.requestsQueued)
+        setDeadline(Int(state.pointee.downstream), .queue, pool.settings.queueTimeout)
+    }
+
+    /// Takes the exchange out of its queue, if it is in one.
+    func leaveQueue(_ exchange: Int) {
+        let state = exchanges[exchange]
+        guard state.pointee.flags.contains(.queued), let pool = pools[Int(state.pointee.pool)]
+        else { return }
+        state.pointee.flags.remove(.queued)
+        let next = state.pointee.queueNext
+        let previous = state.pointee.queuePrevious
+        if previous >= 0 {
+            exchanges[Int(previous)].pointee.queueNext = next
+        } else {
+            pool.queueFirst = next
+        }
+        if next >= 0 {
+            exchanges[Int(next)].pointee.queuePrevious = previous
+        } else {
+            pool.queueLast = previous
+        }
+        pool.queueCount -= 1
+        block.subtract(.requestsQueued)
+        let client = channels[Int(state.pointee.downstream)]
+        guard client.pointee.deadlineKind == .queue else { return }
+        client.pointee.deadlineKind = .none
+        wheel.disarm(Int(state.pointee.downstream))
+    }
+
+    /// Something may have become free: the queue is looked at at the end of the turn.
+    func callQueue(_ pool: UpstreamPool) {
+        guard pool.queueCount > 0, !pool.isCalled else { return }
+        pool.isCalled = true
+        queueAttention.append(pool.id)
+    }
+
+    func serveQueues() {
+        // Serving one may call another; that one is in the list by then.
+        var index = 0
+        while index < queueAttention.count {
+            if let pool = pools[Int(queueAttention[index])] { serveQueue(pool) }
+            index += 1
+        }
+        queueAttention.removeAll(keepingCapacity: true)
+    }
+
+    /// Everybody who can be served, in order. The first that has to go on waiting ends it.
+    private func serveQueue(_ pool: UpstreamPool) {
+        pool.isCalled = false
+        for _ in 0..<pool.queueCount {
+            let exchange = Int(pool.queueFirst)
+            guard exchange >= 0 else { return }
+            let tried = exchanges[exchange].pointee.tried
+            if !pool.members.hasRoom(excluding: tried),
+                pool.members.isWorthWaiting(excluding: tried)
+            {
+                return
+            }
+            acquireUpstream(exchange, allowsReuse: true)
+            // On a connection that was there already; else it is sent when it is.
+            sendRequest(exchange)
+        }
+    }
+}

@@ -1,0 +1,216 @@
+internal import EdgeCore
+internal import EdgeHTTP
+internal import EdgeHTTP1
+internal import Glibc
+
+/// Two channels without machines above them: connections of `tcp` listeners, and those that were
+/// upgraded (WebSocket). Bytes go on as they come, no faster than the other side takes them. A
+/// relayed connection's directions end one by one, an upgraded one's together.
+extension Worker {
+    // MARK: - Beginning
+
+    /// A client of a `tcp` listener: nothing is read from it before it has a server.
+    func beginRelay(_ slot: Int, _ pool: Int32) {
+        guard let exchange = exchangeSlots.take() else {
+            downstreamFailed(slot, .memoryLimit)
+            return
+        }
+        block.add(.requestsActive)
+        block.add(.tcpConnections)
+        exchanges[exchange].pointee = Exchange(
+            phase: .awaitingUpstream, flags: [.relay, .requestComplete], method: .other,
+            clientMinor: 0, attempts: 0, status: 0, requestFraming: .none, answerFraming: .none,
+            downstream: Int32(slot), upstream: -1, pool: pool, tried: 0, prefix: nil,
+            startedAt: now)
+        downstreams[slot].pointee.exchange = Int32(exchange)
+        downstreams[slot].pointee.phase = .tunnel
+        downstreams[slot].pointee.requestCount = 1
+        downstreams[slot].pointee.closesAfterAnswer = true
+        pauseInput(slot)
+        acquireUpstream(exchange, allowsReuse: false)
+    }
+
+    /// The server of a relayed connection is there.
+    func startRelay(_ slot: Int, _ exchange: Int) {
+        exchanges[exchange].pointee.phase = .answering
+        ring.probeWhenSilent(channels[slot].pointee.descriptor)
+        joinTunnel(slot, exchange)
+    }
+
+    /// The upstream has accepted an upgrade.
+    func beginTunnel(_ slot: Int, _ exchange: Int) {
+        let client = Int(exchanges[exchange].pointee.downstream)
+        ring.probeWhenSilent(channels[slot].pointee.descriptor)
+        ring.probeWhenSilent(channels[client].pointee.descriptor)
+        joinTunnel(slot, exchange)
+    }
+
+    private func joinTunnel(_ slot: Int, _ exchange: Int) {
+        let client = Int(exchanges[exchange].pointee.downstream)
+        upstream(slot).pointee.phase = .tunnel
+        downstreams[client].pointee.phase = .tunnel
+        downstreams[client].pointee.closesAfterAnswer = true
+        moveTunnelDeadline(slot)
+        clearDeadline(client)
+        // An end that came before is told to the tunnel as well.
+        channels[client].pointee.flags.remove(.endDelivered)
+        resumeInput(client)
+        callAttention(to: client)
+    }
+
+    /// The first bytes to an upstream that wants to know whose connection it is, before TLS.
+    func sendProxyHeader(_ slot: Int) {
+        let upstream = self.upstream(slot)
+        guard pools[Int(upstream.pointee.pool)]?.settings.sendsProxyHeader == true,
+            upstream.pointee.exchange >= 0
+        else { return }
+        let client = Int(exchanges[Int(upstream.pointee.exchange)].pointee.downstream)
+        let source = downstreams[client].pointee.peer
+        let destination =
+            ring.localAddress(of: channels[client].pointee.descriptor) ?? source.with(port: 0)
+        withUnsafeTemporaryAllocation(
+            byteCount: ProxyProtocol.headerBytesMax, alignment: 8
+        ) { bytes in
+            guard let start = bytes.baseAddress else { return }
+            let count = ProxyProtocol.write(from: source, to: destination, into: start)
+            sendBytes(slot, start, count: count)
+        }
+    }
+
+    // MARK: - Bytes
+
+    /// How long nothing need move; nil if the channel is not part of a tunnel.
+    func tunnelLimit(_ slot: Int) -> UInt64? {
+        let exchange: Int
+        if isDownstream(slot) {
+            guard downstreams[slot].pointee.phase == .tunnel else { return nil }
+            exchange = Int(downstreams[slot].pointee.exchange)
+        } else {
+            guard upstream(slot).pointee.phase == .tunnel else { return nil }
+            exchange = Int(upstream(slot).pointee.exchange)
+        }
+        guard exchange >= 0 else { return nil }
+        return exchanges[exchange].pointee.flags.contains(.relay)
+            ? snapshot.timeouts.tcp : Worker.tunnelIdle
+    }
+
+    /// The deadline is on the upstream's channel and moves with bytes in either direction; the
+    /// client's has one only while it is blocked.
+    private func moveTunnelDeadline(_ slot: Int) {
+        if let limit = tunnelLimit(slot) { setDeadline(slot, .tunnel, limit) }
+    }
+
+    func tunnelTimedOut(_ slot: Int) {
+        guard !isDownstream(slot) else { return }
+        block.add(.tunnelTimeout)
+        tunnelEnded(Int(upstream(slot).pointee.exchange))
+    }
+
+    func tunnelUp(_ slot: Int, _ content: Span<UInt8>) {
+        let upstream = Int(exchanges[Int(downstreams[slot].pointee.exchange)].pointee.upstream)
+        moveTunnelDeadline(upstream)
+        relay(content, to: upstream)
+        if isBlocked(upstream) { pauseInput(slot) }
+    }
+
+    func tunnelDown(_ slot: Int, _ content: Span<UInt8>) {
+        let client = Int(exchanges[Int(upstream(slot).pointee.exchange)].pointee.downstream)
+        moveTunnelDeadline(slot)
+        relay(content, to: client)
+    }
+
+    // hot: once per receive; no copy unless the socket is full.
+    private func relay(_ content: Span<UInt8>, to slot: Int) {
+        flushStage()
+        content.withUnsafeBufferPointer {
+            if let start = $0.baseAddress { write(slot, start, count: $0.count) }
+        }
+    }
+
+    /// The channel that plaintext received on `slot` can be handed to in the very chunk that it is
+    /// received into; nil where anything else has to be done with it.
+    func plainPeer(_ slot: Int) -> Int? {
+        let exchange: Int
+        if isDownstream(slot) {
+            guard downstreams[slot].pointee.phase == .tunnel, downstreams[slot].pointee.held == nil
+            else { return nil }
+            exchange = Int(downstreams[slot].pointee.exchange)
+        } else {
+            guard upstream(slot).pointee.phase == .tunnel, upstream(slot).pointee.held == nil
+            else { return nil }
+            exchange = Int(upstream(slot).pointee.exchange)
+        }
+        guard exchange >= 0, exchanges[exchange].pointee.upstream >= 0 else { return nil }
+        let peer = Int(
+            isDownstream(slot)
+                ? exchanges[exchange].pointee.upstream : exchanges[exchange].pointee.downstream)
+        let isPlain =
+            !channels[slot].pointee.flags.contains(.isTLS)
+            && !channels[peer].pointee.flags.contains(.isTLS)
+        guard isPlain, channels[slot].pointee.stash.isEmpty,
+            channels[slot].pointee.flags.contains(.wantsInput)
+        else { return nil }
+        return peer
+    }
+
+    /// A round of a tunnel without TLS: received into the chunk that is sent.
+    func passOn(_ slot: Int, _ chunk: ChunkPointer, to peer: Int) {
+        block.add(
+            isDownstream(slot) ? .clientBytesReceived : .upstreamBytesReceived,
+            UInt64(chunk.count))
+        moveTunnelDeadline(isDownstream(slot) ? peer : slot)
+        flushStage()
+        sendChunk(peer, chunk)
+        if isBlocked(peer) { pauseInput(slot) }
+    }
+
+    // MARK: - Ends
+
+    /// One side has sent its end. A relayed connection goes on in the other direction.
+    ///
+    /// - Parameter isClean: false for an end that may be an attacker's (TLS without close_notify).
+    func relayEnded(_ exchange: Int, _ side: Exchange.Flags, isClean: Bool) {
+        guard exchange >= 0 else { return }
+        let state = exchanges[exchange]
+        guard state.pointee.flags.contains(.relay), state.pointee.upstream >= 0, isClean else {
+            tunnelEnded(exchange)
+            return
+        }
+        state.pointee.flags.insert(side)
+        if state.pointee.flags.isSuperset(of: [.clientEnded, .upstreamEnded]) {
+            tunnelEnded(exchange)
+            return
+        }
+        let other = Int(
+            side == .clientEnded ? state.pointee.upstream : state.pointee.downstream)
+        channels[other].pointee.flags.insert(.shutsWhenDrained)
+        shutIfDue(other)
+    }
+
+    /// Ends our direction of a channel that has to, once nothing waits.
+    func shutIfDue(_ slot: Int) {
+        let channel = channels[slot]
+        guard channel.pointee.flags.contains(.shutsWhenDrained), channel.pointee.output.isEmpty,
+            channel.pointee.flags.isDisjoint(with: [.sendingShut, .broken])
+        else { return }
+        channel.pointee.flags.insert(.sendingShut)
+        ring.shutdownSending(channel.pointee.descriptor)
+    }
+
+    /// Both sides are done, or one is and that is all there is to it: what is on its way is
+    /// delivered, then both are closed.
+    func tunnelEnded(_ exchange: Int) {
+        guard exchange >= 0 else { return }
+        let client = Int(exchanges[exchange].pointee.downstream)
+        let slot = Int(exchanges[exchange].pointee.upstream)
+        if slot >= 0 {
+            exchanges[exchange].pointee.upstream = -1
+            upstream(slot).pointee.exchange = -1
+            upstream(slot).pointee.phase = .ended
+            closeGracefully(slot)
+        }
+        downstreams[client].pointee.exchange = -1
+        abandon(exchange, .none)
+        closeDownstream(client)
+    }
+}
