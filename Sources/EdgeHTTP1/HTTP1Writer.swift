@@ -219,8 +219,8 @@ extension HTTP1Writer {
         }
         if !claims.hasRequestID {
             output.append("\r\nX-Request-ID: ")
-            output.append(hex: context.requestID.high, digitsMin: 16)
-            output.append(hex: context.requestID.low, digitsMin: 16)
+            output.append(hexWord: context.requestID.high)
+            output.append(hexWord: context.requestID.low)
         }
         output.append("\r\n")
     }
