@@ -86,7 +86,8 @@ struct Assembly {
             certificates: certificates?.value, sites: sites,
             upstreams: upstreams.map(\.configuration), resolvers: resolvers.map(\.value),
             timeouts: .decode(timeouts), limits: .decode(main.sectionOrDefaults("limits")),
-            admin: admin.value, process: .decode(timeouts))
+            admin: admin.value, process: .decode(timeouts),
+            accessLog: .decode(main.section("access_log")))
     }
 
     private func runAs() -> Configuration.RunAs? {

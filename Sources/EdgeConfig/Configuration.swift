@@ -19,6 +19,8 @@ package struct Configuration: Sendable, Equatable {
     package let limits: Limits
     package let admin: Admin
     package let process: Process
+    /// Nil: requests are not logged.
+    package let accessLog: AccessLog?
 
     package struct RunAs: Sendable, Equatable {
         package let user: String
@@ -153,11 +155,24 @@ package struct Configuration: Sendable, Equatable {
         }
     }
 
+    package struct AccessLog: Sendable, Equatable {
+        /// Nil: standard output.
+        package let path: String?
+        /// Per worker.
+        package let bufferBytes: Int
+        package let includesQuery: Bool
+        package init(path: String?, bufferBytes: Int, includesQuery: Bool) {
+            self.path = path
+            self.bufferBytes = bufferBytes
+            self.includesQuery = includesQuery
+        }
+    }
+
     package init(
         runAs: RunAs?, workers: Int?, listeners: [Listener],
         certificates: Certificates?, sites: [SiteConfiguration],
         upstreams: [UpstreamConfiguration], resolvers: [Resolver], timeouts: Timeouts,
-        limits: Limits, admin: Admin, process: Process
+        limits: Limits, admin: Admin, process: Process, accessLog: AccessLog? = nil
     ) {
         self.runAs = runAs
         self.workers = workers
@@ -170,5 +185,6 @@ package struct Configuration: Sendable, Equatable {
         self.limits = limits
         self.admin = admin
         self.process = process
+        self.accessLog = accessLog
     }
 }

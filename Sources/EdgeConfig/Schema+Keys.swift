@@ -202,7 +202,7 @@ extension Schema {
                 + "decides."),
     ]
 
-    static let tuningKeys: [Key] = timeoutKeys + limitKeys + adminKeys
+    static let tuningKeys: [Key] = timeoutKeys + limitKeys + adminKeys + accessLogKeys
 
     private static let timeoutKeys: [Key] = [
         Key(
@@ -299,5 +299,33 @@ extension Schema {
             effect: "A loopback address that answers `/metrics`, `/livez` and `/readyz`.",
             absence: "there is none",
             pitfalls: "Only 127.0.0.0/8 and ::1: it has no authentication."),
+    ]
+    private static let accessLogKeys: [Key] = [
+        Key(
+            "access_log", .mapping,
+            effect: "Writes a line for every request, and for every connection that fails or is "
+                + "refused.",
+            absence: "requests are counted, not logged"),
+        Key(
+            "access_log.path", .text(.path), required: true,
+            effect: "The file, or `stdout`.",
+            pitfalls: "The proxy's user opens it, and opens it anew on USR1 (after a rotation): "
+                + "that user must be able to write it, and to make it in its folder. "
+                + "A named pipe must have a reader.",
+            seeAlso: ["user"]),
+        Key(
+            "access_log.format", .choice(["json"]), default: "json",
+            effect: "`json` is one object per line."),
+        Key(
+            "access_log.buffer", .size((64 << 10)...(64 << 20)), default: "1MiB",
+            effect: "What each worker keeps for a disk that is slow; it is written at least once a "
+                + "second.",
+            pitfalls: "When it is full, lines are dropped and counted "
+                + "(`edged_access_log_dropped_total`, and a line of `kind` `dropped`); no request "
+                + "waits."),
+        Key(
+            "access_log.query", .choice(["no", "yes"]), default: "no",
+            effect: "Whether paths are logged with their query.",
+            pitfalls: "Queries carry tokens and passwords more often than one would like."),
     ]
 }

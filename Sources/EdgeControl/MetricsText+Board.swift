@@ -41,6 +41,7 @@ extension MetricsText {
                 Self.name(counter), counter.isGauge ? .gauge : .counter, Self.help(counter), total)
         }
         failures(blocks, info)
+        timings(blocks)
         perWorker(blocks)
     }
 
@@ -70,6 +71,27 @@ extension MetricsText {
                 sample(
                     [("violation", label)], blocks.reduce(0) { $0 &+ $1.violations(index) })
             }
+        }
+    }
+
+    private mutating func timings(_ blocks: [SharedBoard.Block]) {
+        for timing in Timing.allCases {
+            let buckets = (0..<Timing.bucketCount).map { bucket in
+                (
+                    bound: Timing.bound(of: bucket),
+                    count: blocks.reduce(0) { $0 &+ $1.value(timing, bucket: bucket) }
+                )
+            }
+            histogram(
+                "edged_\(timing.label)_seconds", Self.help(timing), buckets: buckets,
+                sum: blocks.reduce(0) { $0 &+ $1.sum(timing) })
+        }
+    }
+
+    private static func help(_ timing: Timing) -> String {
+        switch timing {
+        case .requestDuration: "From a request's first byte until it was over."
+        case .upstreamResponse: "From a request's last byte until the answer's first."
         }
     }
 

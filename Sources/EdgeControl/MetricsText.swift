@@ -2,7 +2,7 @@
 /// its samples. Families must not repeat.
 package struct MetricsText {
     package enum Kind: String, Sendable {
-        case counter, gauge
+        case counter, gauge, histogram
     }
 
     package private(set) var text = ""
@@ -25,6 +25,36 @@ package struct MetricsText {
     /// A family of one sample without labels.
     package mutating func single(_ name: String, _ kind: Kind, _ help: String, _ value: UInt64) {
         family(name, kind, help) { sample in sample([], value) }
+    }
+
+    /// A family of one histogram without labels of its own.
+    ///
+    /// - Parameters:
+    ///   - buckets: upper bounds in nanoseconds (nil: none, the last one), and how many spans fell
+    ///     into each.
+    ///   - sum: in nanoseconds.
+    package mutating func histogram(
+        _ name: String, _ help: String, buckets: [(bound: UInt64?, count: UInt64)], sum: UInt64
+    ) {
+        family(name, .histogram, help) { _ in }
+        var total: UInt64 = 0
+        for (bound, count) in buckets {
+            total &+= count
+            let label = bound.map(Self.seconds) ?? "+Inf"
+            text += Self.line("\(name)_bucket", [("le", label)], String(total))
+        }
+        text += Self.line("\(name)_sum", [], Self.seconds(sum))
+        text += Self.line("\(name)_count", [], String(total))
+    }
+
+    /// Nanoseconds as seconds, without trailing zeros.
+    static func seconds(_ nanoseconds: UInt64) -> String {
+        let (whole, rest) = nanoseconds.quotientAndRemainder(dividingBy: 1_000_000_000)
+        guard rest > 0 else { return String(whole) }
+        var digits = String(rest)
+        digits = String(repeating: "0", count: 9 - digits.count) + digits
+        while digits.last == "0" { digits.removeLast() }
+        return "\(whole).\(digits)"
     }
 
     private static func line(

@@ -33,6 +33,7 @@ public enum Counter: Int, Sendable, CaseIterable {
     case chunkBytes
     case tcpConnections
     case requestsQueued
+    case accessLogDropped
 
     /// A gauge goes up and down and starts at 0 with each proxy; a counter never goes back.
     public var isGauge: Bool {

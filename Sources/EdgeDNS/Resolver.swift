@@ -167,9 +167,11 @@ package final class Resolver {
         if before.failures == 0, after.failures == 1, let failure = after.lastFailure {
             let kept = after.addresses.isEmpty ? "no address known" : "keeping what is known"
             let resolver = group(index(for: name)).name
-            Log.warning("dns: \(name): \(failure.label) from resolver '\(resolver)', \(kept)")
+            Log.warning(
+                "dns: no answer, \(kept)",
+                ["name": name, "error": failure.label, "resolver": resolver])
         } else if before.failures > 0, after.failures == 0 {
-            Log.notice("dns: \(name): answered again")
+            Log.notice("dns: answered again", ["name": name])
         }
     }
 

@@ -21,7 +21,8 @@ package enum EdgedCommand {
                edged --check -c FILE    check the configuration and everything it names
                edged --version
 
-        signals: HUP reload, TERM drain and stop (a second one: at once), INT stop at once
+        signals: HUP reload, TERM drain and stop (a second one: at once), INT stop at once,
+                 USR1 open the access log anew
         exit codes: 0 ok, 64 usage, 71 the system lacks something, 77 permission, 78 configuration
         """
 
@@ -128,7 +129,8 @@ package enum EdgedCommand {
                 }
             }
             do throws(Preparation.Refusal) {
-                let result = try Preparation.prepare(bundle, previous: nil)
+                let result = try Preparation.prepare(
+                    bundle, previous: nil, workers: nil)
                 print(
                     "\(path): ok (\(result.configuration.sites.count) sites, "
                         + "\(result.configuration.upstreams.count) upstreams, "

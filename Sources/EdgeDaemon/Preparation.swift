@@ -1,10 +1,13 @@
 internal import EdgeConfig
 internal import EdgeControlAPI
+internal import EdgeProxy
+internal import EdgeSystem
 internal import EdgeTLS
 internal import EdgeUpstream
 
 /// A configuration with everything it names read and checked: certificates, CAs. What a reload
-/// prepares before anything changes.
+/// prepares before anything changes. The access log's file is opened, and made if there is none;
+/// nothing is written to it before it is used.
 struct Preparation {
     let configuration: Configuration
     let warnings: [String]
@@ -14,6 +17,8 @@ struct Preparation {
     /// A number that tells two configurations apart (FNV-1a of all files' bytes).
     let fingerprint: UInt64
     let path: String
+    /// Nil: requests are not logged, or this was a check.
+    let accessLog: AccessLog?
 
     /// Everything that is wrong, a line each.
     struct Refusal: Error {
@@ -21,9 +26,10 @@ struct Preparation {
     }
 
     /// - Parameter previous: what is in use; unchanged certificates and CAs are taken from it, so
-    ///   that workers keep what they have parsed.
+    ///   that workers keep what they have parsed; so is the access log.
+    /// - Parameter workers: whose lines the access log gets; nil: a check, which makes no file.
     static func prepare(
-        _ bundle: ConfigurationBundle, previous: Preparation?
+        _ bundle: ConfigurationBundle, previous: Preparation?, workers: Int?
     ) throws(Refusal) -> Preparation {
         let configuration: Configuration
         let warnings: [Diagnostic]
@@ -36,10 +42,11 @@ struct Preparation {
         let store = certificates(configuration, previous, &diagnostics)
         let trusts = authorities(configuration, previous, &diagnostics)
         guard diagnostics.isEmpty, let store else { throw Refusal(diagnostics: diagnostics) }
+        let accessLog = try accessLog(configuration, previous, workers)
         return Preparation(
             configuration: configuration, warnings: warnings.map(\.description),
             certificates: store, trusts: trusts, fingerprint: fingerprint(bundle),
-            path: bundle.main.path)
+            path: bundle.main.path, accessLog: accessLog)
     }
 
     private static func certificates(
@@ -82,6 +89,25 @@ struct Preparation {
             }
         }
         return trusts
+    }
+
+    private static func accessLog(
+        _ configuration: Configuration, _ previous: Preparation?, _ workers: Int?
+    ) throws(Refusal) -> AccessLog? {
+        guard let wanted = configuration.accessLog else { return nil }
+        let settings = AccessLog.Settings(
+            target: wanted.path.map(AccessLogFile.Target.file) ?? .standardOutput,
+            bufferBytes: wanted.bufferBytes, includesQuery: wanted.includesQuery)
+        if let known = previous?.accessLog, known.settings == settings { return known }
+        do throws(SystemError) {
+            guard let workers else {
+                try AccessLogFile.check(settings.target)
+                return nil
+            }
+            return try AccessLog(settings, workers: workers)
+        } catch {
+            throw Refusal(diagnostics: ["access_log.path: \(error)"])
+        }
     }
 
     private static func fingerprint(_ bundle: ConfigurationBundle) -> UInt64 {

@@ -91,8 +91,8 @@ final class ProxyService {
         case .reloadResult(let request, let outcome):
             finishReloadRequest(request, outcome, descriptors)
         case .stop(let milliseconds): stop(milliseconds)
-        case .stopNow: exit(0)
-        case .reopenLogs: Log.notice("logs go to standard error; there is no file to reopen")
+        case .stopNow: stopNow()
+        case .reopenLogs: reopenLogs()
         }
     }
 
@@ -130,7 +130,8 @@ final class ProxyService {
         }
         let preparation: Preparation
         do {
-            preparation = try Preparation.prepare(bundle, previous: nil)
+            preparation = try Preparation.prepare(
+                bundle, previous: nil, workers: hello.workers)
         } catch {
             for line in error.diagnostics { Log.error(line) }
             return exit(78)
@@ -138,6 +139,7 @@ final class ProxyService {
         self.bundle = nil
         current = preparation
         do {
+            try preparation.accessLog?.start()
             try startResolver(preparation.configuration)
             let snapshot = makeSnapshot(preparation)
             self.snapshot = snapshot
@@ -155,7 +157,7 @@ final class ProxyService {
             loop: loop, groups: configuration.resolverGroups, seed: Self.randomWord()
         ) { [weak self] name, addresses in
             let text = addresses.map(\.addressText).joined(separator: ", ")
-            Log.notice("dns: \(name) is \(text)")
+            Log.notice("dns: addresses in use", ["name": name, "addresses": text])
             self?.publish()
         }
         self.resolver = resolver
@@ -230,6 +232,7 @@ final class ProxyService {
         block.thread = UInt64(ce_gettid())
         block.endTurn(Instant.now())
         returnMemory(board)
+        Log.reportOmitted()
         loop.schedule(after: .milliseconds(500)) { [weak self] in self?.beat() }
     }
 
@@ -267,10 +270,7 @@ final class ProxyService {
             if workersDrained == hello?.workers { allDrained() }
         case .stopped:
             workersGone += 1
-            if workersGone == hello?.workers {
-                channel?.send(.finished)
-                exit(0)
-            }
+            if workersGone == hello?.workers { finish() }
         case .failed(let worker, let reason):
             Log.error("worker \(worker): \(reason)")
             exit(71)
@@ -320,7 +320,8 @@ final class ProxyService {
         do {
             guard let descriptor = descriptors.borrowed.first else { return }
             let bundle = try ConfigurationBundle(descriptor: descriptor)
-            let preparation = try Preparation.prepare(bundle, previous: current)
+            let preparation = try Preparation.prepare(
+                bundle, previous: current, workers: hello?.workers)
             // The guardian refuses this as well; workers hold sockets by the listener's index.
             guard preparation.configuration.listeners == current?.configuration.listeners else {
                 refuseReload(id, ["listeners cannot change without a restart"])
@@ -345,6 +346,7 @@ final class ProxyService {
     private func commitReload(_ id: UInt64) {
         guard let prepared, prepared.id == id else { return }
         self.prepared = nil
+        startAccessLog(prepared.preparation)
         current = prepared.preparation
         for warning in prepared.preparation.warnings { Log.warning(warning) }
         resolver?.configure(groups: prepared.preparation.configuration.resolverGroups)
@@ -371,6 +373,13 @@ final class ProxyService {
         guard wasStarted else { return exit(0) }
         drainAt = Instant.now().advanced(by: .milliseconds(milliseconds))
         workers?.post(.stopAccepting)
+    }
+
+    /// - Returns: false if there are none.
+    func stopWorkers() -> Bool {
+        guard workersUp > workersGone else { return false }
+        workers?.post(.stop)
+        return true
     }
 
     private func allDrained() {

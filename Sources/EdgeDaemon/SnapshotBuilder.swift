@@ -63,7 +63,8 @@ final class SnapshotBuilder {
                 tcp: configuration.timeouts.tcp, uploadMin: configuration.limits.uploadMin,
                 downloadMin: configuration.limits.downloadMin),
             requestLimits: limits(configuration.limits.requestHeadBytes, configuration),
-            responseLimits: limits(configuration.limits.responseHeadBytes, configuration))
+            responseLimits: limits(configuration.limits.responseHeadBytes, configuration),
+            accessLog: preparation.accessLog)
     }
 
     private func limits(_ headBytes: Int, _ configuration: Configuration) -> HeadLimits {

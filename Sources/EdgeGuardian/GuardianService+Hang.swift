@@ -9,6 +9,7 @@ extension GuardianService {
     ///
     /// - Returns: false if there is nothing more to watch.
     func sampleHeartbeats() -> Bool {
+        Log.reportOmitted()
         guard let proxy else { return false }
         switch supervisor.state {
         case .serving: break

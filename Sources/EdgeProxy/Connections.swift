@@ -36,6 +36,8 @@ struct Downstream: BitwiseCopyable {
     var held: ChunkPointer?
     var peer: SocketAddress
     var requestCount: UInt32
+    /// When the first byte of an incomplete head arrived; 0: there is none.
+    var headBegun = Instant(nanoseconds: 0)
 }
 
 /// The upstream's half of HTTP/1.1 on one connection. A slot of the upstream table, parallel to its
@@ -109,6 +111,8 @@ struct Exchange: BitwiseCopyable {
         static let upstreamEnded = Flags(rawValue: 128)
         /// Waits in its pool's queue.
         static let queued = Flags(rawValue: 256)
+        /// Has a record for the access log.
+        static let logged = Flags(rawValue: 512)
     }
 
     var phase: Phase
@@ -129,8 +133,17 @@ struct Exchange: BitwiseCopyable {
     /// The request's head as sent up, and the first bytes of its body: kept until the answer
     /// begins, so that it can be sent again on another connection.
     var prefix: ChunkPointer?
-    var startedAt: Instant
     /// Neighbours in the pool's queue; -1: none.
     var queueNext: Int32 = -1
     var queuePrevious: Int32 = -1
+    var times = ExchangeTimes()
+    /// Why it failed; set where it ends.
+    var reason = ReasonCode.none
+    /// What the client or the upstream did against HTTP/1, for the access log.
+    var violation = AccessLine.noViolation
+    /// The last connection had carried an exchange before.
+    var isReused = false
+    /// Bytes of the request's body, and of the answer's, without framing.
+    var received: UInt64 = 0
+    var sent: UInt64 = 0
 }

@@ -16,6 +16,8 @@ package final class RuntimeSnapshot: Sendable {
     package let timeouts: Timeouts
     package let requestLimits: HeadLimits
     package let responseLimits: HeadLimits
+    /// Nil: requests are not logged.
+    package let accessLog: AccessLog?
 
     /// What a worker does with connections of one listener.
     package struct Listener: Sendable {
@@ -123,7 +125,7 @@ package final class RuntimeSnapshot: Sendable {
     package init(
         epoch: UInt64, routes: RouteTable, certificates: CertificateStore, fallbackName: String?,
         listeners: [Listener], pools: [Pool], timeouts: Timeouts, requestLimits: HeadLimits,
-        responseLimits: HeadLimits
+        responseLimits: HeadLimits, accessLog: AccessLog? = nil
     ) {
         self.epoch = epoch
         self.routes = routes
@@ -134,5 +136,6 @@ package final class RuntimeSnapshot: Sendable {
         self.timeouts = timeouts
         self.requestLimits = requestLimits
         self.responseLimits = responseLimits
+        self.accessLog = accessLog
     }
 }

@@ -118,6 +118,7 @@ extension Worker {
             ring.close(descriptor, reset: true)
             block.add(.connectionsRefused)
             block.add(.connectionLimit)
+            if accessLog.isOn { logRefused(peer, listener: listener, .connectionLimit) }
             return
         }
         let isTLS = snapshot.listeners[listener].isTLS

@@ -51,6 +51,7 @@ extension Worker {
             callQueue(pool)
         }
         engine.keepTrusts(snapshot.pools.compactMap { $0.tls?.trust })
+        useAccessLog(of: snapshot)
         block.epoch = snapshot.epoch
         block.add(.snapshotsApplied)
     }
@@ -103,10 +104,16 @@ extension Worker {
 
     /// The loop is over: nothing waits any more.
     func closeEverything() {
-        for slot in 0..<downstreamSlots.touched {
+        for slot in 0..<downstreamSlots.touched where channels[slot].pointee.phase != .free {
             // An answer that is cut now must not look whole.
-            terminate(slot, reset: downstreams[slot].pointee.exchange >= 0)
+            let exchange = Int(downstreams[slot].pointee.exchange)
+            if exchange >= 0 {
+                downstreams[slot].pointee.exchange = -1
+                abandon(exchange, .draining)
+            }
+            terminate(slot, reset: exchange >= 0)
         }
         for index in 0..<upstreamSlots.touched { terminate(upstreamBase + index) }
+        accessLog.leave()
     }
 }

@@ -128,6 +128,7 @@ extension Worker {
     private func tooSlow(_ slot: Int) {
         if channels[slot].pointee.phase == .flushing {
             block.add(isDownstream(slot) ? .clientReadTimeout : .upstreamBodyTimeout)
+            if accessLog.isOn, isDownstream(slot) { logFailure(slot, .clientReadTimeout) }
             terminate(slot, reset: true)
         } else if isDownstream(slot) {
             downstreamFailed(slot, .clientReadTimeout)

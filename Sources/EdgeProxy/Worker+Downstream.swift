@@ -140,6 +140,7 @@ extension Worker {
             else {
                 if !downstream.pointee.headStarted, !downstream.pointee.scanner.isEmpty {
                     downstream.pointee.headStarted = true
+                    downstream.pointee.headBegun = now
                     setDeadline(slot, .requestHead, snapshot.timeouts.requestHead)
                 }
                 return nil
@@ -196,15 +197,14 @@ extension Worker {
     /// and nothing behind it is looked at (RFC 9112 §11.2).
     private func violated(_ slot: Int, _ violation: HTTP1Violation) {
         block.addViolation(violation.rawValue)
-        refuse(
-            slot, status: violation.status, .clientBadRequest, label: violation.label)
+        refuse(slot, status: violation.status, .clientBadRequest, violation)
     }
 
     // MARK: - Answers of our own
 
     /// Answers on our own account and closes. If an answer is under way already, it is cut.
     func refuse(
-        _ slot: Int, status: UInt16, _ reason: ReasonCode, label: String? = nil
+        _ slot: Int, status: UInt16, _ reason: ReasonCode, _ violation: HTTP1Violation? = nil
     ) {
         let downstream = downstreams[slot]
         let exchange = Int(downstream.pointee.exchange)
@@ -213,6 +213,8 @@ extension Worker {
             isHead = exchanges[exchange].pointee.method == .head
             let isAnswering = exchanges[exchange].pointee.phase == .answering
             downstream.pointee.exchange = -1
+            if !isAnswering { exchanges[exchange].pointee.status = status }
+            if let violation { exchanges[exchange].pointee.violation = violation.rawValue }
             abandon(exchange, reason)
             if isAnswering {
                 cutAnswer(slot)
@@ -220,9 +222,13 @@ extension Worker {
             }
         } else {
             block.add(reason)
+            if accessLog.isOn {
+                logHeadless(slot, status, reason, violation?.rawValue ?? AccessLine.noViolation)
+            }
         }
         answer(
-            slot, status: status, label ?? reason.label, close: true, isHead: isHead, location: nil)
+            slot, status: status, violation?.label ?? reason.label, close: true, isHead: isHead,
+            location: nil)
         closeDownstream(slot)
     }
 
@@ -296,7 +302,10 @@ extension Worker {
         switch downstream.pointee.phase {
         case .awaitingHead:
             // Between requests: a normal end. In the middle of a head: nobody to answer to.
-            if downstream.pointee.headStarted { block.add(.clientClosed) }
+            if downstream.pointee.headStarted {
+                block.add(.clientClosed)
+                if accessLog.isOn { logFailure(slot, .clientClosed) }
+            }
             closeDownstream(slot)
         case .receivingBody: downstreamFailed(slot, .clientClosed)
         case .awaitingAnswer:
@@ -322,6 +331,7 @@ extension Worker {
             abandon(exchange, reason)
         } else if reason != .clientReset || downstreams[slot].pointee.headStarted {
             block.add(reason)
+            if accessLog.isOn { logFailure(slot, reason) }
         }
         downstreams[slot].pointee.phase = .ended
         switch reason {

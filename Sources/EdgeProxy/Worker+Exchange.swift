@@ -16,6 +16,9 @@ extension Worker {
         let downstream = downstreams[slot]
         downstream.pointee.requestCount &+= 1
         block.add(.requests)
+        let begun =
+            downstream.pointee.headBegun.nanoseconds == 0 ? now : downstream.pointee.headBegun
+        defer { downstream.pointee.headBegun = Instant(nanoseconds: 0) }
         downstream.pointee.closesAfterAnswer = !requestHead.keepAlive || phase == .draining
         let host = head.extracting(requestHead.host.indices)
         if let port = snapshot.listeners[Int(downstream.pointee.listener)].redirectPort {
@@ -23,11 +26,11 @@ extension Worker {
             return
         }
         guard let route = snapshot.routes.resolve(host) else {
-            decline(slot, status: 404, .noRoute)
+            decline(slot, head, status: 404, .noRoute)
             return
         }
         guard let exchange = exchangeSlots.take() else {
-            decline(slot, status: 503, .memoryLimit)
+            decline(slot, head, status: 503, .memoryLimit)
             return
         }
         block.add(.requestsActive)
@@ -40,7 +43,10 @@ extension Worker {
             phase: .awaitingUpstream, flags: flags, method: requestHead.method,
             clientMinor: requestHead.versionMinor, attempts: 0, status: 0,
             requestFraming: framing, answerFraming: .none, downstream: Int32(slot), upstream: -1,
-            pool: route.pool, tried: 0, prefix: nil, startedAt: now)
+            pool: route.pool, tried: 0, prefix: nil)
+        exchanges[exchange].pointee.times.begun = begun
+        exchanges[exchange].pointee.times.head = now
+        if accessLog.isOn { logBegin(exchange, slot, head) }
         downstream.pointee.exchange = Int32(exchange)
         downstream.pointee.decoder = BodyDecoder(framing: framing)
         downstream.pointee.phase =
@@ -69,6 +75,7 @@ extension Worker {
             scheme: channels[slot].pointee.flags.contains(.isTLS) ? .https : .http,
             requestID: (identifiers.next(), identifiers.next()),
             framing: requestHead.framing)
+        logIdentifier(exchange, context.requestID)
         context.acceptsTrailers = requestHead.hasTETrailers && requestHead.versionMinor > 0
         var writer = ByteWriter(
             UnsafeMutableRawBufferPointer(start: chunk.bytes, count: Int(chunk.pointee.capacity)))
@@ -93,11 +100,14 @@ extension Worker {
     }
 
     /// Answers a request that has no exchange; the connection goes on if the request had no body.
-    private func decline(_ slot: Int, status: UInt16, _ reason: ReasonCode) {
+    private func decline(
+        _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ reason: ReasonCode
+    ) {
         let downstream = downstreams[slot]
         let hasBody = requestHead.framing.hasContent
         let close = hasBody || downstream.pointee.closesAfterAnswer
         block.add(reason)
+        if accessLog.isOn { logUnserved(slot, head, status, reason) }
         answer(
             slot, status: status, reason.label, close: close,
             isHead: requestHead.method == .head, location: nil)
@@ -120,6 +130,7 @@ extension Worker {
         }
         let hasBody = requestHead.framing.hasContent
         let close = hasBody || downstreams[slot].pointee.closesAfterAnswer
+        if accessLog.isOn { logUnserved(slot, head, 308, .none) }
         answer(
             slot, status: 308, ReasonCode.redirected.label, close: close,
             isHead: requestHead.method == .head, location: ByteWriterText(location))
@@ -178,6 +189,10 @@ extension Worker {
         upstream.pointee.answerStarted = false
         upstream.pointee.interimCount = 0
         exchanges[exchange].pointee.upstream = Int32(slot)
+        if let pool = pools[Int(upstream.pointee.pool)] {
+            let member = pool.members.members[Int(upstream.pointee.member)].address
+            noteConnecting(exchange, to: member, isReused: true)
+        }
         block.add(.upstreamReused)
         block.subtract(.upstreamConnectionsIdle)
         clearDeadline(slot)
@@ -193,6 +208,7 @@ extension Worker {
             upstream(slot).pointee.phase == .awaitingHead, let prefix = state.pointee.prefix
         else { return }
         state.pointee.flags.insert(.prefixSent)
+        state.pointee.times.sent = now
         if state.pointee.phase == .awaitingUpstream { state.pointee.phase = .forwarding }
         write(slot, prefix.waiting, count: prefix.count)
         if state.pointee.flags.contains(.requestComplete) { awaitAnswer(exchange, slot) }
@@ -231,6 +247,7 @@ extension Worker {
     /// with it: one send for both, and both can be sent again.
     func requestBody(_ exchange: Int, _ content: Span<UInt8>) {
         let state = exchanges[exchange]
+        state.pointee.received &+= UInt64(content.count)
         if !state.pointee.flags.contains(.prefixSent) {
             if keepInPrefix(exchange, content) { return }
             sendRequest(exchange)
@@ -293,6 +310,7 @@ extension Worker {
         let slot = Int(state.pointee.upstream)
         if slot >= 0 {
             flushStage()
+            state.pointee.times.sent = now
             awaitAnswer(exchange, slot)
         }
     }
@@ -396,6 +414,7 @@ extension Worker {
         let isComplete = state.pointee.flags.contains(.requestComplete)
         let isHead = state.pointee.method == .head
         let isRelay = state.pointee.flags.contains(.relay)
+        if !isAnswering { state.pointee.status = reason.answerStatus }
         abandon(exchange, reason)
         downstream.pointee.exchange = -1
         if isAnswering || isRelay {
@@ -418,6 +437,7 @@ extension Worker {
     /// Drops an exchange without a word to the client; the caller sees to that side.
     func abandon(_ exchange: Int, _ reason: ReasonCode) {
         block.add(reason)
+        if reason != .none { exchanges[exchange].pointee.reason = reason }
         let upstream = Int(exchanges[exchange].pointee.upstream)
         if reason != .none, upstream >= 0, exchanges[exchange].pointee.flags.contains(.relay) {
             // What is cut on one side of a relayed connection is cut on the other.
@@ -438,6 +458,7 @@ extension Worker {
         let state = exchanges[exchange]
         guard state.pointee.phase != .free else { return }
         leaveQueue(exchange)
+        noteEnd(exchange)
         dropPrefix(exchange)
         state.pointee.phase = .free
         exchangeSlots.give(exchange)

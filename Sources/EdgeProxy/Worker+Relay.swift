@@ -20,8 +20,10 @@ extension Worker {
         exchanges[exchange].pointee = Exchange(
             phase: .awaitingUpstream, flags: [.relay, .requestComplete], method: .other,
             clientMinor: 0, attempts: 0, status: 0, requestFraming: .none, answerFraming: .none,
-            downstream: Int32(slot), upstream: -1, pool: pool, tried: 0, prefix: nil,
-            startedAt: now)
+            downstream: Int32(slot), upstream: -1, pool: pool, tried: 0, prefix: nil)
+        exchanges[exchange].pointee.times.begun = now
+        exchanges[exchange].pointee.times.head = now
+        if accessLog.isOn { logBeginRelay(exchange) }
         downstreams[slot].pointee.exchange = Int32(exchange)
         downstreams[slot].pointee.phase = .tunnel
         downstreams[slot].pointee.requestCount = 1
@@ -103,18 +105,24 @@ extension Worker {
     func tunnelTimedOut(_ slot: Int) {
         guard !isDownstream(slot) else { return }
         block.add(.tunnelTimeout)
-        tunnelEnded(Int(upstream(slot).pointee.exchange))
+        let exchange = Int(upstream(slot).pointee.exchange)
+        if exchange >= 0 { exchanges[exchange].pointee.reason = .tunnelTimeout }
+        tunnelEnded(exchange)
     }
 
     func tunnelUp(_ slot: Int, _ content: Span<UInt8>) {
-        let upstream = Int(exchanges[Int(downstreams[slot].pointee.exchange)].pointee.upstream)
+        let state = exchanges[Int(downstreams[slot].pointee.exchange)]
+        let upstream = Int(state.pointee.upstream)
+        state.pointee.received &+= UInt64(content.count)
         moveTunnelDeadline(upstream)
         relay(content, to: upstream)
         if isBlocked(upstream) { pauseInput(slot) }
     }
 
     func tunnelDown(_ slot: Int, _ content: Span<UInt8>) {
-        let client = Int(exchanges[Int(upstream(slot).pointee.exchange)].pointee.downstream)
+        let state = exchanges[Int(upstream(slot).pointee.exchange)]
+        let client = Int(state.pointee.downstream)
+        state.pointee.sent &+= UInt64(content.count)
         moveTunnelDeadline(slot)
         relay(content, to: client)
     }
@@ -158,6 +166,12 @@ extension Worker {
         block.add(
             isDownstream(slot) ? .clientBytesReceived : .upstreamBytesReceived,
             UInt64(chunk.count))
+        if isDownstream(slot) {
+            exchanges[Int(downstreams[slot].pointee.exchange)].pointee.received &+=
+                UInt64(chunk.count)
+        } else {
+            exchanges[Int(upstream(slot).pointee.exchange)].pointee.sent &+= UInt64(chunk.count)
+        }
         moveTunnelDeadline(isDownstream(slot) ? peer : slot)
         flushStage()
         sendChunk(peer, chunk)

@@ -37,6 +37,7 @@ extension Worker {
         address.write(to: storage)
         pool.members.opened(member)
         exchanges[exchange].pointee.upstream = Int32(slot)
+        noteConnecting(exchange, to: address, isReused: false)
         block.add(.upstreamConnects)
         block.add(.upstreamConnectionsOpen)
         channels[slot].pointee.inFlight.insert(.connect)
@@ -102,14 +103,18 @@ extension Worker {
             String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
         }
         Log.warning(
-            "upstream \(pool.settings.upstream) \(member) (name \(name ?? "none")): "
-                + "TLS failed: \(text)")
+            "upstream: TLS failed: \(text)",
+            [
+                "upstream": pool.settings.upstream, "member": "\(member)",
+                "name": name ?? "none",
+            ])
     }
 
     /// Connected, and encrypted if it has to be.
     func upstreamReady(_ slot: Int) {
         let upstream = self.upstream(slot)
         clearDeadline(slot)
+        exchanges[Int(upstream.pointee.exchange)].pointee.times.connected = now
         if exchanges[Int(upstream.pointee.exchange)].pointee.flags.contains(.relay) {
             startRelay(slot, Int(upstream.pointee.exchange))
             return
@@ -204,6 +209,9 @@ extension Worker {
             return input.count
         }
         upstream.pointee.answerStarted = true
+        if exchanges[exchange].pointee.times.answered.nanoseconds == 0 {
+            exchanges[exchange].pointee.times.answered = now
+        }
         do {
             guard
                 let count = try upstream.pointee.scanner.scan(
@@ -222,6 +230,7 @@ extension Worker {
             return count
         } catch {
             block.addViolation(error.rawValue)
+            exchanges[exchange].pointee.violation = error.rawValue
             upstreamFailed(slot, .upstreamBadResponse)
             return input.count
         }
@@ -233,6 +242,7 @@ extension Worker {
     private func interim(_ slot: Int, _ exchange: Int, _ head: Span<UInt8>) -> Bool {
         let upstream = self.upstream(slot)
         upstream.pointee.interimCount += 1
+        exchanges[exchange].pointee.times.answered = Instant(nanoseconds: 0)
         guard upstream.pointee.interimCount <= 16 else {
             upstreamFailed(slot, .upstreamBadResponse)
             return false
@@ -266,6 +276,9 @@ extension Worker {
         state.pointee.answerFraming = framing
         state.pointee.status = responseHead.status
         state.pointee.phase = .answering
+        let answered = state.pointee.times.answered
+        block.observe(
+            .upstreamResponse, answered.nanoseconds(since: state.pointee.times.sent))
         dropPrefix(exchange)
         let context = ResponseContext(
             framing: framing, clientMinor: state.pointee.clientMinor,
@@ -304,6 +317,7 @@ extension Worker {
             switch step {
             case .data(let start, let count):
                 awaitContent(slot)
+                exchanges[exchange].pointee.sent &+= UInt64(count)
                 stageBody(
                     Int(exchanges[exchange].pointee.downstream),
                     input.extracting(start..<start + count),
@@ -319,6 +333,7 @@ extension Worker {
             return used
         } catch {
             block.addViolation(error.rawValue)
+            exchanges[exchange].pointee.violation = error.rawValue
             upstreamFailed(slot, .upstreamBadResponse)
             return input.count
         }

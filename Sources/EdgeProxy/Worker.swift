@@ -113,6 +113,7 @@ package final class Worker {
     /// Whom the staged bytes are for; -1: nobody.
     var stageSlot = -1
     var identifiers: SplitMix64
+    let accessLog: AccessLogStage
 
     var phase = WorkerPhase.waiting
     var listenersArmed = 0
@@ -154,7 +155,8 @@ package final class Worker {
             let downstreamSlots = SlotList(capacity: clients),
             let upstreamSlots = SlotList(capacity: servers),
             let exchangeSlots = SlotList(capacity: clients),
-            let wheel = TimerWheel(capacity: clients + servers, tick: Worker.tick, now: now)
+            let wheel = TimerWheel(capacity: clients + servers, tick: Worker.tick, now: now),
+            let accessLog = AccessLogStage(exchanges: clients)
         else { throw .memory }
         upstreamBase = clients
         self.channels = channels
@@ -165,6 +167,7 @@ package final class Worker {
         self.upstreamSlots = upstreamSlots
         self.exchangeSlots = exchangeSlots
         self.wheel = wheel
+        self.accessLog = accessLog
         chunks = ChunkPool(budget: setup.chunkBudget)
         rounds = .allocate(
             byteCount: Worker.roundBytes(Worker.receiveLevelMax), alignment: 64)
@@ -323,6 +326,7 @@ package final class Worker {
         }
         block.set(.chunkBytes, UInt64(chunks.bytesInUse))
         chunks.trim()
+        keepAccessLog()
         checkDrained()
     }
 }

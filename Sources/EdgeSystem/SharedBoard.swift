@@ -20,6 +20,9 @@ package final class SharedBoard: @unchecked Sendable {
     private static let reasonBase = 128
     private static let violationBase = 256
     private static let listenerBase = 512
+    private static let timingBase = 640
+    /// Cells of one histogram: its buckets and its sum.
+    private static let timingCells = 32
     /// Listeners that have a cell; the configuration allows no more.
     package static let listenersMax = 64
     /// Bytes of log text kept; a power of two.
@@ -153,6 +156,23 @@ package final class SharedBoard: @unchecked Sendable {
         package func violations(_ index: UInt8) -> UInt64 {
             ce_load_relaxed64(cells + SharedBoard.violationBase + Int(index))
         }
+
+        /// Counts a span in its histogram.
+        @inline(__always)
+        package func observe(_ timing: Timing, _ nanoseconds: UInt64) {
+            let base = SharedBoard.timingBase + SharedBoard.timingCells * timing.rawValue
+            add(at: base + Timing.bucket(of: nanoseconds), 1)
+            add(at: base + Timing.bucketCount, nanoseconds)
+        }
+
+        /// How many spans fell into a bucket.
+        package func value(_ timing: Timing, bucket: Int) -> UInt64 {
+            ce_load_relaxed64(
+                cells + SharedBoard.timingBase + SharedBoard.timingCells * timing.rawValue + bucket)
+        }
+
+        /// All spans together, in nanoseconds.
+        package func sum(_ timing: Timing) -> UInt64 { value(timing, bucket: Timing.bucketCount) }
 
         /// Open connections of one listener (its index in the configuration) on this worker.
         package func connections(listener: Int) -> UInt64 {

@@ -71,6 +71,16 @@ package struct TLSSession: BitwiseCopyable {
         SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name).map { String(cString: $0) }
     }
 
+    /// As `serverName`, as bytes; valid as long as the session.
+    package var serverNameBytes: UnsafeRawBufferPointer? {
+        SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name).map {
+            UnsafeRawBufferPointer(start: $0, count: strlen($0))
+        }
+    }
+
+    /// As on the wire: 0x0303 is TLS 1.2, 0x0304 is TLS 1.3.
+    package var version: UInt16 { UInt16(truncatingIfNeeded: SSL_version(ssl)) }
+
     private func step(after status: Int32) -> Step {
         switch SSL_get_error(ssl, status) {
         case SSL_ERROR_WANT_READ: return .wantsInput

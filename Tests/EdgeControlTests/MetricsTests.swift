@@ -50,7 +50,7 @@ import Testing
     func parses() throws {
         let text = Self.text(try Self.board(workers: 3))
         let sample =
-            #/([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[a-z_]+="([^"\\\n]|\\.)*"(,[a-z_]+="[^"]*")*\})? \d+/#
+            #/([a-zA-Z_:][a-zA-Z0-9_:]*)(\{[a-z_]+="([^"\\\n]|\\.)*"(,[a-z_]+="[^"]*")*\})? \d+(\.\d+)?/#
         var types: [String: String] = [:]
         var helps: Set<String> = []
         var samples: Set<String> = []
@@ -67,12 +67,47 @@ import Testing
             }
             let match = try #require(try sample.wholeMatch(in: line), "\(line)")
             let name = String(match.1)
-            let type = try #require(types[name], "\(name) has no TYPE before it")
-            #expect(helps.contains(name))
+            let family = Self.histogram(of: name, types) ?? name
+            let type = try #require(types[family], "\(name) has no TYPE before it")
+            #expect(helps.contains(family))
             #expect(name.hasPrefix("edged_"))
             #expect((type == "counter") == name.hasSuffix("_total"), "\(name) is a \(type)")
             #expect(samples.insert(String(line.prefix { $0 != " " })).inserted, "\(line) repeats")
         }
+    }
+
+    /// The histogram that a sample of this name belongs to; nil: none.
+    private static func histogram(of name: String, _ types: [String: String]) -> String? {
+        for ending in ["_bucket", "_sum", "_count"] where name.hasSuffix(ending) {
+            let family = String(name.dropLast(ending.count))
+            if types[family] == "histogram" { return family }
+        }
+        return nil
+    }
+
+    @Test("a histogram's buckets add up over the threads and from bucket to bucket")
+    func histogram() throws {
+        let board = try Self.board(workers: 2)
+        board.block(1).observe(.requestDuration, 200_000)
+        board.block(2).observe(.requestDuration, 1_500_000)
+        board.block(2).observe(.requestDuration, 3_600_000_000_000)
+
+        let text = Self.text(board)
+
+        let lines = text.split(separator: "\n").filter { $0.hasPrefix("edged_request_duration") }
+        #expect(lines.first == "edged_request_duration_seconds_bucket{le=\"0.00025\"} 1")
+        for line in [
+            "edged_request_duration_seconds_bucket{le=\"0.001\"} 1",
+            "edged_request_duration_seconds_bucket{le=\"0.002\"} 2",
+            "edged_request_duration_seconds_bucket{le=\"65.536\"} 2",
+            "edged_request_duration_seconds_bucket{le=\"+Inf\"} 3",
+            "edged_request_duration_seconds_sum 3600.0017",
+            "edged_request_duration_seconds_count 3",
+        ] {
+            #expect(lines.contains(line[...]), "\(line)")
+        }
+        #expect(lines.count == Timing.bucketCount + 2)
+        #expect(text.contains("# TYPE edged_upstream_response_seconds histogram\n"))
     }
 
     @Test("every counter and reason is there", arguments: Counter.allCases)

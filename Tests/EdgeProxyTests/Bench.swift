@@ -29,6 +29,7 @@ final class Bench {
         var memberMax = 0
         var queueMax = 2
         var downloadMin = 0
+        var accessLog: AccessLog?
     }
 
     final class Events: Sendable {
@@ -105,7 +106,8 @@ final class Bench {
                 handshake: .seconds(5), requestHead: .seconds(10), keepAlive: .seconds(75),
                 body: .seconds(30), tcp: .seconds(600), uploadMin: options.uploadMin,
                 downloadMin: options.downloadMin),
-            requestLimits: HeadLimits(), responseLimits: HeadLimits())
+            requestLimits: HeadLimits(), responseLimits: HeadLimits(),
+            accessLog: options.accessLog)
     }
 
     // MARK: - Time

@@ -41,6 +41,30 @@ import Testing
         }
     }
 
+    @Test("Histograms of two threads and kinds do not touch each other or other cells")
+    func timings() throws {
+        let (mine, theirs) = try Self.boards(2)
+        for timing in Timing.allCases {
+            mine.block(1).observe(timing, 250_000)
+            mine.block(1).observe(timing, 250_001)
+            mine.block(1).observe(timing, 1 << 60)
+        }
+        mine.block(2).observe(.requestDuration, 7)
+
+        for timing in Timing.allCases {
+            let block = theirs.block(1)
+            #expect(block.value(timing, bucket: 0) == 1)
+            #expect(block.value(timing, bucket: 1) == 1)
+            #expect(block.value(timing, bucket: Timing.bucketCount - 1) == 1)
+            #expect(block.sum(timing) == (1 << 60) + 500_001)
+        }
+        #expect(theirs.block(2).sum(.requestDuration) == 7)
+        #expect(theirs.block(2).sum(.upstreamResponse) == 0)
+        for index in 0..<SharedBoard.listenersMax {
+            #expect(theirs.block(1).connections(listener: index) == 0)
+        }
+    }
+
     @Test("A new proxy's gauges begin at 0, its counters go on")
     func gauges() throws {
         let (mine, theirs) = try Self.boards(1)

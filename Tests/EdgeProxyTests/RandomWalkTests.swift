@@ -18,13 +18,14 @@ import Testing
         var hidden: [UInt16] = []
         var epoch: UInt64 = 1
 
-        init(_ random: SeededRandom) throws {
+        init(_ random: SeededRandom, log: AccessLog? = nil) throws {
             self.random = random
             var options = Bench.Options()
             options.members = (1...3).map { Bench.member($0) }
             options.connectionsMax = 12
             options.chunkBudget = 2 << 20
             options.buffers = 16
+            options.accessLog = log
             bench = try Bench(options)
             bench.ring.disorder = SeededRandom(seed: random.seed &+ 1)
         }
@@ -202,6 +203,37 @@ import Testing
             let faults = bench.faults(buffersHidden: hidden.count)
             try #require(faults.isEmpty, "step \(step), \(random)")
             try #require(bench.ring.violations.isEmpty, "step \(step), \(random)")
+        }
+    }
+
+    @Test(
+        "Every request of a random life has exactly one line in the access log", arguments: [1, 2])
+    func log(seed: UInt64) throws {
+        let book = try LogBook(bufferBytes: 64 << 20)
+        try seeded(seed) { random in
+            let walk = try Walk(random, log: book.log)
+            for _ in 0..<1_500 { walk.step() }
+            walk.finish()
+
+            let lines = try book.lines(of: walk.bench)
+            let requests = lines.filter { $0["kind"] as? String == "request" }
+            let whole = requests.filter { $0["method"] is String }
+            #expect(whole.count == Int(walk.bench.count(Counter.requests)), "\(random)")
+            #expect(walk.bench.count(Counter.accessLogDropped) == 0)
+            // Each failure that is counted for a request or connection is told with its reason.
+            var told: [String: Int] = [:]
+            for line in lines {
+                if let reason = line["reason"] as? String { told[reason, default: 0] += 1 }
+            }
+            for reason in [
+                ReasonCode.noRoute, .clientBadRequest, .clientClosed, .clientReset,
+                .upstreamTruncated, .upstreamHeadTimeout, .connectionLimit, .clientHeadTimeout,
+                .clientBodyTimeout,
+            ] {
+                #expect(
+                    told[reason.label, default: 0] == Int(walk.bench.count(reason)),
+                    "\(reason) \(random)")
+            }
         }
     }
 

@@ -68,8 +68,11 @@ extension Scenarios.Admin {
                 #expect(types.updateValue(words[3], forKey: words[2]) == nil, "\(line)")
             } else if !line.hasPrefix("#") {
                 let name = line.prefix { $0 != "{" && $0 != " " }
-                #expect(types[name] != nil, "\(line)")
-                #expect(UInt64(words.last ?? "") != nil, "\(line)")
+                // A histogram's samples are its name and one of these.
+                let family = ["_bucket", "_sum", "_count"].filter { name.hasSuffix($0) }
+                    .map { name.dropLast($0.count) }.first { types[$0] == "histogram" }
+                #expect(types[family ?? name] != nil, "\(line)")
+                #expect(Double(words.last ?? "") != nil, "\(line)")
                 #expect(seen.insert(line.prefix { $0 != " " }).inserted, "\(line)")
                 #expect(name.hasPrefix("edged_"), "\(line)")
             }
@@ -77,6 +80,22 @@ extension Scenarios.Admin {
         #expect(try edged.metric("edged_responses_total", "2xx") == 1)
         #expect(try edged.metric("edged_responses_total", "4xx") == 1)
         #expect(try edged.failures("no_route") == 1)
+    }
+
+    @Test("each line of the daemon log has a time, a process and a level")
+    func daemonLog() throws {
+        let upstream = try ScriptedUpstream(answering: "ok")
+        defer { upstream.stop() }
+        let edged = try Edged(oneSite(upstream.server))
+        defer { edged.stop() }
+        let line = try Regex(
+            #"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z edged-(guardian|proxy)"#
+                + #"\[\d+\]: (notice|info): .+"#)
+
+        let lines = edged.log.split(separator: "\n")
+
+        #expect(lines.count >= 2)
+        for text in lines { #expect(try line.wholeMatch(in: text) != nil, "\(text)") }
     }
 
     @Test("the admin port answers probes and metrics, and nothing else")

@@ -1,0 +1,23 @@
+extension Configuration.AccessLog {
+    private enum Format: String {
+        case json
+    }
+
+    private enum Choice: String {
+        case no, yes
+    }
+
+    /// The word that stands for standard output instead of a file.
+    private static let standardOutput = "stdout"
+
+    static func decode(_ section: Section?) -> Configuration.AccessLog? {
+        guard let section else { return nil }
+        let path = section.path("path")
+        // There is one format so far; a wrong word is reported.
+        _ = section.choice("format", as: Format.self)
+        let isStandardOutput = path?.value == section.pass.resolve(standardOutput)
+        return Self(
+            path: isStandardOutput ? nil : path?.value, bufferBytes: section.size("buffer"),
+            includesQuery: section.choice("query", as: Choice.self) == .yes)
+    }
+}

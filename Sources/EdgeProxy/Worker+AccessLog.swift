@@ -1,0 +1,164 @@
+internal import EdgeCore
+internal import EdgeHTTP
+internal import EdgeHTTP1
+internal import EdgeTLS
+
+/// The access log's place in a request's life. A record is begun with the exchange and becomes a
+/// line where the exchange is released, which every one comes to exactly once; what fails without
+/// an exchange becomes a line on the spot. All of it behind `accessLog.isOn`.
+extension Worker {
+    // MARK: - Exchanges
+
+    /// A request begins: its head is in `requestHead`, and gone by the time of its line.
+    func logBegin(_ exchange: Int, _ slot: Int, _ head: Span<UInt8>) {
+        let session = channels[slot].pointee.session
+        accessLog.keep(
+            exchange, requestHead, head, tlsVersion: session?.version ?? 0,
+            name: session?.serverNameBytes, number: downstreams[slot].pointee.requestCount)
+        exchanges[exchange].pointee.flags.insert(.logged)
+    }
+
+    /// A connection of a TCP listener begins; all that is known of it is where it comes from.
+    func logBeginRelay(_ exchange: Int) {
+        accessLog.record(exchange).pointee = .empty
+        exchanges[exchange].pointee.flags.insert(.logged)
+    }
+
+    /// The id that the upstream gets.
+    func logIdentifier(_ exchange: Int, _ id: (high: UInt64, low: UInt64)) {
+        guard exchanges[exchange].pointee.flags.contains(.logged) else { return }
+        let record = accessLog.record(exchange)
+        record.pointee.idHigh = id.high
+        record.pointee.idLow = id.low
+    }
+
+    /// A connection was taken from the pool, or its connect has begun.
+    func noteConnecting(_ exchange: Int, to member: SocketAddress, isReused: Bool) {
+        let state = exchanges[exchange]
+        state.pointee.times.connecting = now
+        state.pointee.times.connected = isReused ? now : Instant(nanoseconds: 0)
+        state.pointee.times.sent = Instant(nanoseconds: 0)
+        state.pointee.times.answered = Instant(nanoseconds: 0)
+        state.pointee.isReused = isReused
+        guard state.pointee.flags.contains(.logged) else { return }
+        let record = accessLog.record(exchange)
+        record.pointee.member = member
+        record.pointee.hasMember = true
+    }
+
+    /// The exchange is over, however it went: histograms, and its line.
+    // hot: once per request; no allocation.
+    func noteEnd(_ exchange: Int) {
+        let state = exchanges[exchange]
+        let isRelay = state.pointee.flags.contains(.relay)
+        if state.pointee.status != 101, !isRelay {
+            block.observe(
+                .requestDuration, now.nanoseconds(since: state.pointee.times.begun))
+        }
+        guard state.pointee.flags.contains(.logged) else { return }
+        let downstream = downstreams[Int(state.pointee.downstream)]
+        append(
+            AccessLine(
+                kind: isRelay ? .tcp : .request, listener: Int(downstream.pointee.listener),
+                client: downstream.pointee.peer, status: state.pointee.status,
+                reason: state.pointee.reason, violation: state.pointee.violation,
+                received: state.pointee.received, sent: state.pointee.sent,
+                pool: state.pointee.pool, isReused: state.pointee.isReused,
+                retries: state.pointee.attempts, times: state.pointee.times, ended: now),
+            exchange)
+    }
+
+    private func append(_ line: AccessLine, _ exchange: Int) {
+        if !accessLog.append(line, exchange) { block.add(.accessLogDropped) }
+    }
+
+    // MARK: - Without an exchange
+
+    /// A request that was answered on our own account before it became an exchange.
+    func logUnserved(_ slot: Int, _ head: Span<UInt8>, _ status: UInt16, _ reason: ReasonCode) {
+        let session = channels[slot].pointee.session
+        accessLog.keep(
+            accessLog.spare, requestHead, head, tlsVersion: session?.version ?? 0,
+            name: session?.serverNameBytes, number: downstreams[slot].pointee.requestCount)
+        var line = line(.request, slot, reason)
+        line.status = status
+        line.times.head = now
+        append(line, accessLog.spare)
+    }
+
+    /// A request of which no head came about: refused, or the client went away in the middle.
+    func logHeadless(
+        _ slot: Int, _ status: UInt16, _ reason: ReasonCode, _ violation: UInt8
+    ) {
+        keepSpare(slot, number: downstreams[slot].pointee.requestCount &+ 1)
+        var line = line(.request, slot, reason)
+        line.status = status
+        line.violation = violation
+        append(line, accessLog.spare)
+    }
+
+    /// A client's connection that failed while it carried no exchange.
+    func logFailure(_ slot: Int, _ reason: ReasonCode) {
+        if channels[slot].pointee.phase == .handshaking {
+            keepSpare(slot, number: 0)
+            append(line(.handshake, slot, reason), accessLog.spare)
+        } else if downstreams[slot].pointee.headStarted {
+            logHeadless(slot, 0, reason, AccessLine.noViolation)
+        } else {
+            keepSpare(slot, number: 0)
+            append(line(.connection, slot, reason), accessLog.spare)
+        }
+    }
+
+    /// A connection that was closed as soon as it was accepted.
+    func logRefused(_ client: SocketAddress?, listener: Int, _ reason: ReasonCode) {
+        accessLog.keepSpare(tlsVersion: 0, name: nil, number: 0)
+        var times = ExchangeTimes()
+        times.begun = now
+        append(
+            AccessLine(
+                kind: .refused, listener: listener, client: client, reason: reason, times: times,
+                ended: now),
+            accessLog.spare)
+    }
+
+    private func keepSpare(_ slot: Int, number: UInt32) {
+        let session = channels[slot].pointee.session
+        accessLog.keepSpare(
+            tlsVersion: session?.version ?? 0, name: session?.serverNameBytes, number: number)
+    }
+
+    private func line(_ kind: AccessLine.Kind, _ slot: Int, _ reason: ReasonCode) -> AccessLine {
+        let downstream = downstreams[slot]
+        var times = ExchangeTimes()
+        let begun = downstream.pointee.headBegun
+        times.begun = begun.nanoseconds == 0 ? now : begun
+        return AccessLine(
+            kind: kind, listener: Int(downstream.pointee.listener),
+            client: downstream.pointee.peer, reason: reason, times: times, ended: now)
+    }
+
+    // MARK: - The worker's
+
+    /// Names as they stand in lines, and where lines go from now on.
+    func useAccessLog(of snapshot: RuntimeSnapshot) {
+        accessLog.format.use(
+            listeners: snapshot.listeners.map(\.name),
+            upstreams: snapshot.pools.map { (Int($0.id), $0.upstream) })
+        block.add(.accessLogDropped, UInt64(accessLog.takeLost()))
+        accessLog.use(snapshot.accessLog, buffer: max(setup.index - 1, 0))
+        setLogClock()
+    }
+
+    /// Once a second: what has been put together goes out however little it is.
+    func keepAccessLog() {
+        guard accessLog.isOn else { return }
+        accessLog.handOver()
+        block.add(.accessLogDropped, UInt64(accessLog.takeLost()))
+        setLogClock()
+    }
+
+    private func setLogClock() {
+        accessLog.format.clockOffset = WallClock.now() &- now.nanoseconds
+    }
+}
