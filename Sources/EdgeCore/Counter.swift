@@ -32,14 +32,14 @@ public enum Counter: Int, Sendable, CaseIterable {
     case loopTurns
     case chunkBytes
     case tcpConnections
-    case requestsQueued
+    case requestsWaiting
     case accessLogDropped
 
     /// A gauge goes up and down and starts at 0 with each proxy; a counter never goes back.
     public var isGauge: Bool {
         switch self {
         case .connectionsOpen, .requestsActive, .upstreamConnectionsOpen,
-            .upstreamConnectionsIdle, .chunkBytes, .requestsQueued:
+            .upstreamConnectionsIdle, .chunkBytes, .requestsWaiting:
             true
         default: false
         }

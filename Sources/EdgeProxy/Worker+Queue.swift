@@ -21,7 +21,7 @@ extension Worker {
         }
         pool.queueLast = Int32(exchange)
         pool.queueCount += 1
-        block.add(.requestsQueued)
+        block.add(.requestsWaiting)
         setDeadline(Int(state.pointee.downstream), .queue, pool.settings.queueTimeout)
     }
 
@@ -44,7 +44,7 @@ extension Worker {
             pool.queueLast = previous
         }
         pool.queueCount -= 1
-        block.subtract(.requestsQueued)
+        block.subtract(.requestsWaiting)
         let client = channels[Int(state.pointee.downstream)]
         guard client.pointee.deadlineKind == .queue else { return }
         client.pointee.deadlineKind = .none

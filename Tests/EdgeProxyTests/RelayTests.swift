@@ -247,7 +247,7 @@ import Testing
         bench.send(first, bench.get("/1"))
         bench.send(second, bench.get("/2"))
         #expect(bench.ring.opened.count == 1)
-        #expect(bench.count(Counter.requestsQueued) == 1)
+        #expect(bench.count(Counter.requestsWaiting) == 1)
 
         bench.send(bench.upstream, Bench.ok)
         #expect(bench.ring.takeSent(to: bench.upstream).contains("GET /2 "))
@@ -255,7 +255,7 @@ import Testing
 
         #expect(bench.ring.takeSent(to: second).hasSuffix("ok"))
         #expect(bench.ring.opened.count == 1)
-        #expect(bench.count(Counter.requestsQueued) == 0)
+        #expect(bench.count(Counter.requestsWaiting) == 0)
     }
 
     @Test("Requests are served in the order they came, also those with bodies")
@@ -313,7 +313,7 @@ import Testing
         bench.send(clients[1], bench.get("/1"))
         bench.ring.fails(clients[1], 104)
         bench.settle()
-        #expect(bench.count(Counter.requestsQueued) == 0)
+        #expect(bench.count(Counter.requestsWaiting) == 0)
 
         bench.send(clients[2], bench.get("/2"))
         _ = bench.ring.takeSent(to: bench.upstream)
@@ -350,7 +350,7 @@ import Testing
         bench.settle()
 
         #expect(bench.ring.opened.count == 4)
-        #expect(bench.count(Counter.requestsQueued) == 0)
+        #expect(bench.count(Counter.requestsWaiting) == 0)
     }
 
     @Test("Members that all leave end the waiting")
@@ -374,7 +374,7 @@ import Testing
         let first = bench.client(Bench.tcpListener)
         let second = bench.client(Bench.tcpListener)
         bench.send(first, "x")
-        #expect(bench.count(Counter.requestsQueued) == 1)
+        #expect(bench.count(Counter.requestsWaiting) == 1)
 
         bench.pass(.seconds(5))
 
