@@ -6,14 +6,14 @@ internal import CEdge
 package final class TLSEngine {
     package let wire: Wire
     let library: OpaquePointer
-    private let server: OpaquePointer
+    let server: OpaquePointer
     // Of TLSEngine+Certificates.swift.
     var store: CertificateStore
     var fallback: String?
     var parsed: [Int: ParsedCertificate] = [:]
-    private var clients: [ObjectIdentifier: OpaquePointer] = [:]
+    var clients: [ObjectIdentifier: OpaquePointer] = [:]
     /// Keeps the objects alive whose identity is a key of `clients`.
-    private var trusts: [ClientTrust] = []
+    var trusts: [ClientTrust] = []
 
     /// TLS 1.3 suites; AES-128 first, because its SHA-256 has an instruction and SHA-384 has none.
     private static let suites =
@@ -58,29 +58,7 @@ package final class TLSEngine {
         return TLSSession(ssl: session)
     }
 
-    /// - Parameters:
-    ///   - name: SNI, and the name to be verified; a NUL-terminated host name, or nil to send none
-    ///     (then nothing is verified but the chain).
-    /// - Throws: if the trusted CAs can't be used on this thread.
-    package func makeClientSession(
-        _ trust: ClientTrust, name: UnsafePointer<CChar>?
-    ) throws(TLSFailure) -> TLSSession? {
-        let context = try clientContext(trust)
-        guard let session = makeSession(context) else { return nil }
-        if let name {
-            let parameters = SSL_get0_param(session)
-            if X509_VERIFY_PARAM_set1_ip_asc(parameters, name) != 1 {
-                ERR_clear_error()
-                _ = ce_ssl_set_sni(session, name)
-                SSL_set_hostflags(session, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
-                SSL_set1_host(session, name)
-            }
-        }
-        SSL_set_connect_state(session)
-        return TLSSession(ssl: session)
-    }
-
-    private func makeSession(_ context: OpaquePointer) -> OpaquePointer? {
+    func makeSession(_ context: OpaquePointer) -> OpaquePointer? {
         guard let session = SSL_new(context) else { return nil }
         guard let bio = wire.makeBIO() else {
             SSL_free(session)
@@ -92,7 +70,7 @@ package final class TLSEngine {
 
     // MARK: - Contexts
 
-    private static func configure(_ context: OpaquePointer) throws(TLSFailure) {
+    static func configure(_ context: OpaquePointer) throws(TLSFailure) {
         guard ce_ssl_ctx_set_versions(context, TLS1_2_VERSION, TLS1_3_VERSION) == 1,
             SSL_CTX_set_ciphersuites(context, suites) == 1,
             SSL_CTX_set_cipher_list(context, ciphers) == 1,
@@ -129,35 +107,6 @@ package final class TLSEngine {
         installCertificateCallbacks(in: server)
     }
 
-    private func clientContext(_ trust: ClientTrust) throws(TLSFailure) -> OpaquePointer {
-        if let context = clients[ObjectIdentifier(trust)] { return context }
-        guard let context = SSL_CTX_new_ex(library, nil, TLS_client_method()) else {
-            throw .library("SSL_CTX_new_ex")
-        }
-        do {
-            try Self.configure(context)
-            try trust.install(in: context)
-        } catch {
-            SSL_CTX_free(context)
-            throw error
-        }
-        SSL_CTX_set_verify(context, trust.verifies ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nil)
-        SSL_CTX_set_alpn_protos(context, [8] + Array("http/1.1".utf8), 9)
-        clients[ObjectIdentifier(trust)] = context
-        trusts.append(trust)
-        return context
-    }
-
-    /// Drops client contexts whose CAs no pool uses any more.
-    package func keepTrusts(_ kept: [ClientTrust]) {
-        let keep = Set(kept.map { ObjectIdentifier($0) })
-        for (key, context) in clients where !keep.contains(key) {
-            SSL_CTX_free(context)
-            clients[key] = nil
-        }
-        trusts.removeAll { !keep.contains(ObjectIdentifier($0)) }
-    }
-
     // MARK: - Callbacks
 
     /// ALPN (RFC 7301): http/1.1; a client that offers only others is told so by an alert.
@@ -182,37 +131,5 @@ package final class TLSEngine {
             offset += 1 + length
         }
         return SSL_TLSEXT_ERR_ALERT_FATAL
-    }
-
-    /// A session is resumed only for the name it was made for (RFC 8446 §4.2.11, RFC 6066 §3): else
-    /// a ticket of one site would skip another's certificate.
-    private static func judgeTicket(
-        _ session: OpaquePointer?, _ ticket: OpaquePointer?, _ status: Int32
-    ) -> Int32 {
-        guard let session, let ticket,
-            status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW
-        else { return SSL_TICKET_RETURN_IGNORE_RENEW }
-        let made = SSL_SESSION_get0_hostname(ticket).map { String(cString: $0).lowercased() }
-        guard made == helloName(session)?.lowercased() else {
-            return SSL_TICKET_RETURN_IGNORE_RENEW
-        }
-        return status == SSL_TICKET_SUCCESS
-            ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW
-    }
-
-    /// The server_name extension of the ClientHello being processed; OpenSSL has not parsed it yet
-    /// when it looks at tickets. RFC 6066 §3: list length, type, name length, name.
-    private static func helloName(_ session: OpaquePointer) -> String? {
-        var start: UnsafePointer<UInt8>?
-        var count = 0
-        guard
-            SSL_client_hello_get0_ext(
-                session, UInt32(TLSEXT_TYPE_server_name), &start, &count) == 1,
-            let start, count > 5, start[2] == UInt8(TLSEXT_NAMETYPE_host_name)
-        else { return nil }
-        let length = Int(start[3]) << 8 | Int(start[4])
-        guard length == count - 5 else { return nil }
-        return String(
-            decoding: UnsafeBufferPointer(start: start + 5, count: length), as: UTF8.self)
     }
 }
