@@ -33,12 +33,18 @@ public enum Counter: Int, Sendable, CaseIterable {
     case chunkBytes
     case tcpConnections
     case requestsQueued
+    /// Handshakes with upstreams that have ended well, and how many of them resumed a session.
+    case upstreamTLSHandshakes
+    case upstreamTLSResumed
+    /// Ticket keys that are known, and how many have been made.
+    case ticketKeys
+    case ticketKeyRotations
 
     /// A gauge goes up and down and starts at 0 with each proxy; a counter never goes back.
     public var isGauge: Bool {
         switch self {
         case .connectionsOpen, .requestsActive, .upstreamConnectionsOpen,
-            .upstreamConnectionsIdle, .chunkBytes, .requestsQueued:
+            .upstreamConnectionsIdle, .chunkBytes, .requestsQueued, .ticketKeys:
             true
         default: false
         }

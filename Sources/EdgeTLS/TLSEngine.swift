@@ -11,9 +11,11 @@ package final class TLSEngine {
     var store: CertificateStore
     var fallback: String?
     var parsed: [Int: ParsedCertificate] = [:]
-    var clients: [ObjectIdentifier: OpaquePointer] = [:]
-    /// Keeps the objects alive whose identity is a key of `clients`.
-    var trusts: [ClientTrust] = []
+    // Of TLSEngine+Tickets.swift.
+    let ticketKeys: TicketKeys
+    // Of TLSEngine+Client.swift.
+    var clients: [ClientPolicy: OpaquePointer] = [:]
+    var freshSessions: [ResumableSession] = []
 
     /// TLS 1.3 suites; AES-128 first, because its SHA-256 has an instruction and SHA-384 has none.
     private static let suites =
@@ -25,12 +27,13 @@ package final class TLSEngine {
         + "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
     private static let groups = "X25519:P-256:P-384"
 
-    /// Bytes of ticket key material that all workers share.
-    package static let ticketKeyBytes = 80
+    /// Signatures that we make and believe: no SHA-1, no PKCS #1 v1.5 before PSS.
+    private static let signatures =
+        "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:RSA-PSS+SHA256:RSA-PSS+SHA384:"
+        + "RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 
-    /// - Parameter ticketKeys: `ticketKeyBytes` random bytes, the same for every worker, so that a
-    ///   ticket resumes on any of them.
-    package init(ticketKeys: [UInt8]) throws(TLSFailure) {
+    /// Serves nothing and resumes nothing until it is told what to use.
+    package init() throws(TLSFailure) {
         guard let library = OSSL_LIB_CTX_new() else { throw .library("OSSL_LIB_CTX_new") }
         guard let wire = Wire() else { throw .library("BIO_meth_new") }
         guard let server = SSL_CTX_new_ex(library, nil, TLS_server_method()) else {
@@ -40,20 +43,45 @@ package final class TLSEngine {
         self.wire = wire
         self.server = server
         store = CertificateStore(entries: [])
+        ticketKeys = try TicketKeys(library: library)
         try Self.configure(server)
-        try configureServer(ticketKeys)
+        try installTickets(in: server)
+        configureServer()
+        try use(TLSPolicy())
     }
 
     deinit {
         parsed.removeAll()
+        for session in freshSessions { session.free() }
         for context in clients.values { SSL_CTX_free(context) }
         SSL_CTX_free(server)
         OSSL_LIB_CTX_free(library)
     }
 
+    /// Speaks so with clients from now on; sessions that are open keep what they have.
+    package func use(_ policy: TLSPolicy) throws(TLSFailure) {
+        let lowest =
+            switch policy.minimum {
+            case .tls12: TLS1_2_VERSION
+            case .tls13: TLS1_3_VERSION
+            }
+        guard ce_ssl_ctx_set_versions(server, lowest, TLS1_3_VERSION) == 1 else {
+            throw .library("TLS versions")
+        }
+        SSL_CTX_set_timeout(server, Int(policy.ticketLifetime.components.seconds))
+    }
+
+    /// - Parameter context: what a ticket must have been made in to be resumed here; nil: the one
+    ///   view, without client certificates.
     /// - Returns: nil if OpenSSL has no memory.
-    package func makeServerSession() -> TLSSession? {
+    package func makeServerSession(_ context: SessionContext? = nil) -> TLSSession? {
         guard let session = makeSession(server) else { return nil }
+        if let context {
+            withUnsafeBytes(of: context.digest) {
+                _ = SSL_set_session_id_context(
+                    session, $0.baseAddress?.assumingMemoryBound(to: UInt8.self), 32)
+            }
+        }
         SSL_set_accept_state(session)
         return TLSSession(ssl: session)
     }
@@ -74,8 +102,9 @@ package final class TLSEngine {
         guard ce_ssl_ctx_set_versions(context, TLS1_2_VERSION, TLS1_3_VERSION) == 1,
             SSL_CTX_set_ciphersuites(context, suites) == 1,
             SSL_CTX_set_cipher_list(context, ciphers) == 1,
-            ce_ssl_ctx_set_groups(context, groups) == 1
-        else { throw .library("TLS versions, suites and groups") }
+            ce_ssl_ctx_set_groups(context, groups) == 1,
+            ce_ssl_ctx_set_signatures(context, signatures) == 1
+        else { throw .library("TLS versions, suites, groups and signatures") }
         ce_ssl_ctx_set_mode(
             context, Int(SSL_MODE_RELEASE_BUFFERS) | Int(SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER))
         ce_ssl_ctx_set_options(
@@ -87,22 +116,11 @@ package final class TLSEngine {
         Wire.countMessages(in: context)
     }
 
-    private func configureServer(_ ticketKeys: [UInt8]) throws(TLSFailure) {
-        var keys = ticketKeys
-        guard keys.count == Self.ticketKeyBytes,
-            ce_ssl_ctx_set_ticket_keys(server, &keys, keys.count) == 1,
-            SSL_CTX_set_num_tickets(server, 1) == 1,
-            SSL_CTX_set_session_id_context(server, "edged", 5) == 1
-        else { throw .library("session tickets") }
+    private func configureServer() {
         SSL_CTX_set_alpn_select_cb(
             server,
             { _, selected, selectedCount, offered, offeredCount, _ in
                 TLSEngine.selectProtocol(selected, selectedCount, offered, offeredCount)
-            }, nil)
-        SSL_CTX_set_session_ticket_cb(
-            server, { _, _ in 1 },
-            { session, ticket, _, _, status, _ in
-                TLSEngine.judgeTicket(session, ticket, status)
             }, nil)
         installCertificateCallbacks(in: server)
     }

@@ -22,7 +22,13 @@ package struct TLSSession: BitwiseCopyable {
         case failed
     }
 
-    package func free() { SSL_free(ssl) }
+    /// Whatever ended the connection, its session stays good: without a word to the contrary
+    /// OpenSSL takes a missing close_notify for an attack and makes it unusable (not so since RFC
+    /// 5246 §7.2.1). After a fatal alert it is unusable already.
+    package func free() {
+        SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
+        SSL_free(ssl)
+    }
 
     /// Goes on with the handshake.
     package func handshake() -> Step {

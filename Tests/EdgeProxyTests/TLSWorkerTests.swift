@@ -20,7 +20,7 @@ import Testing
     }
 
     /// An OpenSSL client, or server, behind a scripted descriptor.
-    private final class Peer {
+    final class Peer {
         let bench: Bench
         let descriptor: Int32
         private let context: OpaquePointer
@@ -62,10 +62,20 @@ import Testing
             }
         }
 
-        private init(_ bench: Bench, _ descriptor: Int32, _ method: OpaquePointer?) throws {
+        /// A server that gives tickets, at the other end of the newest upstream connection.
+        convenience init(upstreamOf bench: Bench, _ server: MemoryServer) throws {
+            try self.init(bench, bench.upstream, nil, server)
+            SSL_set_accept_state(ssl)
+        }
+
+        private init(
+            _ bench: Bench, _ descriptor: Int32, _ method: OpaquePointer?,
+            _ server: MemoryServer? = nil
+        ) throws {
             self.bench = bench
             self.descriptor = descriptor
-            guard let context = SSL_CTX_new(method), let ssl = SSL_new(context),
+            if let server { SSL_CTX_up_ref(server.context) }
+            guard let context = server?.context ?? SSL_CTX_new(method), let ssl = SSL_new(context),
                 let input = BIO_new(BIO_s_mem()), let output = BIO_new(BIO_s_mem())
             else { throw KitError("no TLS") }
             self.context = context
@@ -123,6 +133,8 @@ import Testing
             }
             return !all.isEmpty
         }
+
+        var isResumed: Bool { SSL_session_reused(ssl) == 1 }
 
         func send(_ text: String) {
             let bytes = Array(text.utf8)
