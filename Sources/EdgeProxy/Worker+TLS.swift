@@ -114,6 +114,7 @@ extension Worker {
         if isDownstream(slot) {
             block.add(.handshakesCompleted)
             if session.isResumed { block.add(.handshakesResumed) }
+            if session.isTLS13 { channels[slot].pointee.flags.insert(.owesTicket) }
             setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
         } else {
             upstreamHandshakeCompleted(slot, session)
@@ -149,6 +150,10 @@ extension Worker {
             }
             return
         }
+        if channels[slot].pointee.flags.contains(.owesTicket) {
+            channels[slot].pointee.flags.remove(.owesTicket)
+            session.offerTicket()
+        }
         var offset = 0
         while offset < count,
             channels[slot].pointee.flags.isDisjoint(with: [.broken, .tlsFailed])
@@ -167,7 +172,7 @@ extension Worker {
                 _ = TLSFailure.takeErrorText()
                 markBroken(slot, isDownstream(slot) ? .clientTLSError : .upstreamTLSFailed)
             }
-            flushWire(slot)
+            if offset < count || !holdsWire { flushWire(slot) }
         }
     }
 

@@ -113,6 +113,8 @@ package final class Worker {
     let scratch: UnsafeMutableRawPointer
     let stage: UnsafeMutableRawPointer
     var stageCount = 0
+    /// Between the end of an answer and the close_notify that goes out with it.
+    var holdsWire = false
     /// Whom the staged bytes are for; -1: nobody.
     var stageSlot = -1
     var identifiers: SplitMix64

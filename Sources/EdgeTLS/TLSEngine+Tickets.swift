@@ -13,7 +13,8 @@ extension TLSEngine {
 
     func installTickets(in context: OpaquePointer) throws(TLSFailure) {
         let common = try SessionContext(view: "", clientCertificates: nil)
-        guard SSL_CTX_set_num_tickets(context, 1) == 1,
+        // None by itself: `TLSSession.offerTicket` has one travel with the first answer.
+        guard SSL_CTX_set_num_tickets(context, 0) == 1,
             withUnsafeBytes(
                 of: common.digest,
                 {

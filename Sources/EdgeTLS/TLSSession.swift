@@ -36,6 +36,14 @@ package struct TLSSession: BitwiseCopyable {
         return status == 1 ? .done : step(after: status)
     }
 
+    /// Has a ticket put before what is written next: they leave in one segment. For a server whose
+    /// handshake is done and that has not written yet; TLS 1.2 sends its ticket in the handshake.
+    package func offerTicket() {
+        if SSL_new_session_ticket(ssl) != 1 { ERR_clear_error() }
+    }
+
+    package var isTLS13: Bool { SSL_version(ssl) == TLS1_3_VERSION }
+
     /// Decrypts at most one record.
     ///
     /// - Parameter count: bytes put into `bytes`, on `.done`.

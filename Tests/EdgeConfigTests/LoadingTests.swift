@@ -118,7 +118,7 @@ struct LoadingTests {
         let configuration = try Self.load(Sample.upstream("tls: { certificate: me.pem }"))
 
         let identity = configuration.upstreams[0].tls?.identity
-        #expect(identity?.certificateFile.hasSuffix("/me.pem") == true)
+        #expect(identity?.certificateFile.hasSuffix("me.pem") == true)
         #expect(identity?.keyFile == identity?.certificateFile)
     }
 

@@ -142,6 +142,11 @@ import Testing
             exchange()
         }
 
+        /// A ticket has come that allows resumption.
+        var hasTicket: Bool { SSL_SESSION_is_resumable(SSL_get_session(ssl)) == 1 }
+        /// The peer has sent close_notify.
+        var sawEnd: Bool { SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN != 0 }
+
         func close() {
             SSL_shutdown(ssl)
             exchange()
@@ -173,6 +178,55 @@ import Testing
         bench.ring.ends(client.descriptor)
         bench.settle()
         #expect(bench.ring.isClosed(client.descriptor))
+    }
+
+    @Test("The ticket, the whole of a last answer and close_notify leave in one send")
+    func oneSend() throws {
+        let bench = try Self.bench()
+        bench.tickets.publish([
+            TicketKey(
+                random: [UInt8](repeating: 3, count: TicketKey.randomBytes), madeAt: bench.now,
+                createdSeconds: 0)
+        ])
+        let client = try Peer(bench)
+        client.exchange()
+        #expect(client.isOpen && !client.hasTicket)
+        let before = bench.ring.sendCalls(to: client.descriptor)
+
+        client.send("GET / HTTP/1.1\r\nHost: home.example\r\nConnection: close\r\n\r\n")
+        #expect(bench.ring.sendCalls(to: client.descriptor) == before)
+        bench.send(bench.upstream, Bench.ok)
+
+        #expect(bench.ring.sendCalls(to: client.descriptor) == before + 1)
+        #expect(client.take().hasSuffix("ok"))
+        #expect(client.hasTicket)
+        #expect(client.sawEnd)
+        #expect(bench.ring.isSendingShut(client.descriptor))
+    }
+
+    @Test("The end of one client's answer goes to nobody else, however many end in one turn")
+    func manyEnds() throws {
+        let bench = try Self.bench()
+        let clients = try (0..<6).map { _ in try Peer(bench) }
+        for client in clients { client.exchange() }
+        for (index, client) in clients.enumerated() {
+            client.send(
+                "GET /\(index) HTTP/1.1\r\nHost: home.example\r\n"
+                    + (index % 2 == 0 ? "Connection: close\r\n\r\n" : "\r\n"))
+        }
+        // All answers come in one turn.
+        for descriptor in bench.ring.opened {
+            let request = bench.ring.takeSent(to: descriptor)
+            let path = request.dropFirst(4).prefix { $0 != " " }
+            bench.ring.receives(
+                descriptor, "HTTP/1.1 200 OK\r\nContent-Length: \(path.count)\r\n\r\n\(path)")
+        }
+        bench.settle()
+
+        for (index, client) in clients.enumerated() {
+            #expect(client.take().hasSuffix("\r\n\r\n/\(index)"))
+            #expect(client.sawEnd == (index % 2 == 0))
+        }
     }
 
     @Test("A slow TLS client gets a long answer whole; a long body goes up whole")

@@ -38,6 +38,7 @@ final class OurEnd {
                 step = session.handshake()
                 drain()
                 isDone = step == .done
+                if isDone { session.offerTicket() }
             }
             if isDone { read() }
         }
