@@ -56,7 +56,7 @@ let package = Package(
         // protocol (sans-IO)
         .target(name: "EdgeHTTP", dependencies: ["EdgeCore"], swiftSettings: pure),
         .target(name: "EdgeHTTP1", dependencies: ["EdgeCore", "EdgeHTTP"], swiftSettings: pure),
-        .target(name: "EdgeTLS", dependencies: ["CEdge"], swiftSettings: hot),
+        .target(name: "EdgeTLS", dependencies: ["EdgeCore", "CEdge"], swiftSettings: hot),
         // policy (pure)
         .target(name: "EdgeRouting", swiftSettings: pure),
         .target(name: "EdgeUpstream", dependencies: ["EdgeCore"], swiftSettings: pure),

@@ -83,7 +83,8 @@ struct Assembly {
         return Configuration(
             runAs: runAs(), workers: main.integer("workers"),
             listeners: listeners.map(\.value),
-            certificates: certificates?.value, sites: sites,
+            certificates: certificates?.value, tls: .decode(main.sectionOrDefaults("tls")),
+            sites: sites,
             upstreams: upstreams.map(\.configuration), resolvers: resolvers.map(\.value),
             timeouts: .decode(timeouts), limits: .decode(main.sectionOrDefaults("limits")),
             admin: admin.value, process: .decode(timeouts),

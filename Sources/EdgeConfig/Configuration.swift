@@ -12,6 +12,7 @@ package struct Configuration: Sendable, Equatable {
     package let workers: Int?
     package let listeners: [Listener]
     package let certificates: Certificates?
+    package let tls: TLS
     package let sites: [SiteConfiguration]
     package let upstreams: [UpstreamConfiguration]
     package let resolvers: [Resolver]
@@ -64,6 +65,22 @@ package struct Configuration: Sendable, Equatable {
         package init(directory: String, fallback: String?) {
             self.directory = directory
             self.fallback = fallback
+        }
+    }
+
+    /// How TLS is spoken with clients.
+    package struct TLS: Sendable, Equatable {
+        package enum Version: String, Sendable {
+            case tls12 = "1.2"
+            case tls13 = "1.3"
+        }
+        /// The lowest version that is spoken.
+        package let minimumVersion: Version
+        /// For how long a session may be resumed.
+        package let ticketLifetime: Duration
+        package init(minimumVersion: Version, ticketLifetime: Duration) {
+            self.minimumVersion = minimumVersion
+            self.ticketLifetime = ticketLifetime
         }
     }
 
@@ -170,7 +187,7 @@ package struct Configuration: Sendable, Equatable {
 
     package init(
         runAs: RunAs?, workers: Int?, listeners: [Listener],
-        certificates: Certificates?, sites: [SiteConfiguration],
+        certificates: Certificates?, tls: TLS, sites: [SiteConfiguration],
         upstreams: [UpstreamConfiguration], resolvers: [Resolver], timeouts: Timeouts,
         limits: Limits, admin: Admin, process: Process, accessLog: AccessLog? = nil
     ) {
@@ -178,6 +195,7 @@ package struct Configuration: Sendable, Equatable {
         self.workers = workers
         self.listeners = listeners
         self.certificates = certificates
+        self.tls = tls
         self.sites = sites
         self.upstreams = upstreams
         self.resolvers = resolvers

@@ -81,6 +81,20 @@ extension Schema {
                 + "unknown one.",
             absence: "such handshakes are refused with `unrecognized_name`",
             pitfalls: "A certificate in the folder must cover this host."),
+        Key(
+            "tls", .mapping,
+            effect: "How TLS is spoken with clients.",
+            absence: "the defaults of its keys", seeAlso: ["listeners[].protocol"]),
+        Key(
+            "tls.min_version", .choice(["1.2", "1.3"]), default: "1.2",
+            effect: "The lowest version of TLS that is spoken.",
+            pitfalls: "With `1.3` clients from before 2018 stay outside."),
+        Key(
+            "tls.ticket_lifetime", .duration(.seconds(3)...(.seconds(604800))), default: "12h",
+            effect: "How long after its handshake a client may resume its session instead of "
+                + "doing another. The keys for that are replaced three times in this span and are "
+                + "forgotten when no session needs them.",
+            pitfalls: "The longer it is, the longer a stolen key opens recorded tickets."),
     ]
 
     static let siteKeys: [Key] = [
@@ -134,6 +148,19 @@ extension Schema {
             effect: "`full` checks the certificate chain and the name, `none` checks nothing.",
             pitfalls: "With `none` anybody between here and the server can read and change "
                 + "everything; it is reported as a warning at every start."),
+        Key(
+            "upstreams.*.tls.certificate", .text(.path),
+            effect: "A PEM file with the certificate, and its chain, that is shown to servers "
+                + "that ask for one.",
+            absence: "no certificate is shown",
+            pitfalls: "Relative to the main file; read at the start and by every reload.",
+            seeAlso: ["upstreams.*.tls.key"]),
+        Key(
+            "upstreams.*.tls.key", .text(.path),
+            effect: "A PEM file with the unencrypted key of `certificate`.",
+            absence: "the key is in the certificate's file",
+            pitfalls: "A key that everybody may read is refused.",
+            seeAlso: ["upstreams.*.tls.certificate"]),
         Key(
             "upstreams.*.proxy_protocol", .choice(["off", "v2"]), default: "off",
             effect: "`v2` tells the servers the client's address at the start of each connection.",

@@ -81,6 +81,7 @@ extension UpstreamConfiguration {
         guard let section else { return nil }
         let authorities = section.path("ca")
         let name = section.text("name")
+        let identity = identity(section)
         switch section.choice("verify", as: VerifyWord.self) {
         case VerifyWord.none?:
             section.warning(
@@ -92,9 +93,25 @@ extension UpstreamConfiguration {
                     authorities.location, "\(section.title).ca has no effect with 'verify: none'",
                     hint: "remove one of them")
             }
-            return TLS(authorityFile: nil, name: name?.value, verify: .none)
+            return TLS(
+                authorityFile: nil, name: name?.value, verify: .none, identity: identity)
         case .full?, nil:
-            return TLS(authorityFile: authorities?.value, name: name?.value, verify: .full)
+            return TLS(
+                authorityFile: authorities?.value, name: name?.value, verify: .full,
+                identity: identity)
+        }
+    }
+
+    private static func identity(_ section: Section) -> TLS.Identity? {
+        let certificate = section.path("certificate")
+        let key = section.path("key")
+        if let key, certificate == nil, !section.has("certificate") {
+            section.error(
+                key.location, "\(section.title).key has no effect without a certificate",
+                hint: "set 'certificate'")
+        }
+        return certificate.map {
+            TLS.Identity(certificateFile: $0.value, keyFile: key?.value ?? $0.value)
         }
     }
 }

@@ -34,12 +34,18 @@ public enum Counter: Int, Sendable, CaseIterable {
     case tcpConnections
     case requestsWaiting
     case accessLogDropped
+    /// Handshakes with upstreams that have ended well, and how many of them resumed a session.
+    case upstreamTLSHandshakes
+    case upstreamTLSResumed
+    /// Ticket keys that are known, and how many have been made.
+    case ticketKeys
+    case ticketKeyRotations
 
     /// A gauge goes up and down and starts at 0 with each proxy; a counter never goes back.
     public var isGauge: Bool {
         switch self {
         case .connectionsOpen, .requestsActive, .upstreamConnectionsOpen,
-            .upstreamConnectionsIdle, .chunkBytes, .requestsWaiting:
+            .upstreamConnectionsIdle, .chunkBytes, .requestsWaiting, .ticketKeys:
             true
         default: false
         }

@@ -14,6 +14,8 @@ struct Preparation {
     let certificates: CertificateStore
     /// By CA file; the system's store and "not verified" need no file.
     let trusts: [String: ClientTrust]
+    /// Certificates that are shown to upstreams.
+    let identities: [UpstreamConfiguration.TLS.Identity: ClientIdentity]
     /// A number that tells two configurations apart (FNV-1a of all files' bytes).
     let fingerprint: UInt64
     let path: String
@@ -41,12 +43,13 @@ struct Preparation {
         var diagnostics: [String] = []
         let store = certificates(configuration, previous, &diagnostics)
         let trusts = authorities(configuration, previous, &diagnostics)
+        let identities = identities(configuration, previous, &diagnostics)
         guard diagnostics.isEmpty, let store else { throw Refusal(diagnostics: diagnostics) }
         let accessLog = try accessLog(configuration, previous, workers)
         return Preparation(
             configuration: configuration, warnings: warnings.map(\.description),
-            certificates: store, trusts: trusts, fingerprint: fingerprint(bundle),
-            path: bundle.main.path, accessLog: accessLog)
+            certificates: store, trusts: trusts, identities: identities,
+            fingerprint: fingerprint(bundle), path: bundle.main.path, accessLog: accessLog)
     }
 
     private static func certificates(
@@ -108,6 +111,27 @@ struct Preparation {
         } catch {
             throw Refusal(diagnostics: ["access_log.path: \(error)"])
         }
+    }
+
+    private static func identities(
+        _ configuration: Configuration, _ previous: Preparation?, _ diagnostics: inout [String]
+    ) -> [UpstreamConfiguration.TLS.Identity: ClientIdentity] {
+        var result: [UpstreamConfiguration.TLS.Identity: ClientIdentity] = [:]
+        for upstream in configuration.upstreams {
+            guard let files = upstream.tls?.identity, result[files] == nil else { continue }
+            do throws(CertificateProblem) {
+                let identity = try ClientIdentity.load(
+                    certificate: files.certificateFile, key: files.keyFile)
+                if let known = previous?.identities[files], known.isEquivalent(to: identity) {
+                    result[files] = known
+                } else {
+                    result[files] = identity
+                }
+            } catch {
+                diagnostics.append("upstream \(upstream.name): \(error)")
+            }
+        }
+        return result
     }
 
     private static func fingerprint(_ bundle: ConfigurationBundle) -> UInt64 {

@@ -32,6 +32,8 @@ final class ProxyService {
     private var hello: ProxyCommand.Hello?
     private var bundle: ConfigurationBundle?
     private(set) var board: SharedBoard?
+    private var ticketMemory: TicketMemory?
+    private var tickets: TicketKeeper?
     private var adminSocket: Int32?
     /// By listener and address.
     private var sockets: [ListenerKey: [Int32]] = [:]
@@ -104,23 +106,25 @@ final class ProxyService {
                 descriptor: descriptors[1], workers: hello.workers, create: false)
             for index in 0...hello.workers { board.block(index).resetForNewProcess() }
             self.board = board
+            ticketMemory = try TicketMemory(descriptor: descriptors[2])
             Log.addTap { board.appendLog($0) }
         } catch let error as ConfigError {
             for line in error.diagnostics { Log.error("\(line)") }
             exit(78)
         } catch {
-            Log.error("board: \(error)")
+            Log.error("shared memory: \(error)")
             exit(71)
         }
-        Glibc.close(descriptors[0])
-        Glibc.close(descriptors[1])
-        if descriptors.count > 2 { adminSocket = descriptors[2] }
+        for descriptor in descriptors.prefix(3) { Glibc.close(descriptor) }
+        if descriptors.count > 3 { adminSocket = descriptors[3] }
     }
 
     // MARK: - Starting
 
     private func start() {
-        guard phase == .awaitingStart, let hello, let bundle, let board else { return }
+        guard phase == .awaitingStart, let hello, let bundle, let board, let ticketMemory else {
+            return
+        }
         enter(.starting)
         do {
             try Ring.probe()
@@ -141,9 +145,12 @@ final class ProxyService {
         do {
             try preparation.accessLog?.start()
             try startResolver(preparation.configuration)
+            tickets = try TicketKeeper(
+                memory: ticketMemory, loop: loop, block: board.block(0),
+                lifetime: preparation.configuration.tls.ticketLifetime)
             let snapshot = makeSnapshot(preparation)
             self.snapshot = snapshot
-            try startWorkers(hello, board, snapshot, preparation.configuration)
+            try startWorkers(hello, board, ticketMemory, snapshot, preparation.configuration)
             try startServer(preparation.configuration)
         } catch {
             Log.error("\(error)")
@@ -165,8 +172,8 @@ final class ProxyService {
     }
 
     private func startWorkers(
-        _ hello: ProxyCommand.Hello, _ board: SharedBoard, _ snapshot: RuntimeSnapshot,
-        _ configuration: Configuration
+        _ hello: ProxyCommand.Hello, _ board: SharedBoard, _ tickets: TicketMemory,
+        _ snapshot: RuntimeSnapshot, _ configuration: Configuration
     ) throws {
         let poster = loop.poster
         let service = LoopBound(self)
@@ -174,12 +181,11 @@ final class ProxyService {
             poster.post { service.value.happened(event) }
         }
         workers = group
-        let ticketKeys = try Self.randomBytes(TLSEngine.ticketKeyBytes)
         let connections = connectionsPerWorker(hello.workers, configuration)
         let setups = (1...hello.workers).map { index in
             Worker.Setup(
                 index: index, listeners: listeners(of: index - 1), connectionsMax: connections,
-                chunkBudget: 64 << 20, ticketKeys: ticketKeys, seed: Self.randomWord())
+                chunkBudget: 64 << 20, tickets: tickets, seed: Self.randomWord())
         }
         try group.start(setups, snapshot: snapshot)
     }
@@ -351,6 +357,7 @@ final class ProxyService {
         for warning in prepared.preparation.warnings { Log.warning(warning) }
         resolver?.configure(groups: prepared.preparation.configuration.resolverGroups)
         resolver?.track(prepared.preparation.configuration.upstreamNames)
+        tickets?.use(lifetime: prepared.preparation.configuration.tls.ticketLifetime)
         publish()
         if let snapshot { awaitedEpoch = (snapshot.epoch, id) }
     }
@@ -402,12 +409,6 @@ final class ProxyService {
     }
 
     // MARK: - Chance
-
-    private static func randomBytes(_ count: Int) throws(SystemError) -> [UInt8] {
-        var bytes = [UInt8](repeating: 0, count: count)
-        guard ce_getrandom(&bytes, count) == count else { throw SystemError(errnoOf: "getrandom") }
-        return bytes
-    }
 
     private static func randomWord() -> UInt64 { UInt64.random(in: 0...UInt64.max) }
 }

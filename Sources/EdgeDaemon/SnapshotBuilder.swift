@@ -10,12 +10,13 @@ internal import EdgeUpstream
 /// moment. Pool numbers are given out once per key and kept, so that a reload leaves the
 /// connections of unchanged pools alone. Control thread.
 final class SnapshotBuilder {
-    /// What connections may be shared over (invariant 5): the upstream, whom it is trusted by, and
-    /// the name it is asked for.
+    /// What connections and TLS sessions may be shared over (invariant 5): the upstream, whom it is
+    /// trusted by, the certificate it is shown, and the name it is asked for.
     private struct PoolKey: Hashable {
         let upstream: String
         let isTLS: Bool
         let trust: ObjectIdentifier?
+        let identity: ObjectIdentifier?
         let name: String?
     }
 
@@ -54,6 +55,9 @@ final class SnapshotBuilder {
         return RuntimeSnapshot(
             epoch: epoch, routes: RouteTable(routes), certificates: preparation.certificates,
             fallbackName: configuration.certificates?.fallback,
+            tls: TLSPolicy(
+                minimum: configuration.tls.minimumVersion == .tls13 ? .tls13 : .tls12,
+                ticketLifetime: configuration.tls.ticketLifetime),
             listeners: listeners,
             pools: pools.values.sorted { $0.id < $1.id },
             timeouts: .init(
@@ -87,14 +91,17 @@ final class SnapshotBuilder {
             }
             // The configuration allows a wildcard only with a name or without verification.
             let own = host.hasPrefix("*") ? nil : host
-            return RuntimeSnapshot.PoolTLS(trust: trust, name: settings.name ?? own)
+            return RuntimeSnapshot.PoolTLS(
+                trust: trust, identity: settings.identity.flatMap { preparation.identities[$0] },
+                name: settings.name ?? own)
         }
         let name = tls.flatMap { _ in
             upstream.tls?.name ?? (host.hasPrefix("*") ? nil : host)
         }
         let key = PoolKey(
             upstream: upstream.name, isTLS: tls != nil,
-            trust: tls.map { ObjectIdentifier($0.trust) }, name: name)
+            trust: tls.map { ObjectIdentifier($0.trust) },
+            identity: tls?.identity.map { ObjectIdentifier($0) }, name: name)
         let number = numbers[key] ?? Int32(numbers.count)
         numbers[key] = number
         return RuntimeSnapshot.Pool(

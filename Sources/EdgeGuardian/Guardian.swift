@@ -97,6 +97,8 @@ package final class GuardianProperty {
     package let admin: UnixListener?
     package let board: SharedBoard
     let boardFile: FileDescriptor
+    /// Memory for the proxies' ticket keys. It is never mapped here: what is in it is theirs.
+    let ticketFile: FileDescriptor
 
     init(configuration: Configuration) throws(SystemError) {
         workers = configuration.workers ?? Self.usableProcessors()
@@ -114,6 +116,8 @@ package final class GuardianProperty {
         } else {
             admin = nil
         }
+        ticketFile = try MemoryFile.make(
+            name: "edged-tickets", byteCount: TicketMemory.byteCount)
         boardFile = try MemoryFile.make(
             name: "edged-board", byteCount: SharedBoard.byteCount(workers: workers))
         do throws(SharedBoard.Failure) {

@@ -198,7 +198,9 @@ package final class GuardianService {
     private func introduce() {
         guard let channel else { return }
         var flags: ProxyCommand.Flags = supervisor.restarts > 0 ? .restarted : []
-        var descriptors = [current.descriptor, property.boardFile.raw]
+        var descriptors = [
+            current.descriptor, property.boardFile.raw, property.ticketFile.raw,
+        ]
         if let admin = property.admin {
             flags.insert(.adminSocket)
             descriptors.append(admin.socket)

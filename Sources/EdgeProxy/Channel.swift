@@ -67,6 +67,8 @@ struct Channel: BitwiseCopyable {
         static let shutsWhenDrained = Flags(rawValue: 8192)
         /// Our direction has ended.
         static let sendingShut = Flags(rawValue: 16384)
+        /// A client of TLS 1.3 that is owed a session ticket: it goes out with the first answer.
+        static let owesTicket = Flags(rawValue: 32768)
     }
 
     var descriptor: Int32

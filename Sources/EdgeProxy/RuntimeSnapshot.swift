@@ -11,6 +11,7 @@ package final class RuntimeSnapshot: Sendable {
     package let routes: RouteTable
     package let certificates: CertificateStore
     package let fallbackName: String?
+    package let tls: TLSPolicy
     package let listeners: [Listener]
     package let pools: [Pool]
     package let timeouts: Timeouts
@@ -40,7 +41,7 @@ package final class RuntimeSnapshot: Sendable {
 
     /// Connections that may be shared: same upstream, same TLS policy and name (invariant 5).
     package struct Pool: Sendable {
-        /// Stable over snapshots as long as the key (upstream, trust, name) is the same.
+        /// Stable over snapshots as long as the key (upstream, trust, identity, name) is the same.
         package let id: Int32
         package let upstream: String
         /// In the order they are used in turn. Empty: no address known yet.
@@ -83,11 +84,14 @@ package final class RuntimeSnapshot: Sendable {
 
     package struct PoolTLS: Sendable {
         package let trust: ClientTrust
+        /// The certificate that is shown to the upstream; nil: none.
+        package let identity: ClientIdentity?
         /// SNI and verified name, NUL-terminated; nil: none.
         package let name: [CChar]?
 
-        package init(trust: ClientTrust, name: String?) {
+        package init(trust: ClientTrust, identity: ClientIdentity? = nil, name: String?) {
             self.trust = trust
+            self.identity = identity
             self.name = name.map { Array($0.utf8CString) }
         }
     }
@@ -124,13 +128,14 @@ package final class RuntimeSnapshot: Sendable {
 
     package init(
         epoch: UInt64, routes: RouteTable, certificates: CertificateStore, fallbackName: String?,
-        listeners: [Listener], pools: [Pool], timeouts: Timeouts, requestLimits: HeadLimits,
-        responseLimits: HeadLimits, accessLog: AccessLog? = nil
+        tls: TLSPolicy = TLSPolicy(), listeners: [Listener], pools: [Pool], timeouts: Timeouts,
+        requestLimits: HeadLimits, responseLimits: HeadLimits, accessLog: AccessLog? = nil
     ) {
         self.epoch = epoch
         self.routes = routes
         self.certificates = certificates
         self.fallbackName = fallbackName
+        self.tls = tls
         self.listeners = listeners
         self.pools = pools
         self.timeouts = timeouts

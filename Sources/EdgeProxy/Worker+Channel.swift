@@ -353,8 +353,8 @@ extension Worker {
             !channel.pointee.flags.contains(.tlsFailed)
         {
             session.closeNotify()
-            flushWire(slot)
         }
+        flushWire(slot)
         guard channel.pointee.flags.isDisjoint(with: [.broken, .resets]) else {
             terminate(slot)
             return

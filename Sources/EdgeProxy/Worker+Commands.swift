@@ -32,6 +32,7 @@ extension Worker {
     func apply(_ snapshot: RuntimeSnapshot) {
         self.snapshot = snapshot
         engine.use(snapshot.certificates, fallback: snapshot.fallbackName)
+        usePolicy(snapshot.tls)
         var isCurrent = [Bool](repeating: false, count: pools.count)
         for settings in snapshot.pools {
             let id = Int(settings.id)
@@ -45,12 +46,16 @@ extension Worker {
             for slot in pool.update(settings) { endIdle(Int(slot)) }
             callQueue(pool)
         }
+        var isAnyRetired = false
         for (id, pool) in pools.enumerated() where !isCurrent[id] {
             guard let pool, !pool.isRetired else { continue }
             for slot in pool.retire() { endIdle(Int(slot)) }
             callQueue(pool)
+            isAnyRetired = true
         }
-        engine.keepTrusts(snapshot.pools.compactMap { $0.tls?.trust })
+        if isAnyRetired { upstreamSessions.removeAll { !isCurrent[Int($0)] } }
+        engine.keepClients(
+            snapshot.pools.compactMap(\.tls).map { ($0.trust, $0.identity) })
         useAccessLog(of: snapshot)
         block.epoch = snapshot.epoch
         block.add(.snapshotsApplied)

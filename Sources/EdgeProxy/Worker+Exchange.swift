@@ -387,11 +387,15 @@ extension Worker {
         releaseExchange(exchange)
         let downstream = downstreams[slot]
         downstream.pointee.exchange = -1
-        flushStage()
         if downstream.pointee.closesAfterAnswer || !isComplete || phase == .draining {
+            // The rest of the answer and close_notify leave in one segment.
+            holdsWire = stageSlot == slot
+            flushStage()
+            holdsWire = false
             closeDownstream(slot)
             return
         }
+        flushStage()
         downstream.pointee.phase = .awaitingHead
         nextRequest(slot)
     }

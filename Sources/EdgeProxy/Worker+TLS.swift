@@ -39,6 +39,7 @@ extension Worker {
 
     /// The session is made when the first bytes come: a silent connection costs no TLS memory.
     private func startServerSession(_ slot: Int) -> TLSSession? {
+        refreshTicketKeys()
         guard isDownstream(slot), let session = engine.makeServerSession() else {
             markBroken(slot, .memoryLimit)
             return nil
@@ -64,6 +65,8 @@ extension Worker {
                 break loop
             case .failed:
                 channels[slot].pointee.flags.insert(.tlsFailed)
+                // A server of TLS 1.3 refuses our certificate only now.
+                if !isDownstream(slot) { noteUpstreamTLSFailure(slot, TLSFailure.takeErrorText()) }
                 _ = TLSFailure.takeErrorText()
                 markBroken(slot, isDownstream(slot) ? .clientTLSError : .upstreamTLSFailed)
                 break loop
@@ -79,6 +82,7 @@ extension Worker {
     private func limitHandshakeMessages(_ slot: Int) {
         let messages = engine.wire.takeHandshakeMessages()
         guard messages > 0 else { return }
+        if !isDownstream(slot) { keepUpstreamSessions(slot) }
         let channel = channels[slot]
         let total = Int(channel.pointee.afterHandshake) + messages
         channel.pointee.afterHandshake = UInt8(min(total, 255))
@@ -110,9 +114,10 @@ extension Worker {
         if isDownstream(slot) {
             block.add(.handshakesCompleted)
             if session.isResumed { block.add(.handshakesResumed) }
+            if session.isTLS13 { channels[slot].pointee.flags.insert(.owesTicket) }
             setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
         } else {
-            upstreamReady(slot)
+            upstreamHandshakeCompleted(slot, session)
         }
     }
 
@@ -123,11 +128,7 @@ extension Worker {
             _ = TLSFailure.takeErrorText()
             markBroken(slot, .clientHandshakeFailed)
         } else {
-            let notVerified = session.verificationFailed
-            let text = TLSFailure.takeErrorText()
-            noteUpstreamTLSFailure(
-                slot, notVerified ? "\(text): \(session.verificationText)" : text)
-            markBroken(slot, notVerified ? .upstreamNotVerified : .upstreamTLSFailed)
+            upstreamHandshakeFailed(slot, session)
         }
     }
 
@@ -149,6 +150,10 @@ extension Worker {
             }
             return
         }
+        if channels[slot].pointee.flags.contains(.owesTicket) {
+            channels[slot].pointee.flags.remove(.owesTicket)
+            session.offerTicket()
+        }
         var offset = 0
         while offset < count,
             channels[slot].pointee.flags.isDisjoint(with: [.broken, .tlsFailed])
@@ -167,7 +172,7 @@ extension Worker {
                 _ = TLSFailure.takeErrorText()
                 markBroken(slot, isDownstream(slot) ? .clientTLSError : .upstreamTLSFailed)
             }
-            flushWire(slot)
+            if offset < count || !holdsWire { flushWire(slot) }
         }
     }
 

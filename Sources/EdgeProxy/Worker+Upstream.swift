@@ -69,47 +69,6 @@ extension Worker {
         startClientHandshake(slot, tls)
     }
 
-    private func startClientHandshake(_ slot: Int, _ tls: RuntimeSnapshot.PoolTLS) {
-        let channel = channels[slot]
-        do {
-            let session =
-                try tls.name.map {
-                    try $0.withUnsafeBufferPointer {
-                        try engine.makeClientSession(tls.trust, name: $0.baseAddress)
-                    }
-                } ?? engine.makeClientSession(tls.trust, name: nil)
-            guard let session else {
-                upstreamFailed(slot, .memoryLimit)
-                return
-            }
-            channel.pointee.session = session
-            channel.pointee.phase = .handshaking
-            channel.pointee.flags.insert(.isTLS)
-            armReceive(slot)
-            continueHandshake(slot, session)
-        } catch {
-            noteUpstreamTLSFailure(slot, "\(error)")
-            upstreamFailed(slot, .upstreamTLSFailed)
-        }
-    }
-
-    /// One line in the log, at most one a second and upstream.
-    func noteUpstreamTLSFailure(_ slot: Int, _ text: String) {
-        guard let pool = pools[Int(upstream(slot).pointee.pool)] else { return }
-        let member = pool.members.members[Int(upstream(slot).pointee.member)].address
-        guard now.nanoseconds(since: pool.lastTLSLog) >= 1_000_000_000 else { return }
-        pool.lastTLSLog = now
-        let name = pool.settings.tls?.name.map { name in
-            String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
-        }
-        Log.warning(
-            "upstream: TLS failed: \(text)",
-            [
-                "upstream": pool.settings.upstream, "member": "\(member)",
-                "name": name ?? "none",
-            ])
-    }
-
     /// Connected, and encrypted if it has to be.
     func upstreamReady(_ slot: Int) {
         let upstream = self.upstream(slot)

@@ -24,18 +24,18 @@ package final class Worker {
         package let connectionsMax: Int
         /// Bytes of chunks this worker may hold at a time.
         package let chunkBudget: Int
-        package let ticketKeys: [UInt8]
+        package let tickets: TicketMemory
         package let seed: UInt64
 
         package init(
             index: Int, listeners: [(listener: Int, descriptor: Int32)], connectionsMax: Int,
-            chunkBudget: Int, ticketKeys: [UInt8], seed: UInt64
+            chunkBudget: Int, tickets: TicketMemory, seed: UInt64
         ) {
             self.index = index
             self.listeners = listeners
             self.connectionsMax = connectionsMax
             self.chunkBudget = chunkBudget
-            self.ticketKeys = ticketKeys
+            self.tickets = tickets
             self.seed = seed
         }
     }
@@ -96,6 +96,9 @@ package final class Worker {
     var snapshot: RuntimeSnapshot
     /// By pool id; nil where no snapshot has one.
     var pools: [UpstreamPool?] = []
+    var upstreamSessions = UpstreamSessions()
+    /// Whose keys the engine has; 0: none.
+    var ticketGeneration: UInt64 = 0
     /// Channels to be handled at the end of the turn, and those being handled.
     var attention: [Int32] = []
     private var attentionRound: [Int32] = []
@@ -110,6 +113,8 @@ package final class Worker {
     let scratch: UnsafeMutableRawPointer
     let stage: UnsafeMutableRawPointer
     var stageCount = 0
+    /// Between the end of an answer and the close_notify that goes out with it.
+    var holdsWire = false
     /// Whom the staged bytes are for; -1: nobody.
     var stageSlot = -1
     var identifiers: SplitMix64
@@ -140,7 +145,7 @@ package final class Worker {
         self.now = now
         self.report = report
         do {
-            engine = try TLSEngine(ticketKeys: setup.ticketKeys)
+            engine = try TLSEngine()
         } catch {
             throw .tls(.init(text: "\(error)"))
         }
@@ -185,6 +190,8 @@ package final class Worker {
 
     deinit {
         rounds.deallocate()
+        // Before the engine, whose library they need.
+        upstreamSessions.removeAll { _ in true }
         scratch.deallocate()
         stage.deallocate()
         mailCell.deallocate()

@@ -91,8 +91,8 @@ package struct GuardianWire: Equatable, Sendable {
 
 /// What the guardian tells the proxy.
 package enum ProxyCommand: GuardianMessage {
-    /// The first message. Descriptors: sealed configuration, board, and the listening admin socket
-    /// if `flags` has `.adminSocket`.
+    /// The first message. Descriptors: sealed configuration, board, ticket keys, and the listening
+    /// admin socket if `flags` has `.adminSocket`.
     case hello(Hello)
     /// The sockets of one listener address, in as many messages as it takes; `firstSocket` is the
     /// index of this message's first one. Socket i is worker i's.
@@ -132,7 +132,7 @@ package enum ProxyCommand: GuardianMessage {
     package struct Flags: OptionSet, Sendable, Hashable {
         package let rawValue: UInt64
         package init(rawValue: UInt64) { self.rawValue = rawValue }
-        /// The admin socket is the third descriptor.
+        /// The admin socket is the fourth descriptor.
         package static let adminSocket = Flags(rawValue: 1)
         /// A proxy served before this one: counters go on, drop caches are worth reading.
         package static let restarted = Flags(rawValue: 2)
@@ -258,7 +258,7 @@ extension ProxyCommand {
     package var descriptorCounts: ClosedRange<Int> {
         switch self {
         case .hello(let hello):
-            hello.flags.contains(.adminSocket) ? 3...3 : 2...2
+            hello.flags.contains(.adminSocket) ? 4...4 : 3...3
         case .listener(let sockets): sockets.count...sockets.count
         case .reload: 1...1
         case .reloadResult: 0...1

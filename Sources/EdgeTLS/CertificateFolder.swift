@@ -94,7 +94,7 @@ package enum CertificateFolder {
             privateKey: derKey(privateKey))
     }
 
-    private static func read(_ path: String, secret: Bool) throws(CertificateProblem) -> [UInt8] {
+    static func read(_ path: String, secret: Bool) throws(CertificateProblem) -> [UInt8] {
         let descriptor = open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
             let reason = String(cString: strerror(errno))
@@ -130,14 +130,14 @@ package enum CertificateFolder {
         return Array(bytes.prefix(filled))
     }
 
-    private static func parseKey(_ pem: [UInt8]) -> OpaquePointer? {
+    static func parseKey(_ pem: [UInt8]) -> OpaquePointer? {
         guard let bio = BIO_new_mem_buf(pem, Int32(pem.count)) else { return nil }
         defer { BIO_free(bio) }
         // The callback refuses: an encrypted key must not wait for a password on a terminal.
         return PEM_read_bio_PrivateKey(bio, nil, { _, _, _, _ in -1 }, nil)
     }
 
-    private static func parseCertificates(
+    static func parseCertificates(
         _ pem: [UInt8], file: String
     ) throws(CertificateProblem) -> [OpaquePointer] {
         guard let bio = BIO_new_mem_buf(pem, Int32(pem.count)) else { return [] }
@@ -194,17 +194,17 @@ package enum CertificateFolder {
         }
     }
 
-    private static func seconds(_ time: UnsafePointer<ASN1_TIME>?) -> Int64 {
+    static func seconds(_ time: UnsafePointer<ASN1_TIME>?) -> Int64 {
         var parts = tm()
         guard let time, ASN1_TIME_to_tm(time, &parts) == 1 else { return 0 }
         return Int64(timegm(&parts))
     }
 
-    private static func der(_ certificate: OpaquePointer) -> [UInt8] {
+    static func der(_ certificate: OpaquePointer) -> [UInt8] {
         collect { i2d_X509(certificate, $0) }
     }
 
-    private static func derKey(_ key: OpaquePointer) -> [UInt8] {
+    static func derKey(_ key: OpaquePointer) -> [UInt8] {
         collect { i2d_PrivateKey(key, $0) }
     }
 

@@ -5,14 +5,17 @@ internal import CEdge
 /// context per set of trusted CAs, and the certificates it has served so far, parsed.
 package final class TLSEngine {
     package let wire: Wire
-    private let library: OpaquePointer
-    private let server: OpaquePointer
-    private var store: CertificateStore
-    private var fallback: String?
-    private var parsed: [Int: ParsedCertificate] = [:]
-    private var clients: [ObjectIdentifier: OpaquePointer] = [:]
-    /// Keeps the objects alive whose identity is a key of `clients`.
-    private var trusts: [ClientTrust] = []
+    let library: OpaquePointer
+    let server: OpaquePointer
+    // Of TLSEngine+Certificates.swift.
+    var store: CertificateStore
+    var fallback: String?
+    var parsed: [Int: ParsedCertificate] = [:]
+    // Of TLSEngine+Tickets.swift.
+    let ticketKeys: TicketKeys
+    // Of TLSEngine+Client.swift.
+    var clients: [ClientPolicy: OpaquePointer] = [:]
+    var freshSessions: [ResumableSession] = []
 
     /// TLS 1.3 suites; AES-128 first, because its SHA-256 has an instruction and SHA-384 has none.
     private static let suites =
@@ -24,12 +27,13 @@ package final class TLSEngine {
         + "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384"
     private static let groups = "X25519:P-256:P-384"
 
-    /// Bytes of ticket key material that all workers share.
-    package static let ticketKeyBytes = 80
+    /// Signatures that we make and believe: no SHA-1, no PKCS #1 v1.5 before PSS.
+    private static let signatures =
+        "ECDSA+SHA256:ECDSA+SHA384:ECDSA+SHA512:ed25519:RSA-PSS+SHA256:RSA-PSS+SHA384:"
+        + "RSA-PSS+SHA512:RSA+SHA256:RSA+SHA384:RSA+SHA512"
 
-    /// - Parameter ticketKeys: `ticketKeyBytes` random bytes, the same for every worker, so that a
-    ///   ticket resumes on any of them.
-    package init(ticketKeys: [UInt8]) throws(TLSFailure) {
+    /// Serves nothing and resumes nothing until it is told what to use.
+    package init() throws(TLSFailure) {
         guard let library = OSSL_LIB_CTX_new() else { throw .library("OSSL_LIB_CTX_new") }
         guard let wire = Wire() else { throw .library("BIO_meth_new") }
         guard let server = SSL_CTX_new_ex(library, nil, TLS_server_method()) else {
@@ -39,58 +43,50 @@ package final class TLSEngine {
         self.wire = wire
         self.server = server
         store = CertificateStore(entries: [])
+        ticketKeys = try TicketKeys(library: library)
         try Self.configure(server)
-        try configureServer(ticketKeys)
+        try installTickets(in: server)
+        configureServer()
+        try use(TLSPolicy())
     }
 
     deinit {
         parsed.removeAll()
+        for session in freshSessions { session.free() }
         for context in clients.values { SSL_CTX_free(context) }
         SSL_CTX_free(server)
         OSSL_LIB_CTX_free(library)
     }
 
-    /// Serves from now on what `store` holds; sessions that are open keep what they have.
-    ///
-    /// - Parameter fallback: the name whose certificate is for clients without SNI or with an
-    ///   unknown one; nil: they get the alert `unrecognized_name`.
-    package func use(_ store: CertificateStore, fallback: String?) {
-        guard store !== self.store || fallback != self.fallback else { return }
-        self.store = store
-        self.fallback = fallback
-        parsed.removeAll()
+    /// Speaks so with clients from now on; sessions that are open keep what they have.
+    package func use(_ policy: TLSPolicy) throws(TLSFailure) {
+        let lowest =
+            switch policy.minimum {
+            case .tls12: TLS1_2_VERSION
+            case .tls13: TLS1_3_VERSION
+            }
+        guard ce_ssl_ctx_set_versions(server, lowest, TLS1_3_VERSION) == 1 else {
+            throw .library("TLS versions")
+        }
+        SSL_CTX_set_timeout(server, Int(policy.ticketLifetime.components.seconds))
     }
 
+    /// - Parameter context: what a ticket must have been made in to be resumed here; nil: the one
+    ///   view, without client certificates.
     /// - Returns: nil if OpenSSL has no memory.
-    package func makeServerSession() -> TLSSession? {
+    package func makeServerSession(_ context: SessionContext? = nil) -> TLSSession? {
         guard let session = makeSession(server) else { return nil }
+        if let context {
+            withUnsafeBytes(of: context.digest) {
+                _ = SSL_set_session_id_context(
+                    session, $0.baseAddress?.assumingMemoryBound(to: UInt8.self), 32)
+            }
+        }
         SSL_set_accept_state(session)
         return TLSSession(ssl: session)
     }
 
-    /// - Parameters:
-    ///   - name: SNI, and the name to be verified; a NUL-terminated host name, or nil to send none
-    ///     (then nothing is verified but the chain).
-    /// - Throws: if the trusted CAs can't be used on this thread.
-    package func makeClientSession(
-        _ trust: ClientTrust, name: UnsafePointer<CChar>?
-    ) throws(TLSFailure) -> TLSSession? {
-        let context = try clientContext(trust)
-        guard let session = makeSession(context) else { return nil }
-        if let name {
-            let parameters = SSL_get0_param(session)
-            if X509_VERIFY_PARAM_set1_ip_asc(parameters, name) != 1 {
-                ERR_clear_error()
-                _ = ce_ssl_set_sni(session, name)
-                SSL_set_hostflags(session, UInt32(X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS))
-                SSL_set1_host(session, name)
-            }
-        }
-        SSL_set_connect_state(session)
-        return TLSSession(ssl: session)
-    }
-
-    private func makeSession(_ context: OpaquePointer) -> OpaquePointer? {
+    func makeSession(_ context: OpaquePointer) -> OpaquePointer? {
         guard let session = SSL_new(context) else { return nil }
         guard let bio = wire.makeBIO() else {
             SSL_free(session)
@@ -102,12 +98,13 @@ package final class TLSEngine {
 
     // MARK: - Contexts
 
-    private static func configure(_ context: OpaquePointer) throws(TLSFailure) {
+    static func configure(_ context: OpaquePointer) throws(TLSFailure) {
         guard ce_ssl_ctx_set_versions(context, TLS1_2_VERSION, TLS1_3_VERSION) == 1,
             SSL_CTX_set_ciphersuites(context, suites) == 1,
             SSL_CTX_set_cipher_list(context, ciphers) == 1,
-            ce_ssl_ctx_set_groups(context, groups) == 1
-        else { throw .library("TLS versions, suites and groups") }
+            ce_ssl_ctx_set_groups(context, groups) == 1,
+            ce_ssl_ctx_set_signatures(context, signatures) == 1
+        else { throw .library("TLS versions, suites, groups and signatures") }
         ce_ssl_ctx_set_mode(
             context, Int(SSL_MODE_RELEASE_BUFFERS) | Int(SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER))
         ce_ssl_ctx_set_options(
@@ -119,69 +116,13 @@ package final class TLSEngine {
         Wire.countMessages(in: context)
     }
 
-    private func configureServer(_ ticketKeys: [UInt8]) throws(TLSFailure) {
-        var keys = ticketKeys
-        guard keys.count == Self.ticketKeyBytes,
-            ce_ssl_ctx_set_ticket_keys(server, &keys, keys.count) == 1,
-            SSL_CTX_set_num_tickets(server, 1) == 1,
-            SSL_CTX_set_session_id_context(server, "edged", 5) == 1
-        else { throw .library("session tickets") }
+    private func configureServer() {
         SSL_CTX_set_alpn_select_cb(
             server,
             { _, selected, selectedCount, offered, offeredCount, _ in
                 TLSEngine.selectProtocol(selected, selectedCount, offered, offeredCount)
             }, nil)
-        SSL_CTX_set_session_ticket_cb(
-            server, { _, _ in 1 },
-            { session, ticket, _, _, status, _ in
-                TLSEngine.judgeTicket(session, ticket, status)
-            }, nil)
-        // The engine outlives its context: both are freed in deinit, the context first.
-        SSL_CTX_set_cert_cb(
-            server,
-            { session, argument in
-                guard let session, let argument else { return 0 }
-                let engine = Unmanaged<TLSEngine>.fromOpaque(argument).takeUnretainedValue()
-                return engine.attachCertificate(to: session)
-            }, Unmanaged.passUnretained(self).toOpaque())
-        _ = ce_ssl_ctx_set_servername_callback(
-            server,
-            { session, alert, argument in
-                guard let session, let argument else { return SSL_TLSEXT_ERR_OK }
-                let engine = Unmanaged<TLSEngine>.fromOpaque(argument).takeUnretainedValue()
-                guard engine.certificates(for: session).isEmpty else { return SSL_TLSEXT_ERR_OK }
-                alert?.pointee = SSL_AD_UNRECOGNIZED_NAME
-                return SSL_TLSEXT_ERR_ALERT_FATAL
-            }, Unmanaged.passUnretained(self).toOpaque())
-    }
-
-    private func clientContext(_ trust: ClientTrust) throws(TLSFailure) -> OpaquePointer {
-        if let context = clients[ObjectIdentifier(trust)] { return context }
-        guard let context = SSL_CTX_new_ex(library, nil, TLS_client_method()) else {
-            throw .library("SSL_CTX_new_ex")
-        }
-        do {
-            try Self.configure(context)
-            try trust.install(in: context)
-        } catch {
-            SSL_CTX_free(context)
-            throw error
-        }
-        SSL_CTX_set_verify(context, trust.verifies ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nil)
-        SSL_CTX_set_alpn_protos(context, [8] + Array("http/1.1".utf8), 9)
-        clients[ObjectIdentifier(trust)] = context
-        trusts.append(trust)
-        return context
-    }
-
-    /// Drops client contexts whose CAs no pool uses any more.
-    package func keepTrusts(_ kept: [ClientTrust]) {
-        let keep = Set(kept.map { ObjectIdentifier($0) })
-        for (key, context) in clients where !keep.contains(key) {
-            SSL_CTX_free(context)
-            clients[key] = nil
-        }
-        trusts.removeAll { !keep.contains(ObjectIdentifier($0)) }
+        installCertificateCallbacks(in: server)
     }
 
     // MARK: - Callbacks
@@ -208,116 +149,5 @@ package final class TLSEngine {
             offset += 1 + length
         }
         return SSL_TLSEXT_ERR_ALERT_FATAL
-    }
-
-    /// A session is resumed only for the name it was made for (RFC 8446 §4.2.11, RFC 6066 §3): else
-    /// a ticket of one site would skip another's certificate.
-    private static func judgeTicket(
-        _ session: OpaquePointer?, _ ticket: OpaquePointer?, _ status: Int32
-    ) -> Int32 {
-        guard let session, let ticket,
-            status == SSL_TICKET_SUCCESS || status == SSL_TICKET_SUCCESS_RENEW
-        else { return SSL_TICKET_RETURN_IGNORE_RENEW }
-        let made = SSL_SESSION_get0_hostname(ticket).map { String(cString: $0).lowercased() }
-        guard made == helloName(session)?.lowercased() else {
-            return SSL_TICKET_RETURN_IGNORE_RENEW
-        }
-        return status == SSL_TICKET_SUCCESS
-            ? SSL_TICKET_RETURN_USE : SSL_TICKET_RETURN_USE_RENEW
-    }
-
-    /// The server_name extension of the ClientHello being processed; OpenSSL has not parsed it yet
-    /// when it looks at tickets. RFC 6066 §3: list length, type, name length, name.
-    private static func helloName(_ session: OpaquePointer) -> String? {
-        var start: UnsafePointer<UInt8>?
-        var count = 0
-        guard
-            SSL_client_hello_get0_ext(
-                session, UInt32(TLSEXT_TYPE_server_name), &start, &count) == 1,
-            let start, count > 5, start[2] == UInt8(TLSEXT_NAMETYPE_host_name)
-        else { return nil }
-        let length = Int(start[3]) << 8 | Int(start[4])
-        guard length == count - 5 else { return nil }
-        return String(
-            decoding: UnsafeBufferPointer(start: start + 5, count: length), as: UTF8.self)
-    }
-
-    /// Entries for the name that the client asked for, or the fallback's.
-    private func certificates(for session: OpaquePointer) -> [Int] {
-        if let name = SSL_get_servername(session, TLSEXT_NAMETYPE_host_name) {
-            let found = store.matches(for: String(cString: name))
-            if !found.isEmpty { return found }
-        }
-        return fallback.map { store.matches(for: $0) } ?? []
-    }
-
-    /// OpenSSL asks for a certificate, after SNI and signature algorithms are known. All key types
-    /// are attached; OpenSSL takes the one that the client can verify.
-    private func attachCertificate(to session: OpaquePointer) -> Int32 {
-        var attached = false
-        for index in certificates(for: session) {
-            let certificate: ParsedCertificate
-            if let known = parsed[index] {
-                certificate = known
-            } else if let fresh = ParsedCertificate(store.entries[index], library: library) {
-                parsed[index] = fresh
-                certificate = fresh
-            } else {
-                continue
-            }
-            if certificate.attach(to: session) { attached = true }
-        }
-        // One that could not be attached must not make the next step look failed.
-        ERR_clear_error()
-        return attached ? 1 : 0
-    }
-}
-
-/// A certificate, its chain and key as OpenSSL objects of one worker.
-private final class ParsedCertificate {
-    private let leaf: OpaquePointer
-    private let key: OpaquePointer
-    private let chain: OpaquePointer
-
-    init?(_ entry: CertificateStore.Entry, library: OpaquePointer) {
-        guard let leaf = Self.certificate(entry.leaf, library),
-            let key = Self.privateKey(entry.privateKey, library),
-            let chain = ce_sk_x509_new()
-        else {
-            ERR_clear_error()
-            return nil
-        }
-        self.leaf = leaf
-        self.key = key
-        self.chain = chain
-        for issuer in entry.chain {
-            guard let certificate = Self.certificate(issuer, library) else { continue }
-            _ = ce_sk_x509_push(chain, certificate)
-        }
-    }
-
-    deinit {
-        X509_free(leaf)
-        EVP_PKEY_free(key)
-        ce_sk_x509_free(chain)
-    }
-
-    func attach(to session: OpaquePointer) -> Bool {
-        SSL_use_cert_and_key(session, leaf, key, chain, 1) == 1
-    }
-
-    private static func certificate(_ der: [UInt8], _ library: OpaquePointer) -> OpaquePointer? {
-        var result = X509_new_ex(library, nil)
-        return der.withUnsafeBufferPointer {
-            var start = $0.baseAddress
-            return d2i_X509(&result, &start, $0.count)
-        }
-    }
-
-    private static func privateKey(_ der: [UInt8], _ library: OpaquePointer) -> OpaquePointer? {
-        der.withUnsafeBufferPointer {
-            var start = $0.baseAddress
-            return d2i_AutoPrivateKey_ex(nil, &start, $0.count, library, nil)
-        }
     }
 }

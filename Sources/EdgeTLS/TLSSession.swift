@@ -22,13 +22,27 @@ package struct TLSSession: BitwiseCopyable {
         case failed
     }
 
-    package func free() { SSL_free(ssl) }
+    /// Whatever ended the connection, its session stays good: without a word to the contrary
+    /// OpenSSL takes a missing close_notify for an attack and makes it unusable (not so since RFC
+    /// 5246 §7.2.1). After a fatal alert it is unusable already.
+    package func free() {
+        SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
+        SSL_free(ssl)
+    }
 
     /// Goes on with the handshake.
     package func handshake() -> Step {
         let status = SSL_do_handshake(ssl)
         return status == 1 ? .done : step(after: status)
     }
+
+    /// Has a ticket put before what is written next: they leave in one segment. For a server whose
+    /// handshake is done and that has not written yet; TLS 1.2 sends its ticket in the handshake.
+    package func offerTicket() {
+        if SSL_new_session_ticket(ssl) != 1 { ERR_clear_error() }
+    }
+
+    package var isTLS13: Bool { SSL_version(ssl) == TLS1_3_VERSION }
 
     /// Decrypts at most one record.
     ///

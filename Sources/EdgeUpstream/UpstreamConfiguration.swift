@@ -75,11 +75,27 @@ package struct UpstreamConfiguration: Sendable, Equatable {
         /// SNI and verified name; nil: the site's own host name.
         package let name: String?
         package let verify: Verify
+        /// What is shown to servers that ask for a certificate; nil: nothing.
+        package let identity: Identity?
 
-        package init(authorityFile: String?, name: String?, verify: Verify) {
+        package init(
+            authorityFile: String?, name: String?, verify: Verify, identity: Identity? = nil
+        ) {
             self.authorityFile = authorityFile
             self.name = name
             self.verify = verify
+            self.identity = identity
+        }
+
+        /// PEM files of a certificate with its chain, and of its key; they may be the same.
+        package struct Identity: Sendable, Hashable {
+            package let certificateFile: String
+            package let keyFile: String
+
+            package init(certificateFile: String, keyFile: String) {
+                self.certificateFile = certificateFile
+                self.keyFile = keyFile
+            }
         }
     }
 }

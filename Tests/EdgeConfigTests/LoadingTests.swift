@@ -48,7 +48,12 @@ struct LoadingTests {
             configuration.upstreams[2].tls
                 == .init(
                     authorityFile: folder + "ca/home-ca.pem", name: "ingress.home.example",
-                    verify: .full))
+                    verify: .full,
+                    identity: .init(
+                        certificateFile: folder + "certs-upstream/edge.crt",
+                        keyFile: folder + "certs-upstream/edge.key")))
+        #expect(
+            configuration.tls == .init(minimumVersion: .tls12, ticketLifetime: .seconds(43200)))
         #expect(configuration.resolvers.map(\.name) == ["internal", "public"])
         #expect(configuration.resolvers[0].domains == ["home.example", "internal"])
         #expect(
@@ -106,6 +111,24 @@ struct LoadingTests {
                 == .init(
                     serveDeadline: .seconds(5), hangTimeout: .seconds(6), drainDeadline: .seconds(7)
                 ))
+    }
+
+    @Test("The key of a client certificate may be in the certificate's file")
+    func identityInOneFile() throws {
+        let configuration = try Self.load(Sample.upstream("tls: { certificate: me.pem }"))
+
+        let identity = configuration.upstreams[0].tls?.identity
+        #expect(identity?.certificateFile.hasSuffix("me.pem") == true)
+        #expect(identity?.keyFile == identity?.certificateFile)
+    }
+
+    @Test("TLS with clients: lowest version and ticket lifetime", arguments: ["1.3", "\"1.3\""])
+    func clientTLS(version: String) throws {
+        let configuration = try Self.load(
+            Sample.minimal + "tls: { min_version: \(version), ticket_lifetime: 90m }\n")
+
+        #expect(
+            configuration.tls == .init(minimumVersion: .tls13, ticketLifetime: .seconds(5400)))
     }
 
     @Test("`tls: {}` is TLS with the system's authorities and the site's name")

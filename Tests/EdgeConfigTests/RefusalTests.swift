@@ -298,6 +298,11 @@ struct RuleTests {
                 + "them)"
         ),
         (
+            Sample.upstream("tls: { key: x.key }"),
+            "main.yaml:5:48: upstreams.app.tls.key has no effect without a certificate (set "
+                + "'certificate')"
+        ),
+        (
             Sample.minimal.replacing("\"10.0.0.1:80\"", with: "'a:80', 'A:80'"),
             "main.yaml:5:28: upstreams.app has the same server twice (first at main.yaml:5:20)"
         ),

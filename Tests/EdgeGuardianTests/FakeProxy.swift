@@ -32,7 +32,7 @@ let fakeProxyScript = #"""
         if kind == 1:
             workers = fields[0]
             board = mmap.mmap(fds[1], os.fstat(fds[1]).st_size)
-            if len(fds) == 3: admin = fds[2]
+            if len(fds) == 4: admin = fds[3]
         elif kind == 2: listeners.extend(socket.socket(fileno=fd) for fd in fds)
         elif kind == 3: beat(0); send(65)
         elif kind == 4:

@@ -57,7 +57,9 @@ final class GuardianRig {
                     name: "https", addresses: [SocketAddress(ipv4: 0x7F00_0001, port: 0)],
                     kind: .tls, redirectPort: nil)
             ],
-            certificates: nil, sites: [], upstreams: [], resolvers: [],
+            certificates: nil,
+            tls: .init(minimumVersion: .tls12, ticketLifetime: .seconds(43200)), sites: [],
+            upstreams: [], resolvers: [],
             timeouts: .init(
                 handshake: .seconds(5), requestHead: .seconds(5), keepAlive: .seconds(5),
                 body: .seconds(5), tcp: .seconds(60)),

@@ -42,6 +42,7 @@ final class Bench {
     let worker: Worker
     let block: SharedBoard.Block
     let board: SharedBoard
+    let tickets: TicketMemory
     let mailbox: Mailbox
     let events = Events()
     let options: Options
@@ -59,6 +60,8 @@ final class Bench {
         ring = ScriptedRing(buffers: options.buffers)
         let file = try MemoryFile.make(name: "board", byteCount: SharedBoard.byteCount(workers: 1))
         board = try SharedBoard(descriptor: file.raw, workers: 1, create: true)
+        let keys = try MemoryFile.make(name: "tickets", byteCount: TicketMemory.byteCount)
+        tickets = try TicketMemory(descriptor: keys.raw)
         block = board.block(1)
         mailbox = try #require(Mailbox())
         let events = events
@@ -70,7 +73,7 @@ final class Bench {
                     (3, Bench.tcpListener),
                 ],
                 connectionsMax: options.connectionsMax, chunkBudget: options.chunkBudget,
-                ticketKeys: [UInt8](repeating: 7, count: TLSEngine.ticketKeyBytes), seed: 1),
+                tickets: tickets, seed: 1),
             ring: ring, block: block, mailbox: mailbox,
             snapshot: Bench.snapshot(1, options, options.members), now: now,
             report: { events.add($0) })

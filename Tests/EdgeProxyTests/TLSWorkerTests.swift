@@ -20,7 +20,7 @@ import Testing
     }
 
     /// An OpenSSL client, or server, behind a scripted descriptor.
-    private final class Peer {
+    final class Peer {
         let bench: Bench
         let descriptor: Int32
         private let context: OpaquePointer
@@ -62,10 +62,20 @@ import Testing
             }
         }
 
-        private init(_ bench: Bench, _ descriptor: Int32, _ method: OpaquePointer?) throws {
+        /// A server that gives tickets, at the other end of the newest upstream connection.
+        convenience init(upstreamOf bench: Bench, _ server: MemoryServer) throws {
+            try self.init(bench, bench.upstream, nil, server)
+            SSL_set_accept_state(ssl)
+        }
+
+        private init(
+            _ bench: Bench, _ descriptor: Int32, _ method: OpaquePointer?,
+            _ server: MemoryServer? = nil
+        ) throws {
             self.bench = bench
             self.descriptor = descriptor
-            guard let context = SSL_CTX_new(method), let ssl = SSL_new(context),
+            if let server { SSL_CTX_up_ref(server.context) }
+            guard let context = server?.context ?? SSL_CTX_new(method), let ssl = SSL_new(context),
                 let input = BIO_new(BIO_s_mem()), let output = BIO_new(BIO_s_mem())
             else { throw KitError("no TLS") }
             self.context = context
@@ -124,11 +134,18 @@ import Testing
             return !all.isEmpty
         }
 
+        var isResumed: Bool { SSL_session_reused(ssl) == 1 }
+
         func send(_ text: String) {
             let bytes = Array(text.utf8)
             SSL_write(ssl, bytes, Int32(bytes.count))
             exchange()
         }
+
+        /// A ticket has come that allows resumption.
+        var hasTicket: Bool { SSL_SESSION_is_resumable(SSL_get_session(ssl)) == 1 }
+        /// The peer has sent close_notify.
+        var sawEnd: Bool { SSL_get_shutdown(ssl) & SSL_RECEIVED_SHUTDOWN != 0 }
 
         func close() {
             SSL_shutdown(ssl)
@@ -161,6 +178,55 @@ import Testing
         bench.ring.ends(client.descriptor)
         bench.settle()
         #expect(bench.ring.isClosed(client.descriptor))
+    }
+
+    @Test("The ticket, the whole of a last answer and close_notify leave in one send")
+    func oneSend() throws {
+        let bench = try Self.bench()
+        bench.tickets.publish([
+            TicketKey(
+                random: [UInt8](repeating: 3, count: TicketKey.randomBytes), madeAt: bench.now,
+                createdSeconds: 0)
+        ])
+        let client = try Peer(bench)
+        client.exchange()
+        #expect(client.isOpen && !client.hasTicket)
+        let before = bench.ring.sendCalls(to: client.descriptor)
+
+        client.send("GET / HTTP/1.1\r\nHost: home.example\r\nConnection: close\r\n\r\n")
+        #expect(bench.ring.sendCalls(to: client.descriptor) == before)
+        bench.send(bench.upstream, Bench.ok)
+
+        #expect(bench.ring.sendCalls(to: client.descriptor) == before + 1)
+        #expect(client.take().hasSuffix("ok"))
+        #expect(client.hasTicket)
+        #expect(client.sawEnd)
+        #expect(bench.ring.isSendingShut(client.descriptor))
+    }
+
+    @Test("The end of one client's answer goes to nobody else, however many end in one turn")
+    func manyEnds() throws {
+        let bench = try Self.bench()
+        let clients = try (0..<6).map { _ in try Peer(bench) }
+        for client in clients { client.exchange() }
+        for (index, client) in clients.enumerated() {
+            client.send(
+                "GET /\(index) HTTP/1.1\r\nHost: home.example\r\n"
+                    + (index % 2 == 0 ? "Connection: close\r\n\r\n" : "\r\n"))
+        }
+        // All answers come in one turn.
+        for descriptor in bench.ring.opened {
+            let request = bench.ring.takeSent(to: descriptor)
+            let path = request.dropFirst(4).prefix { $0 != " " }
+            bench.ring.receives(
+                descriptor, "HTTP/1.1 200 OK\r\nContent-Length: \(path.count)\r\n\r\n\(path)")
+        }
+        bench.settle()
+
+        for (index, client) in clients.enumerated() {
+            #expect(client.take().hasSuffix("\r\n\r\n/\(index)"))
+            #expect(client.sawEnd == (index % 2 == 0))
+        }
     }
 
     @Test("A slow TLS client gets a long answer whole; a long body goes up whole")

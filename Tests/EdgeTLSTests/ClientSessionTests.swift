@@ -12,7 +12,7 @@ import Testing
     ) throws -> (client: OurEnd, server: OurEnd) {
         let server = try Shared.server(
             try Shared.store([leaf]), fallback: fallback ?? "www.home.example")
-        let engine = try TLSEngine(ticketKeys: Shared.keys)
+        let engine = try TLSEngine()
         let session =
             try name.map {
                 try $0.withCString { try engine.makeClientSession(trust, name: $0) }
@@ -142,7 +142,7 @@ import Testing
             try mint.leaf("www.home.example"), name: "www.home.example",
             trust: try Self.trust(mint.rootPEM))
 
-        client.engine.keepTrusts([])
+        client.engine.keepClients([])
         #expect(client.write([1]) == .done)
         server.feed(client.take())
 

@@ -144,28 +144,6 @@ import Testing
         #expect(try Self.served(engine, "www.home.example") != nil)
     }
 
-    @Test("A ticket is good on every engine with the same keys, and on no other")
-    func tickets() throws {
-        for version in [TLS1_2_VERSION, TLS1_3_VERSION] {
-            let first = try PlainClient("www.home.example", versions: version...version)
-            connect(first, try Self.end(try Shared.server()))
-            let ticket = try #require(first.session)
-            defer { SSL_SESSION_free(ticket) }
-
-            for (keys, isResumed) in [
-                (Shared.keys, true), ([UInt8](repeating: 8, count: 80), false),
-            ] {
-                let client = try PlainClient(
-                    "www.home.example", versions: version...version, resuming: ticket)
-                let server = try Self.end(try Shared.server(keys: keys))
-                connect(client, server)
-                #expect(client.isOpen)
-                #expect(client.isResumed == isResumed)
-                #expect(server.session.isResumed == isResumed)
-            }
-        }
-    }
-
     @Test("Sessions keep what they have when the certificates are replaced")
     func swap() throws {
         let engine = try Shared.server()
@@ -189,11 +167,6 @@ import Testing
         #expect(openServer.received == [1, 2, 3])
         #expect(try Self.served(engine, "new.example")?.name == "new.example")
         #expect(try Self.served(engine, "a.home.example") == nil)
-    }
-
-    @Test("Ticket keys of another size are refused")
-    func keySize() {
-        #expect(throws: TLSFailure.self) { _ = try TLSEngine(ticketKeys: [1, 2, 3]) }
     }
 
     @Test("Sessions that were freed leave no memory behind")

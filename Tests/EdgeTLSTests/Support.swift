@@ -1,4 +1,5 @@
 import CEdge
+import EdgeCore
 import EdgeTesting
 import Testing
 
@@ -37,6 +38,7 @@ final class OurEnd {
                 step = session.handshake()
                 drain()
                 isDone = step == .done
+                if isDone { session.offerTicket() }
             }
             if isDone { read() }
         }
@@ -92,7 +94,7 @@ final class PlainClient {
     init(
         _ name: String?, roots: String? = nil, alpn: [String] = [], algorithms: String? = nil,
         versions: ClosedRange<Int32> = TLS1_2_VERSION...TLS1_3_VERSION,
-        resuming: OpaquePointer? = nil
+        resuming: OpaquePointer? = nil, ciphers: String? = nil, isFallback: Bool = false
     ) throws {
         guard let context = SSL_CTX_new(TLS_client_method()),
             let input = BIO_new(BIO_s_mem()), let outputBIO = BIO_new(BIO_s_mem())
@@ -103,6 +105,14 @@ final class PlainClient {
         // Level 0, so that old versions can be offered at all.
         SSL_CTX_set_security_level(context, 0)
         _ = ce_ssl_ctx_set_versions(context, versions.lowerBound, versions.upperBound)
+        if let ciphers {
+            if ciphers.hasPrefix("TLS_") {
+                SSL_CTX_set_ciphersuites(context, ciphers)
+            } else {
+                SSL_CTX_set_cipher_list(context, ciphers)
+            }
+        }
+        if isFallback { ce_ssl_ctx_set_mode(context, Int(SSL_MODE_SEND_FALLBACK_SCSV)) }
         if let algorithms {
             _ = algorithms.withCString {
                 // SSL_CTRL_SET_SIGALGS_LIST
@@ -122,8 +132,16 @@ final class PlainClient {
     }
 
     deinit {
+        // The session outlives a connection that nobody has closed.
+        SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
         SSL_free(ssl)
         SSL_CTX_free(context)
+    }
+
+    /// Offers these bytes as a ticket of TLS 1.2 (RFC 5077 §3.1).
+    func offer(ticket: [UInt8]) {
+        var copy = ticket
+        _ = SSL_set_session_ticket_ext(ssl, &copy, Int32(copy.count))
     }
 
     func feed(_ bytes: [UInt8]) {
@@ -174,6 +192,13 @@ final class PlainClient {
     /// The caller owns it.
     var session: OpaquePointer? { SSL_get1_session(ssl) }
 
+    var cipher: String { String(cString: SSL_CIPHER_get_name(SSL_get_current_cipher(ssl))) }
+
+    /// How long the server lets the session be resumed, in seconds.
+    var ticketLifetime: UInt {
+        SSL_SESSION_get_ticket_lifetime_hint(SSL_get_session(ssl))
+    }
+
     /// Names and key type of the server's certificate.
     var certificate: (name: String, isRSA: Bool)? {
         guard let leaf = SSL_get1_peer_certificate(ssl) else { return nil }
@@ -206,13 +231,21 @@ enum Shared {
     }
 
     static let common = Result { try store(Self.leaves.get()) }
-    static let keys = [UInt8](repeating: 9, count: TLSEngine.ticketKeyBytes)
+
+    /// A ticket key that consists of one byte.
+    static func key(_ byte: UInt8, madeAt: UInt64 = 0) -> TicketKey {
+        TicketKey(
+            random: [UInt8](repeating: byte, count: TicketKey.randomBytes),
+            madeAt: Instant(nanoseconds: madeAt), createdSeconds: 1_700_000_000)
+    }
 
     static func server(
-        _ store: CertificateStore? = nil, fallback: String? = nil, keys: [UInt8] = Shared.keys
+        _ store: CertificateStore? = nil, fallback: String? = nil,
+        keys: [TicketKey] = [Shared.key(9)]
     ) throws -> TLSEngine {
-        let engine = try TLSEngine(ticketKeys: keys)
+        let engine = try TLSEngine()
         engine.use(try store ?? common.get(), fallback: fallback)
+        engine.useTickets(keys)
         return engine
     }
 }

@@ -10,8 +10,13 @@ final class Nginx {
 
     /// - Parameters:
     ///   - tls: given, it speaks TLS with this certificate.
+    ///   - clientRoots: PEM text; whom it believes if it asks for certificates.
+    ///   - settings: more directives of the server.
     ///   - expectsProxyHeader: connections begin with a PROXY header.
-    init(tls: MintedCertificate? = nil, expectsProxyHeader: Bool = false) throws {
+    init(
+        tls: MintedCertificate? = nil, clientRoots: String? = nil, settings: String = "",
+        expectsProxyHeader: Bool = false
+    ) throws {
         directory = try TemporaryDirectory("nginx")
         address = .loopback(try freePort())
         let root = try directory.makeDirectory("root")
@@ -29,7 +34,15 @@ final class Nginx {
             let (certificate, key) = try tls.writePair("server", in: directory.path)
             lines.append("ssl_certificate \(certificate); ssl_certificate_key \(key);")
         }
+        if let clientRoots {
+            let file = try directory.write("clients.pem", clientRoots)
+            lines.append("ssl_client_certificate \(file);")
+        }
         lines += [
+            settings,
+            // A connection for each request.
+            "location /tls { keepalive_timeout 0; return 200 \"$ssl_session_reused"
+                + " $ssl_client_verify $ssl_protocol $ssl_client_s_dn\"; }",
             "location / { dav_methods PUT; }",
             "location /client { return 200 \"$proxy_protocol_addr:$proxy_protocol_port\"; }",
             "location /echo { return 200 \"$request_method $host $http_x_forwarded_proto"

@@ -138,9 +138,7 @@ CE_INLINE void ce_ssl_ctx_set_mode(SSL_CTX *c, long mode) { SSL_CTX_set_mode(c, 
 CE_INLINE void ce_ssl_ctx_set_options(SSL_CTX *c, uint64_t o) { SSL_CTX_set_options(c, o); }
 CE_INLINE void ce_ssl_ctx_set_cache_mode(SSL_CTX *c, long mode) { SSL_CTX_set_session_cache_mode(c, mode); }
 CE_INLINE int ce_ssl_ctx_set_groups(SSL_CTX *c, const char *l) { return (int)SSL_CTX_set1_groups_list(c, l); }
-CE_INLINE int ce_ssl_ctx_set_ticket_keys(SSL_CTX *c, void *keys, long bytes) {
-  return (int)SSL_CTX_set_tlsext_ticket_keys(c, keys, bytes);
-}
+CE_INLINE int ce_ssl_ctx_set_signatures(SSL_CTX *c, const char *l) { return (int)SSL_CTX_set1_sigalgs_list(c, l); }
 CE_INLINE long ce_ssl_ctx_set_servername_callback(SSL_CTX *c, int (*f)(SSL *, int *, void *), void *argument) {
   SSL_CTX_set_tlsext_servername_callback(c, f);
   return SSL_CTX_set_tlsext_servername_arg(c, argument);
