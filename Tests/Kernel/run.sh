@@ -85,7 +85,7 @@ timeout -k 5 "${EDGED_KERNEL_SECONDS:-600}" qemu-system-x86_64 -M pc \
     -kernel "$kernel" -initrd "$work/initrd" \
     -append 'console=ttyS0 panic=-1 quiet no_timer_check random.trust_cpu=on' \
     -display none -monitor none -serial stdio -nic none -no-reboot \
-    </dev/null 2>"$work/qemu.log" | tr -d '\r' | tee "$work/console.log" || status=$?
+    </dev/null 2>"$work/qemu.log" | sed -u 's,\r$,,' | tee "$work/console.log" || status=$?
 grep -v TCG "$work/qemu.log" || true
 if grep -q '^EDGED-KERNEL-TEST: PASSED' "$work/console.log"; then exit 0; fi
 echo "no verdict from the guest (qemu ended with $status): $work/console.log has what it said"
