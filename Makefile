@@ -7,7 +7,10 @@ TEST_TOOLS  := curl openssl nginx-light haproxy wrk nghttp2-client dnsmasq-base 
                iproute2 python3 util-linux procps
 RELEASE     := -c release --static-swift-stdlib
 
-.PHONY: help demo test check bench release format soak libraries test-tools clean
+KERNEL_TOOLS := qemu-system-x86 busybox-static cpio curl openssl nginx-light wrk util-linux iproute2
+
+.PHONY: help demo test check bench release format soak soak-hostile fuzz test-asan test-tsan \
+        test-kernel libraries test-tools kernel-tools clean
 
 help:
 	@echo 'make demo      build, mint certificates, start two upstreams and edged, make requests'
@@ -15,6 +18,11 @@ help:
 	@echo 'make check     format, test, and the benchmark budgets'
 	@echo 'make bench     compare with HAProxy and nginx, side by side'
 	@echo 'make soak      30 s of load over 20 reloads, 300 connects over a killed proxy'
+	@echo 'make fuzz      libFuzzer on every parser of outside bytes, FUZZ_SECONDS (60) each'
+	@echo 'make soak-hostile  40,000 damaged messages from both sides against the daemon'
+	@echo 'make test-asan     the tests and a load with AddressSanitizer and LeakSanitizer'
+	@echo 'make test-tsan     the same with ThreadSanitizer'
+	@echo 'make test-kernel   the release build on Debian'"'"'s 6.1 kernel, in qemu'
 	@echo 'make release   optimised binaries in .build/release, Swift library linked in'
 
 # Installs only if something is missing: apt needs the network and a minute.
@@ -59,8 +67,32 @@ bench: test-tools release
 soak: test-tools release
 	bench/soak.py --edged .build/release/edged
 
+# Each of the following has a build folder of its own: they are other builds of the same sources.
+fuzz: test-tools
+	SWIFT=$(SWIFT) Tests/Fuzz/run.sh .build-fuzz
+
+soak-hostile: test-tools
+	$(SWIFT) build --build-tests
+	EDGED_HOSTILE=40000 $(SWIFT) test --skip-build --no-parallel --filter Scenarios.Hostile
+
+test-asan: test-tools
+	SWIFT=$(SWIFT) Tests/Sanitizers/run.sh address .build-asan
+
+test-tsan: test-tools
+	SWIFT=$(SWIFT) Tests/Sanitizers/run.sh thread .build-tsan
+
+kernel-tools:
+	@dpkg -s $(KERNEL_TOOLS) >/dev/null 2>&1 || { \
+	  $(SUDO) apt-get update -q && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -q --no-install-recommends $(KERNEL_TOOLS); }
+
+test-kernel: kernel-tools libraries
+	$(SWIFT) build $(RELEASE) --product edged
+	Tests/Kernel/run.sh .build/release .build-kernel
+
 format:
 	$(SWIFT) format --in-place --recursive Sources Tests Package.swift
 
 clean:
-	rm -rf .build
+	rm -rf .build .build-fuzz .build-asan .build-tsan .build-kernel

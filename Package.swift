@@ -111,6 +111,13 @@ let package = Package(
         .target(
             name: "EdgeNet", dependencies: ["EdgeCore", "EdgeSystem", "EdgeTesting", "CEdge"],
             path: "Tests/Net", swiftSettings: common),
+        .target(
+            name: "EdgeFuzz",
+            dependencies: [
+                "EdgeCore", "EdgeSystem", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1", "EdgeConfig",
+                "EdgeTesting", "CEdge",
+            ],
+            path: "Tests/Fuzz", exclude: ["corpus", "run.sh"], swiftSettings: common),
         unitTests("EdgeCore"),
         unitTests("EdgeSystem", "CEdge"),
         unitTests("EdgeRing", "CEdge"),
@@ -132,6 +139,7 @@ let package = Package(
             name: "NetTests",
             dependencies: ["EdgeCore", "EdgeSystem", "EdgeTesting", "EdgeNet"],
             swiftSettings: common),
+        .testTarget(name: "FuzzTests", dependencies: ["EdgeFuzz"], swiftSettings: common),
         .testTarget(name: "TidyTests", swiftSettings: common),
     ]
 )

@@ -5,7 +5,7 @@
    keep-alive connections: no request may fail, no idle connection may be closed.
 2. 300 new connections while the proxy is killed with SIGKILL: none may be refused.
 
-usage: soak.py [--edged PATH] [--seconds S] [--workers N]
+usage: soak.py [--edged PATH] [--seconds S] [--workers N] [--only reloads|kill]
 """
 import argparse, json, os, re, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time
 
@@ -109,6 +109,7 @@ def main():
     parser.add_argument("--edged", default=os.path.join(ROOT, ".build/release/edged"))
     parser.add_argument("--seconds", type=int, default=30)
     parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--only", choices=["reloads", "kill"])
     options = parser.parse_args()
     folder = tempfile.mkdtemp(prefix="edged-soak-")
     servers = []
@@ -124,8 +125,11 @@ def main():
                               folder))
         context = ssl.create_default_context(cafile=site.path("cert.pem"))
         time.sleep(0.5)
-        good = reloads(options, site, servers[1], context, port)
-        good = kill(site, context, port) and good
+        good = True
+        if options.only != "kill":
+            good = reloads(options, site, servers[1], context, port)
+        if options.only != "reloads":
+            good = kill(site, context, port) and good
         if not good:
             print(open(os.path.join(folder, "edged.log")).read()[-4000:])
         return 0 if good else 1

@@ -136,7 +136,9 @@ public struct TimerWheel: ~Copyable {
         entry.pointee.place = Int32(place + 1)
         if first != 0 { entries[Int(first - 1)].pointee.previous = Int32(id + 1) }
         heads[place].pointee = Int32(id + 1)
-        occupied[place >> 6].pointee |= 1 << UInt64(place & 63)
+        // Named, here and below: the compiler cannot instrument `x[i].pointee |= y` for TSan.
+        let word = occupied[place >> 6]
+        word.pointee |= 1 << UInt64(place & 63)
     }
 
     @usableFromInline
@@ -149,7 +151,8 @@ public struct TimerWheel: ~Copyable {
         } else {
             heads[place].pointee = entry.pointee.next
             if entry.pointee.next == 0 {
-                occupied[place >> 6].pointee &= ~(1 << UInt64(place & 63))
+                let word = occupied[place >> 6]
+                word.pointee &= ~(1 << UInt64(place & 63))
             }
         }
         if entry.pointee.next != 0 {

@@ -7,6 +7,9 @@ internal import Glibc
 /// serves until the guardian, or its own failure, ends it.
 enum ProxyMain {
     private static let channelDescriptor: Int32 = 3
+    /// Kept to the end of the process, which tears nothing down: what nothing points to then is a
+    /// leak. Written once, on the only thread there is by then.
+    nonisolated(unsafe) private static var service: ProxyService?
 
     /// - Returns: the exit code, which the guardian passes on if this is its first proxy.
     static func run(user: String?, group: String?) -> Int32 {
@@ -43,6 +46,7 @@ enum ProxyMain {
         try Descriptor.setNonBlocking(channelDescriptor)
         let loop = try PollLoop()
         let service = ProxyService(loop: loop)
+        Self.service = service
         service.channel = try SupervisorChannel(
             loop: loop, socket: FileDescriptor(owning: channelDescriptor),
             handlers: .init(

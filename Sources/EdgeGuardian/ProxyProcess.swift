@@ -21,8 +21,12 @@ final class ProxyProcess {
 
     /// The descriptor the proxy finds its channel at.
     static let channelDescriptor: Int32 = 3
-    /// What the proxy sees of our environment; NOTIFY_SOCKET is not for it.
-    private static let environment = ["PATH", "LANG", "TZ", "JOURNAL_STREAM", "SWIFT_BACKTRACE"]
+    /// What the proxy sees of our environment; NOTIFY_SOCKET is not for it. The last ones mean
+    /// something to builds with a sanitizer only.
+    private static let environment = [
+        "PATH", "LANG", "TZ", "JOURNAL_STREAM", "SWIFT_BACKTRACE", "ASAN_OPTIONS", "LSAN_OPTIONS",
+        "TSAN_OPTIONS",
+    ]
 
     /// Starts `executable` with `channel` at descriptor 3 and standard error, nothing else, in a
     /// process group of its own: an interrupt from the terminal is ours alone.

@@ -157,7 +157,7 @@ package struct BodyDecoder: BitwiseCopyable, Sendable {
             guard lineFeed == lineStart + 1 else { continue }
             state = .complete
             if count == 2 { return (.end, lineFeed + 1) }
-            try Self.checkTrailers(bytes, from: start, limits)
+            try Self.checkTrailers(bytes, start..<lineFeed + 1, limits)
             return (.trailers(offset: start, count: count), lineFeed + 1)
         }
         trailersScanned = UInt32(truncatingIfNeeded: bytes.count - start)
@@ -166,11 +166,12 @@ package struct BodyDecoder: BitwiseCopyable, Sendable {
     }
 
     private static func checkTrailers(
-        _ bytes: Span<UInt8>, from start: Int, _ limits: HeadLimits
+        _ bytes: Span<UInt8>, _ section: Range<Int>, _ limits: HeadLimits
     ) throws(HTTP1Violation) {
-        var position = start
+        var position = section.lowerBound
         var count = 0
-        while position < bytes.count, bytes[position] != ByteScan.cr {
+        // A line that begins with CR is the final empty one, or none at all.
+        while position < section.upperBound - 2 {
             do {
                 _ = try FieldParser.line(bytes, at: &position)
             } catch {

@@ -106,6 +106,8 @@ struct BodyDecoderTests {
             ("0\r\nA : b\r\n\r\n", .badTrailer), ("0\r\nA: b\n\r\n", .badTrailer),
             ("0\r\nA: b\r\n c\r\n\r\n", .badTrailer), ("0\r\n A: b\r\n\r\n", .badTrailer),
             ("0\r\nA: \u{0}\r\n\r\n", .badTrailer), ("0\r\nA: b\rc\r\n\r\n", .badTrailer),
+            ("0\r\n\r\u{6}A: b\r\n\r\n", .badTrailer),
+            ("0\r\nA: b\r\n\rC: d\r\n\r\n", .badTrailer),
         ])
     func malformed(text: String, expected: HTTP1Violation) {
         let bytes = Array(text.utf8)

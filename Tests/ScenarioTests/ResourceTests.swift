@@ -19,17 +19,6 @@ extension Scenarios.Resources {
 
     private func descriptors(_ pid: Int32) -> Int { ProcessFigures(of: pid)?.descriptorCount ?? -1 }
 
-    /// What a client sends as its first words, whole.
-    private static func recordHello() throws -> [UInt8] {
-        let listener = try ScriptedUpstream([.readHead])
-        defer { listener.stop() }
-        _ = try? RawClient(
-            listener.address, tls: ClientTLS(serverName: "app.test", alpn: ["http/1.1"]),
-            within: .milliseconds(100))
-        _ = listener.wait { !($0.first?.received ?? []).isEmpty }
-        return listener.connections.first?.received ?? []
-    }
-
     enum Stage: CaseIterable { case silent, inHello, inHandshake, idle, inHead, inBody, inAnswer }
 
     @Test("500 clients that leave at any stage leave nothing behind", arguments: Stage.allCases)
@@ -45,7 +34,7 @@ extension Scenarios.Resources {
             oneSite(upstream.server, settings: "timeouts: { response: 1500ms }"))
         defer { edged.stop() }
         let pid = try edged.proxyPID()
-        let hello = try Self.recordHello()
+        let hello = try Mutation.recordHello()
         let base = descriptors(pid)
         let head = "Host: app.test\r\n"
 
@@ -78,67 +67,6 @@ extension Scenarios.Resources {
         #expect(eventually { (try? edged.metric("edged_connections_open")) == 0 })
         #expect(eventually { (try? edged.metric("edged_requests_active")) == 0 })
         #expect(try edged.proxyPID() == pid)
-    }
-
-    /// Changes some bytes, cuts, doubles or swaps a piece.
-    private func mutate(_ bytes: [UInt8], _ random: inout SeededRandom) -> [UInt8] {
-        var result = bytes
-        for _ in 0..<Int.random(in: 1...4, using: &random) where !result.isEmpty {
-            let at = Int.random(in: 0..<result.count, using: &random)
-            switch Int.random(in: 0..<5, using: &random) {
-            case 0: result[at] = UInt8(truncatingIfNeeded: random.next())
-            case 1: result.removeSubrange(at..<min(at + 8, result.count))
-            case 2: result.insert(contentsOf: result[at..<min(at + 8, result.count)], at: at)
-            case 3: result.insert(contentsOf: [[0], [10], [13], [58], [255]][at % 5], at: at)
-            default: result.removeSubrange(at...)
-            }
-        }
-        return result
-    }
-
-    private static let requests = [
-        "GET /a?b=c HTTP/1.1\r\nHost: app.test\r\nAccept: */*\r\nX-A: b\r\n\r\n",
-        "POST / HTTP/1.1\r\nHost: app.test\r\nContent-Length: 5\r\n\r\nhello",
-        "POST / HTTP/1.1\r\nHost: app.test\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n"
-            + "5;a=b\r\nhello\r\n0\r\nX-T: 1\r\n\r\n",
-        "GET / HTTP/1.1\r\nHost: app.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-        "HEAD http://app.test:80/ HTTP/1.1\r\nHost: app.test\r\nExpect: 100-continue\r\n\r\n",
-    ]
-
-    @Test("2,000 mutated requests and ClientHellos end no process and leave nothing behind")
-    func mutated() throws {
-        let upstream = try Nginx()
-        let edged = try Edged(
-            oneSite(
-                upstream.server, settings: "timeouts: { keep_alive: 100ms }",
-                more: "timeouts: { handshake: 1s, request_head: 1s, body: 1s, keep_alive: 1s }"))
-        defer { edged.stop() }
-        let pid = try edged.proxyPID()
-        let hello = try Self.recordHello()
-        var random = SeededRandom(seed: 20_261_122)
-        let base = descriptors(pid)
-
-        for index in 0..<2000 {
-            let isHello = index.isMultiple(of: 2)
-            let source = isHello ? hello : Array(Self.requests[index / 2 % 5].utf8)
-            let client = try RawClient(isHello ? edged.https : edged.http)
-            try? client.send(bytes: mutate(source, &random))
-            // Some wait for what is said to it, some have their end seen, some just go.
-            switch index % 8 {
-            case 0, 1: _ = client.read(within: .milliseconds(3))
-            case 2, 3: client.finishSending()
-            case 4, 5: client.reset()
-            default: break
-            }
-            client.close()
-        }
-
-        #expect(try edged.proxyPID() == pid, "\(random)")
-        #expect(
-            eventually(within: .seconds(6)) { descriptors(pid) <= base }, "\(random)")
-        #expect(try edged.get("/echo").status == 200)
-        #expect(eventually { (try? edged.metric("edged_connections_open")) == 0 }, "\(random)")
-        #expect(try edged.failures("internal_error") == 0)
     }
 
     @Test("clients over the limit are closed, those within it are served")
