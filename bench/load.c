@@ -43,7 +43,7 @@ struct connection {
 
 static int port, connections = 64, tls, closes, resumes, holds;
 static double seconds = 2, warm = 0.5, rate;
-static long expected = -1, upload;
+static long expected = -1, upload, most = 1L << 60;
 static int pattern;          /* content is 64-bit counters, not a letter */
 static const char *path = "/";
 
@@ -165,14 +165,14 @@ static void advance_write(struct connection *c) {
         long n;
         if (c->sent < request_count) n = put(c, request + c->sent, request_count - c->sent);
         else {
-            long left = c->to_send - c->sent, most = 16384;
-            n = put(c, content, left < most ? left : most);
+            long left = c->to_send - c->sent;
+            n = put(c, content, left < 16384 ? left : 16384);
         }
         if (n == -2) { fail(c, "sending: errno %d", errno); return; }
-        if (n == 0 || budget <= 0) { watch(c, 1); return; }
         c->sent += n;
         budget -= n;
         if (measuring && upload) bytes += n;
+        if ((n == 0 || budget <= 0) && c->sent < c->to_send) { watch(c, 1); return; }
     }
     watch(c, 0);
     c->state = READING;
@@ -242,7 +242,7 @@ static void advance_read(struct connection *c) {
         if (c->fd < 0 || c->state == CONNECTING || c->state == HANDSHAKING) return;
         long n = take(c, piece, PIECE);   /* while uploading: tickets */
         if (n == 0) return;
-        if (c->state == WRITING) { fail(c, "%s during the upload", n > 0 ? "bytes" : "end"); return; }
+        if (c->state == WRITING) { fail(c, n > 0 ? "%.60s during the upload" : "closed during the upload", piece); return; }
         if (c->state == CLOSING) {
             if (n > 0) { fail(c, "bytes after the answer"); return; }
             if (n == -2 && c->ssl) { fail(c, "closed without close_notify"); return; }
@@ -378,7 +378,7 @@ static void run(void) {
             begin = next = now();
             end = begin + seconds;
         }
-        if (measuring && time >= end) break;
+        if (measuring && (time >= end || done >= most)) break;
         double until = measuring ? end : start + warm;
         if (rate > 0 && measuring) {
             while (next <= time) {
@@ -398,11 +398,12 @@ static void run(void) {
            done, failed, bytes, spent, percentile(0.5), percentile(0.99), percentile(1),
            lag * 1e6, resumed, cipher, first_error);
     fflush(stdout);
+    usleep(50000);   /* who reads counters now finds the connections still open */
 }
 
 static void usage(void) {
     fprintf(stderr,
-            "usage: load -a PORT [-c connections] [-s seconds] [-w warm-up] [-p path] [-b bytes]\n"
+            "usage: load -a PORT [-c connections] [-s seconds] [-n requests] [-w warm-up] [-p path] [-b bytes]\n"
             "  -t TLS 1.3   -x a connection per request   -r resume sessions (with -x)\n"
             "  -b content that is expected   -v of 64-bit counters   -u bytes to upload\n"
             "  -R requests per second, open loop   -H hold idle connections\n");
@@ -411,10 +412,11 @@ static void usage(void) {
 
 int main(int argc, char **argv) {
     int option;
-    while ((option = getopt(argc, argv, "a:c:s:w:p:b:u:R:txrvH")) != -1) switch (option) {
+    while ((option = getopt(argc, argv, "a:c:s:n:w:p:b:u:R:txrvH")) != -1) switch (option) {
         case 'a': port = atoi(optarg); break;
         case 'c': connections = atoi(optarg); break;
         case 's': seconds = atof(optarg); break;
+        case 'n': most = atol(optarg); break;
         case 'w': warm = atof(optarg); break;
         case 'p': path = optarg; break;
         case 'b': expected = atol(optarg); break;

@@ -190,7 +190,7 @@ worker_processes 1; daemon off; error_log {self.path('n.err')}; pid {self.path('
 events {{ worker_connections 8192; }}
 http {{ access_log {log}; keepalive_requests 100000000; client_max_body_size 0;
   proxy_buffering on; proxy_buffer_size 16k; proxy_buffers 16 16k; proxy_busy_buffers_size 128k;
-  proxy_max_temp_file_size 0; proxy_request_buffering off; {self.temporary('n-')}
+  proxy_max_temp_file_size 0; proxy_request_buffering off; client_body_buffer_size 128k; {self.temporary('n-')}
   upstream u {{ server 127.0.0.1:{upstream}; keepalive 128; keepalive_requests 100000000; }}
   server {{ listen 127.0.0.1:{port} ssl backlog=4096; server_name localhost;
     ssl_certificate {self.path('cert.pem')}; ssl_certificate_key {self.path('key.pem')};
