@@ -2,7 +2,7 @@
 """Compares edged with HAProxy and nginx, side by side in one run.
 
 The proxy is pinned to one CPU, the load generator and the upstream to another. Rounds are
-interleaved and begin with another proxy each; all processes are fresh in every round. A figure is
+interleaved and begin with another proxy each; all proxies are fresh in every round. A figure is
 CPU time of all the proxy's processes and threads per unit of work, and its ratio to HAProxy in
 the same round: compare ratios, not microseconds. Every answer is checked; a run in which a
 request failed is void, and so is its row.
@@ -36,17 +36,60 @@ def refusal(site, options):
     return None if check.returncode == 0 else (check.stdout + check.stderr).strip()
 
 
-def one_run(row, proxy, site, origin, options):
-    server = Server(proxy, command(proxy, site, port := free_port(), origin, options), port,
-                    PROXY_CPU, site.folder)
+def start(proxy, site, origin, options, cpu=PROXY_CPU):
+    port = free_port()
+    return Server(proxy, command(proxy, site, port, origin, options), port, cpu, site.folder)
+
+
+def combined(row, runs):
+    """What several runs against one server saw, as one."""
+    for run in runs:
+        if run.get("cipher") and run["cipher"] != row.cipher:
+            run["failed"], run["error"] = 1, f"{run['cipher']} was negotiated"
+        if run["failed"]:
+            return run
+    whole = {"failed": 0, "error": ""}
+    for name in ("user", "system", "per", "requests"):
+        if name in runs[0]:
+            whole[name] = sum(run[name] for run in runs)
+    for name in ("rate", "p50", "p99", *(figure.name for figure in row.figures)):
+        if name in runs[0]:
+            whole[name] = statistics.median(run[name] for run in runs)
+    if "per" in whole:
+        if not whole["per"]:
+            return {"failed": 1, "error": "nothing was done"}
+        whole[row.figures[0].name] = (whole["user"] + whole["system"]) / whole["per"]
+    return whole
+
+
+def one_round(row, variants, origin, options):
+    """All variants take turns, slice by slice; {name: what was seen}."""
+    slices = options.slices if row.sliced else 1
+    servers, runs = [], {name: [] for name, _, _ in variants}
     try:
-        seen = row.measure(server, options)
+        # Memory is measured of processes that have served nobody; others may share the CPU.
+        if slices > 1:
+            servers = [start(proxy, site, origin, options) for _, proxy, site in variants]
+        for number in range(slices):
+            for index, (name, proxy, site) in enumerate(variants):
+                server = servers[index] if servers else start(proxy, site, origin, options)
+                try:
+                    runs[name].append(row.measure(
+                        server, options, options.seconds / slices, 0.1 if number else 0.5))
+                finally:
+                    if not servers:
+                        server.stop()
     finally:
-        server.stop()
-    cipher = seen.get("cipher", "")
-    if cipher and cipher != row.cipher:
-        seen["failed"], seen["error"] = 1, f"{cipher} was negotiated"
-    return seen
+        for server in servers:
+            server.stop()
+    return {name: combined(row, seen) for name, seen in runs.items()}
+
+
+def logged_lines_are_there(proxy, site, run):
+    with open(site.access_log(proxy), "rb") as f:
+        lines = sum(1 for _ in f)
+    if not run["failed"] and lines < run["requests"]:
+        run["failed"], run["error"] = 1, f"{lines} lines in the log for {run['requests']} requests"
 
 
 def run_row(row, options):
@@ -54,38 +97,32 @@ def run_row(row, options):
     folder = tempfile.mkdtemp(prefix="edged-bench-")
     servers, rounds = [], []
     try:
-        site = Site(folder, **row.site)
-        variants = [(proxy, site) for proxy in PROXIES]
+        plain = Site(folder, **row.site)
+        sites = {"": plain}
         if row.logged:
-            with_log = Site(folder, **row.site, log=True)
-            variants += [(proxy, with_log) for proxy in PROXIES]
-        for variant in {id(s): s for _, s in variants}.values():
-            why = refusal(variant, options)
-            if why:
+            sites[" logged"] = Site(os.path.join(folder, "logged"), **row.site, log=True)
+        for site in sites.values():
+            if why := refusal(site, options):
                 return None, why
+        variants = [(proxy + suffix, proxy, site)
+                    for suffix, site in sites.items() for proxy in PROXIES]
         origin = free_port()
         upstream = ([sink_program(), str(origin)] if row.sink
-                    else ["nginx", "-c", site.upstream(origin)])
+                    else ["nginx", "-c", plain.upstream(origin)])
         servers.append(Server("upstream", upstream, origin, CPU, folder))
         for number in range(min(options.rounds, row.rounds_max)):
             shift = number % len(variants)
-            seen = {}
-            for proxy, variant in variants[shift:] + variants[:shift]:
-                run = one_run(row, proxy, variant, origin, options)
-                if variant.log and not run["failed"]:
-                    with open(variant.access_log(proxy), "rb") as f:
-                        lines = sum(1 for _ in f)
-                    if lines < run["requests"]:
-                        run["failed"], run["error"] = 1, f"{lines} lines in the log"
-                seen[proxy + (" logged" if variant.log else "")] = run
+            seen = one_round(row, variants[shift:] + variants[:shift], origin, options)
             if row.logged:
                 for proxy in PROXIES:
-                    plain, logged = seen[proxy], seen.pop(proxy + " logged")
+                    logged = seen.pop(proxy + " logged")
+                    logged_lines_are_there(proxy, sites[" logged"], logged)
                     if logged["failed"]:
                         seen[proxy] = logged
-                    elif not plain["failed"]:
+                    elif not seen[proxy]["failed"]:
                         for figure in row.figures:
-                            plain[figure.name] = logged[figure.name] - plain[figure.name]
+                            seen[proxy][figure.name] = (
+                                logged[figure.name] - seen[proxy][figure.name])
             rounds.append(seen)
         return rounds, None
     finally:
@@ -199,6 +236,9 @@ def main():
     parser.add_argument("--edged", default=os.path.join(ROOT, ".build/release/edged"))
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="measured time of a run")
+    parser.add_argument("--slices", type=int, default=1, metavar="N",
+                        help="the proxies take turns N times in a round: for a machine that has "
+                        "other things to do; needs --client load")
     parser.add_argument("--rows", default="all", help="names, separated by commas; see --list")
     parser.add_argument("--list", action="store_true")
     parser.add_argument("--idle", type=int, default=5000, help="connections of the row idle")
@@ -217,6 +257,8 @@ def main():
     wanted = names if options.rows in ("all", "") else options.rows.split(",")
     if unknown := set(wanted) - set(names):
         sys.exit(f"no such rows: {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
+    if options.slices > 1 and options.client == "wrk":
+        sys.exit("wrk counts whole seconds: --slices needs --client load")
     options.edged = os.path.abspath(options.edged)
     for tool in ("wrk", "haproxy", "nginx", "openssl", "taskset", "gcc", options.edged):
         if not shutil.which(tool):

@@ -1,7 +1,8 @@
 """The rows of the comparison: what is done, what is counted, what must be reached.
 
-A row's `measure` makes one run against one server and returns its figures by name, with what the
-client saw. Gates and goals are ratios to HAProxy in the same round where `against` is "haproxy",
+A row's `measure` makes one run against one server and returns what the client saw and what it
+cost: `user` and `system` in µs, and `per`, the units of work by which they are divided for the
+row's first figure. Other figures are returned by name. Gates and goals are ratios to HAProxy in the same round where `against` is "haproxy",
 else bounds of the figure itself.
 """
 import os, time
@@ -33,6 +34,8 @@ class Row:
     #: Also run with the access log; the figure is the difference.
     logged: bool = False
     rounds_max: int = 99
+    #: May be measured in slices, the proxies taking turns.
+    sliced: bool = True
     cipher: str = "TLSv1.3 TLS_AES_128_GCM_SHA256"
 
 
@@ -51,48 +54,44 @@ def sink_program():
     return _load.sink
 
 
-def per_request(name, run):
-    def measure(server, options):
-        seen = run(server, options)
+def per_request(run):
+    def measure(server, options, seconds, warm):
+        seen = run(server, options, seconds, warm)
         if not seen["failed"]:
             seen["per"] = seen["requests"]
-            seen[name] = (seen["user"] + seen["system"]) / max(seen["requests"], 1)
         return seen
     return measure
 
 
-def per_gib(name, *words):
-    def measure(server, options):
-        seen = load(server, max(options.seconds, 3) if "/100m" in words else options.seconds, *words)
-        if not seen["failed"] and not seen["bytes"]:
-            seen["failed"], seen["error"] = 1, "nothing arrived"
+def per_gib(*words):
+    def measure(server, options, seconds, warm):
+        seen = load(server, seconds, *words, warm=warm)
         if not seen["failed"]:
+            # GiB, times the µs of a second
             seen["per"] = seen["bytes"] / (1 << 30) * 1e6
-            seen[name] = (seen["user"] + seen["system"]) / seen["per"]
         return seen
     return measure
 
 
 def keep_alive(tls=True):
-    def run(server, options):
+    def run(server, options, seconds, warm):
         if options.client == "wrk":
-            return wrk(server, options.seconds, tls=tls)
-        return load(server, options.seconds, *(["-t"] if tls else []), "-b", 100)
+            return wrk(server, seconds, tls=tls)
+        return load(server, seconds, *(["-t"] if tls else []), "-b", 100, warm=warm)
     return run
 
 
-def quiet(server, options):
-    seen = load(server, max(options.seconds, 3), "-t", "-c", 32, "-b", 100, "-R", 2000)
+def quiet(server, options, seconds, warm):
+    seen = load(server, max(seconds, 1), "-t", "-c", 32, "-b", 100, "-R", 2000, warm=warm)
     if not seen["failed"]:
         seen["per"] = seen["requests"]
-        seen["quiet-cpu"] = (seen["user"] + seen["system"]) / max(seen["requests"], 1)
         seen["quiet-p50"] = seen["p50"]
         if seen["lag"] > 100_000:
             seen["failed"], seen["error"] = 1, f"the client lagged {seen['lag'] / 1e3:.0f} ms"
     return seen
 
 
-def idle(server, options):
+def idle(server, options, seconds, warm):
     """Connections that have made one request and stay, and what is left when they have gone."""
     count = options.idle
     ask_once(server.port)
@@ -116,22 +115,24 @@ def idle(server, options):
     return {"failed": 0, "idle-memory": held / count, "idle-kept": max(kept, 0) / 1024}
 
 
-def rest(server, options):
+def rest(server, options, seconds, warm):
     time.sleep(1.5)
     return {"failed": 0, "rest": rollup_kib(server.pids(), "Pss") / 1024,
             "rest-dirty": rollup_kib(server.pids(), "Private_Dirty") / 1024}
 
 
 def request_row(name, title, gate, goal, run, unit="µs/request", **more):
-    return Row(name, title, [Figure(name, unit, gate, goal)], per_request(name, run), **more)
+    return Row(name, title, [Figure(name, unit, gate, goal)], per_request(run), **more)
 
 
 def bulk_row(name, title, gate, goal, *words, **more):
-    return Row(name, title, [Figure(name, "s/GiB", gate, goal)], per_gib(name, *words), **more)
+    return Row(name, title, [Figure(name, "s/GiB", gate, goal)], per_gib(*words), **more)
 
 
 def connections(*words):
-    return lambda server, options: load(server, options.seconds, "-x", "-b", 100, *words)
+    def run(server, options, seconds, warm):
+        return load(server, seconds, "-x", "-b", 100, *words, warm=warm)
+    return run
 
 
 ROWS = [
@@ -164,13 +165,13 @@ ROWS = [
         quiet),
     Row("log", "what the access log adds to h1-offload",
         [Figure("log", "µs/request", 1.5, 0.5, against="none")],
-        per_request("log", keep_alive()), logged=True),
+        per_request(keep_alive()), logged=True),
     Row("idle", "idle TLS connections after one request each; kept 1.5 s after they closed",
         [Figure("idle-memory", "KiB/connection", 0.95, 0.87),
          Figure("idle-kept", "MiB kept", 0.50, 0.10)],
-        idle, rounds_max=3),
+        idle, rounds_max=3, sliced=False),
     Row("rest", "at rest, all processes",
         [Figure("rest", "MiB PSS", 16, 8, against="none"),
          Figure("rest-dirty", "MiB private dirty", against="none")],
-        rest, rounds_max=3),
+        rest, rounds_max=3, sliced=False),
 ]
