@@ -82,11 +82,9 @@ def measure(edged, requests, tls=True):
         seen = json.loads(line.removeprefix("end "))
         if seen["failed"] or seen["requests"] < requests:
             sys.exit(f"requests failed: {seen}")
-        if tls and after["openssl"] == before["openssl"]:
-            sys.exit("nothing of OpenSSL's was counted under load")
-        stacks = symbolised(edged, after["base"], list(counters.stacks()))
-        if not before["ours"] or not before["openssl"]:
+        if not before["ours"]:
             sys.exit("nothing was counted at the start: the counter does not see the workers")
+        stacks = symbolised(edged, after["base"], list(counters.stacks()))
         return ({name: (after[name] - before[name]) / seen["requests"]
                  for name in ("ours", "openssl")}, collections.Counter(stacks))
     finally:

@@ -68,6 +68,8 @@ internal import EdgeTLS
 
     init(_ kind: String, _ folder: String?) throws {
         let isTLS = kind == "tls"
+        OpenSSLMemory.install(heaps: 1)
+        OpenSSLMemory.attachThread(0)
         ring = LoopRing(answer: Array(Self.answer.utf8))
         request = Array((kind == "browser" ? Self.browser : Self.wrk).utf8)
         let file = try MemoryFile.make(name: "board", byteCount: SharedBoard.byteCount(workers: 1))
