@@ -17,7 +17,8 @@ from proxies import (BODY, HERE, ROOT, STREAM_MODULE, Server, Site, cpu_ns, desc
                      private_kib)
 from rows import ROWS, sink_program
 
-PROXIES = ("haproxy", "nginx", "edged")
+#: The first is what the others are compared with.
+PROXIES = ["haproxy", "nginx", "edged"]
 PROXY_CPU = 0
 
 
@@ -26,6 +27,7 @@ def command(proxy, site, port, origin, options):
         "haproxy": lambda: ["haproxy", "-W", "-db", "-f", site.haproxy(port, origin)],
         "nginx": lambda: ["nginx", "-c", site.nginx(port, origin)],
         "edged": lambda: [options.edged, "-c", site.edged(port, origin)],
+        "baseline": lambda: [options.baseline, "-c", site.edged(port, origin, "baseline.sock")],
     }[proxy]()
 
 
@@ -145,11 +147,11 @@ def evaluate(row, rounds):
                  "gate": figure.gate, "goal": figure.goal, "against": figure.against,
                  "void": {p: errors[p] for p in PROXIES if failures[p]}, "proxies": {}}
         for proxy in PROXIES:
-            whole = [r for r in rounds if not r[proxy]["failed"] and not r["haproxy"]["failed"]]
+            whole = [r for r in rounds if not r[proxy]["failed"] and not r[PROXIES[0]]["failed"]]
             if not whole:
                 continue
             seen = spread([r[proxy][figure.name] for r in whole])
-            base = [r["haproxy"][figure.name] for r in whole]
+            base = [r[PROXIES[0]][figure.name] for r in whole]
             if figure.against == "haproxy":
                 seen["ratio"] = spread([r[proxy][figure.name] / (b or 1e-9)
                                         for r, b in zip(whole, base)])
@@ -162,7 +164,7 @@ def evaluate(row, rounds):
                         r[proxy][name] / (r[proxy]["per"] or 1) for r in whole)
             entry["proxies"][proxy] = seen
         ours = entry["proxies"].get("edged")
-        if ours and not entry["void"] and figure.gate is not None:
+        if ours and not entry["void"] and figure.gate is not None and "haproxy" in PROXIES:
             value = ours["ratio"]["median"] if figure.against == "haproxy" else ours["median"]
             entry["reached"] = ("goal" if value <= figure.goal else
                                 "gate" if value <= figure.gate else "missed")
@@ -234,6 +236,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--edged", default=os.path.join(ROOT, ".build/release/edged"))
+    parser.add_argument("--baseline", metavar="PATH",
+                        help="compare edged with this other build of edged, and with nothing else")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="measured time of a run")
     parser.add_argument("--slices", type=int, default=1, metavar="N",
@@ -257,6 +261,9 @@ def main():
     wanted = names if options.rows in ("all", "") else options.rows.split(",")
     if unknown := set(wanted) - set(names):
         sys.exit(f"no such rows: {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
+    if options.baseline:
+        options.baseline = os.path.abspath(options.baseline)
+        PROXIES[:] = ["baseline", "edged"]
     if options.slices > 1 and options.client == "wrk":
         sys.exit("wrk counts whole seconds: --slices needs --client load")
     options.edged = os.path.abspath(options.edged)
@@ -285,7 +292,8 @@ def main():
             entry["elapsed"] = time.monotonic() - started
             show(entry)
         results += entries
-    print(markdown(results, missing, options))
+    if not options.baseline:
+        print(markdown(results, missing, options))
     if options.json:
         with open(options.json, "w") as f:
             json.dump({"rows": results, "missing": missing}, f, indent=2)

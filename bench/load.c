@@ -31,7 +31,7 @@ enum { CONNECTING, HANDSHAKING, WRITING, READING, CLOSING, IDLE };
 enum { HEAD_MAX = 8192, PIECE = 256 * 1024 };
 
 struct connection {
-    int fd, state, wants_out;
+    int fd, state, wants_out, has_finished;
     SSL *ssl;
     SSL_SESSION *session;    /* of the connection before; the library lets it be used once */
     double due;              /* when this request should have begun */
@@ -53,7 +53,7 @@ static struct connection *all;
 static char request[1024];
 static int request_count;
 static char *piece, *content;
-static long done, failed, bytes, resumed;
+static long done, failed, bytes, resumed, warmed;
 static double lag, *latencies;
 static long latency_count, latency_room;
 static char first_error[256], cipher[128];
@@ -113,6 +113,10 @@ static void fail(struct connection *c, const char *format, ...) {
 
 static void finish(struct connection *c) {
     double end = now();
+    if (!c->has_finished) {
+        c->has_finished = 1;
+        warmed++;
+    }
     if (measuring) {
         done++;
         if (latency_count == latency_room) {
@@ -371,7 +375,9 @@ static void run(void) {
     for (int i = 0; i < connections; i++) open_connection(&all[i], start);
     for (;;) {
         double time = now();
-        if (!measuring && time >= start + warm) {
+        /* Bulk may take long for its first answer; others all have had one. */
+        if (!measuring && time >= start + warm &&
+            (warmed == connections || expected > 1 << 20 || upload || time > start + 30)) {
             printf("begin\n");
             fflush(stdout);
             measuring = 1;
@@ -379,7 +385,7 @@ static void run(void) {
             end = begin + seconds;
         }
         if (measuring && (time >= end || done >= most)) break;
-        double until = measuring ? end : start + warm;
+        double until = measuring ? end : time < start + warm ? start + warm : time + 0.01;
         if (rate > 0 && measuring) {
             while (next <= time) {
                 if (unused_count) begin_request(unused[--unused_count], next);

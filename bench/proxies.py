@@ -234,7 +234,7 @@ backend b
   server s 127.0.0.1:{upstream}{tls}
 """)
 
-    def edged(self, port, upstream):
+    def edged(self, port, upstream, admin="admin.sock"):
         tls = f"\n    tls: {{ ca: {self.path('cert.pem')} }}" if self.bridge else ""
         log = f"access_log: {{ path: {self.path('edged.access')} }}\n" if self.log else ""
         if self.tcp:
@@ -253,7 +253,7 @@ listeners:
 upstreams:
   app:
     servers: ["127.0.0.1:{upstream}"]{tls}
-{log}admin: {{ socket: {self.path('admin.sock')} }}
+{log}admin: {{ socket: {self.path(admin)} }}
 """)
 
     def access_log(self, proxy):
