@@ -110,11 +110,11 @@ internal import EdgeTLS
                     id: 0, upstream: "app",
                     members: [SocketAddress(ipv4: 0x0A00_0001, port: 8080)], tls: nil,
                     connectTimeout: .seconds(3), responseTimeout: .seconds(20),
-                    idleTimeout: .seconds(60))
+                    bodyTimeout: .seconds(30), idleTimeout: .seconds(60))
             ],
             timeouts: .init(
                 handshake: .seconds(5), requestHead: .seconds(10), keepAlive: .seconds(75),
-                body: .seconds(30)),
+                body: .seconds(30), tcp: .seconds(600), uploadMin: 240, downloadMin: 240),
             requestLimits: HeadLimits(), responseLimits: HeadLimits())
     }
 

@@ -138,6 +138,11 @@ final class LoopRing: Ring {
 
     override func cancelAll(_ token: CompletionToken, on descriptor: Int32) {}
     override func cancel(_ token: CompletionToken, _ target: CompletionToken) {}
+    override func probeWhenSilent(_ descriptor: Int32) {}
+    override func unacknowledged(_ descriptor: Int32) -> Int? { 0 }
+    override func localAddress(of descriptor: Int32) -> SocketAddress? {
+        SocketAddress(ipv4: 0x7F00_0001, port: 443)
+    }
     override func shutdownSending(_ descriptor: Int32) {}
     override func close(_ descriptor: Int32, reset: Bool) { closed += 1 }
 }
