@@ -5,18 +5,22 @@ SUDO        := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LIBRARIES   := libssl-dev liburing-dev libnghttp2-dev libyaml-dev libc-ares-dev
 TEST_TOOLS  := curl openssl nginx-light haproxy wrk nghttp2-client dnsmasq-base keepalived \
                iproute2 python3 util-linux procps
+BENCH_TOOLS := gcc libssl-dev binutils valgrind openssl nginx-light libnginx-mod-stream haproxy wrk \
+               python3 util-linux
+# Rows of `make bench` (bench/compare.py --list), all by default.
+ROWS        ?= all
 RELEASE     := -c release --static-swift-stdlib
 
 KERNEL_TOOLS := qemu-system-x86 busybox-static cpio curl openssl nginx-light wrk util-linux iproute2
 
 .PHONY: help demo test check bench release format soak soak-hostile fuzz test-asan test-tsan \
-        test-kernel libraries test-tools kernel-tools clean
+        test-kernel libraries test-tools bench-tools kernel-tools clean
 
 help:
 	@echo 'make demo      build, mint certificates, start two upstreams and edged, make requests'
 	@echo 'make test      install what is missing, build with warnings as errors, run all tests'
 	@echo 'make check     format, test, and the benchmark budgets'
-	@echo 'make bench     compare with HAProxy and nginx, side by side'
+	@echo 'make bench     compare with HAProxy and nginx, side by side; ROWS=h1-offload,handshake'
 	@echo 'make soak      30 s of load over 20 reloads, 300 connects over a killed proxy'
 	@echo 'make fuzz      libFuzzer on every parser of outside bytes, FUZZ_SECONDS (60) each'
 	@echo 'make soak-hostile  40,000 damaged messages from both sides against the daemon'
@@ -39,6 +43,12 @@ test-tools: libraries
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -y -q --no-install-recommends $(TEST_TOOLS); }
 
+bench-tools: libraries
+	@dpkg -s $(BENCH_TOOLS) >/dev/null 2>&1 || { \
+	  $(SUDO) apt-get update -q && \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive \
+	    apt-get install -y -q --no-install-recommends $(BENCH_TOOLS); }
+
 demo: libraries
 	@dpkg -s curl openssl python3 >/dev/null 2>&1 || \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -y -q curl openssl python3
@@ -52,17 +62,19 @@ test: test-tools
 	EDGED_STRICT=1 $(SWIFT) build --build-tests
 	EDGED_STRICT=1 $(SWIFT) test --skip-build --no-parallel
 
-check: test
-	$(SWIFT) format lint --strict --recursive Sources Tests Package.swift
+check: test bench-tools
+	$(SWIFT) format lint --strict --recursive Sources Tests bench Package.swift
 	$(MAKE) release
+	$(SWIFT) build $(RELEASE) --product EdgeInstructions
 	bench/budgets.py
 
 release: libraries
 	$(SWIFT) build $(RELEASE) --product edged
 	$(SWIFT) build $(RELEASE) --product edgectl
 
-bench: test-tools release
-	bench/compare.py
+# About a quarter of an hour; two cores to itself.
+bench: bench-tools release
+	bench/compare.py --rows $(ROWS)
 
 soak: test-tools release
 	bench/soak.py --edged .build/release/edged
@@ -92,7 +104,7 @@ test-kernel: kernel-tools libraries
 	Tests/Kernel/run.sh .build/release .build-kernel
 
 format:
-	$(SWIFT) format --in-place --recursive Sources Tests Package.swift
+	$(SWIFT) format --in-place --recursive Sources Tests bench Package.swift
 
 clean:
 	rm -rf .build .build-fuzz .build-asan .build-tsan .build-kernel

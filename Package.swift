@@ -103,6 +103,14 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: common),
+        // budgets: what callgrind counts (bench/budgets.py)
+        .executableTarget(
+            name: "EdgeInstructions",
+            dependencies: [
+                "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP1", "EdgeRouting",
+                "EdgeProxy", "CEdge",
+            ],
+            path: "bench/Instructions", swiftSettings: hot),
         // tests
         .target(
             name: "EdgeTesting",

@@ -1,293 +1,311 @@
 #!/usr/bin/env python3
 """Compares edged with HAProxy and nginx, side by side in one run.
 
-Every proxy is pinned to one CPU, the load generator and the upstream to another. Rounds are
-interleaved; a row's figure is CPU time of all the proxy's processes and threads (user and system,
-from schedstat) per unit of work, and its ratio to HAProxy in the same round. Medians and spread of
-the rounds are printed: compare ratios, not microseconds.
+The proxy is pinned to one CPU, the load generator and the upstream to another. Rounds are
+interleaved and begin with another proxy each; all proxies are fresh in every round. A figure is
+CPU time of all the proxy's processes and threads per unit of work, and its ratio to HAProxy in
+the same round: compare ratios, not microseconds. Every answer is checked; a run in which a
+request failed is void, and so is its row.
 
-usage: compare.py [--edged PATH] [--rounds N] [--seconds S] [--rows a,b] [--json FILE]
+Exit status: 0, 1 if a row is void, 3 if edged lacks what a row needs (see --allow-missing), 4 with
+--gate if a gate is missed.
 """
-import argparse, glob, json, os, re, shutil, signal, socket, statistics, subprocess, sys, tempfile, time
+import argparse, json, os, resource, shutil, statistics, subprocess, sys, tempfile, time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(HERE)
-BODY = "x" * 100
+from clients import CPU
+from proxies import (BODY, HERE, ROOT, STREAM_MODULE, Server, Site, cpu_ns, descendants, free_port,
+                     private_kib)
+from rows import ROWS, sink_program
 
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
-
-
-def cpu_ns(pids):
-    total = 0
-    for pid in pids:
-        for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
-            try:
-                with open(path) as f:
-                    total += int(f.read().split()[0])
-            except (FileNotFoundError, ProcessLookupError):
-                pass
-    return total
+#: The first is what the others are compared with.
+PROXIES = ["haproxy", "nginx", "edged"]
+PROXY_CPU = 0
 
 
-def descendants(pid):
-    found = [pid]
-    for path in glob.glob(f"/proc/{pid}/task/*/children"):
-        try:
-            with open(path) as f:
-                for child in f.read().split():
-                    found += descendants(int(child))
-        except FileNotFoundError:
-            pass
-    return found
+def command(proxy, site, port, origin, options):
+    return {
+        "haproxy": lambda: ["haproxy", "-W", "-db", "-f", site.haproxy(port, origin)],
+        "nginx": lambda: ["nginx", "-c", site.nginx(port, origin)],
+        "edged": lambda: [options.edged, "-c", site.edged(port, origin)],
+        "baseline": lambda: [options.baseline, "-c", site.edged(port, origin, "baseline.sock")],
+    }[proxy]()
 
 
-def private_kib(pids):
-    total = 0
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/smaps_rollup") as f:
-                for line in f:
-                    if line.startswith(("Private_Dirty", "Private_Clean")):
-                        total += int(line.split()[1])
-        except (FileNotFoundError, ProcessLookupError):
-            pass
-    return total
+def refusal(site, options):
+    """Why edged does not take this site's configuration; None: it does."""
+    config = site.edged(free_port(), free_port())
+    check = subprocess.run([options.edged, "--check", "-c", config], capture_output=True, text=True)
+    return None if check.returncode == 0 else (check.stdout + check.stderr).strip()
 
 
-class Server:
-    """One program, its ports, and all the processes it has started."""
-
-    def __init__(self, name, command, port, cpu, cwd):
-        self.name, self.port = name, port
-        self.log = open(os.path.join(cwd, name + ".log"), "w")
-        self.process = subprocess.Popen(
-            ["taskset", "-c", str(cpu)] + command, stdout=self.log, stderr=self.log, cwd=cwd)
-        for _ in range(200):
-            try:
-                socket.create_connection(("127.0.0.1", port), 0.2).close()
-                return
-            except OSError:
-                if self.process.poll() is not None:
-                    break
-                time.sleep(0.05)
-        self.stop()
-        sys.exit(f"{name} did not start, see {self.log.name}:\n" + open(self.log.name).read())
-
-    def pids(self):
-        return descendants(self.process.pid)
-
-    def stop(self):
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-                self.process.wait()
+def start(proxy, site, origin, options, cpu=PROXY_CPU):
+    port = free_port()
+    return Server(proxy, command(proxy, site, port, origin, options), port, cpu, site.folder)
 
 
-class Site:
-    """Certificates, upstreams and the configuration of each proxy for one row."""
-
-    def __init__(self, folder, bridge):
-        self.folder, self.bridge = folder, bridge
-        os.makedirs(os.path.join(folder, "certs"), exist_ok=True)
-        os.chmod(folder, 0o755)  # nginx's workers read the download as another user
-        self.mint()
-
-    def path(self, name):
-        return os.path.join(self.folder, name)
-
-    def write(self, name, text):
-        with open(self.path(name), "w") as f:
-            f.write(text)
-        return self.path(name)
-
-    def openssl(self, *words):
-        subprocess.run(["openssl", *words], check=True, cwd=self.folder,
-                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-
-    def mint(self):
-        self.openssl("req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-                     "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-days", "2",
-                     "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
-        with open(self.path("cert.pem")) as c, open(self.path("key.pem")) as k:
-            self.write("certs/localhost.pem", c.read() + k.read())
-        os.chmod(self.path("certs/localhost.pem"), 0o640)
-
-    def upstream(self, port):
-        tls = (f"ssl_certificate {self.path('cert.pem')}; "
-               f"ssl_certificate_key {self.path('key.pem')};") if self.bridge else ""
-        listen = f"127.0.0.1:{port} backlog=4096" + (" ssl" if self.bridge else "")
-        with open(self.path("1m"), "wb") as f:
-            f.write(os.urandom(1 << 20))
-        return self.write("upstream.conf", f"""
-worker_processes 1; daemon off; error_log {self.path('u.err')}; pid {self.path('u.pid')};
-events {{ worker_connections 8192; }}
-http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600s; sendfile on;
-  client_body_temp_path {self.path('t1')}; proxy_temp_path {self.path('t2')};
-  fastcgi_temp_path {self.path('t3')}; uwsgi_temp_path {self.path('t4')};
-  scgi_temp_path {self.path('t5')};
-  server {{ listen {listen}; {tls} server_name localhost;
-    location = / {{ return 200 "{BODY}"; }}
-    location = /1m {{ alias {self.path('1m')}; }} }} }}
-""")
-
-    def nginx(self, port, upstream):
-        scheme = "https" if self.bridge else "http"
-        verify = (f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {self.path('cert.pem')}; "
-                  "proxy_ssl_name localhost; proxy_ssl_server_name on;") if self.bridge else ""
-        return self.write("nginx.conf", f"""
-worker_processes 1; daemon off; error_log {self.path('n.err')}; pid {self.path('n.pid')};
-events {{ worker_connections 8192; }}
-http {{ access_log off; keepalive_requests 100000000; proxy_buffering on;
-  client_body_temp_path {self.path('n1')}; proxy_temp_path {self.path('n2')};
-  fastcgi_temp_path {self.path('n3')}; uwsgi_temp_path {self.path('n4')};
-  scgi_temp_path {self.path('n5')};
-  upstream u {{ server 127.0.0.1:{upstream}; keepalive 128; keepalive_requests 100000000; }}
-  server {{ listen 127.0.0.1:{port} ssl backlog=4096; server_name localhost;
-    ssl_certificate {self.path('cert.pem')}; ssl_certificate_key {self.path('key.pem')};
-    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on;
-    ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
-    location / {{ proxy_pass {scheme}://u; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; {verify} }} }} }}
-""")
-
-    def haproxy(self, port, upstream):
-        tls = (f" ssl verify required ca-file {self.path('cert.pem')} sni str(localhost) "
-               "verifyhost localhost") if self.bridge else ""
-        return self.write("haproxy.cfg", f"""
-global
-  nbthread 1
-  maxconn 8192
-  ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
-  tune.ssl.default-dh-param 2048
-defaults
-  mode http
-  timeout client 60s
-  timeout server 60s
-  timeout connect 5s
-  option forwardfor
-  http-reuse always
-frontend f
-  bind 127.0.0.1:{port} ssl crt {self.path('certs/localhost.pem')} alpn http/1.1
-  default_backend b
-backend b
-  server s 127.0.0.1:{upstream}{tls}
-""")
-
-    def edged(self, port, upstream):
-        tls = f"\n    tls: {{ ca: {self.path('cert.pem')} }}" if self.bridge else ""
-        return self.write("edged.yaml", f"""
-version: 1
-workers: 1
-listeners:
-  - {{ name: https, address: 127.0.0.1, port: {port}, protocol: tls }}
-certificates: {{ directory: certs, default: localhost }}
-sites:
-  - {{ hosts: localhost, upstream: app }}
-upstreams:
-  app:
-    servers: ["127.0.0.1:{upstream}"]{tls}
-admin: {{ socket: {self.path('admin.sock')} }}
-""")
+def combined(row, runs):
+    """What several runs against one server saw, as one."""
+    for run in runs:
+        if run.get("cipher") and run["cipher"] != row.cipher:
+            run["failed"], run["error"] = 1, f"{run['cipher']} was negotiated"
+        if run["failed"]:
+            return run
+    whole = {"failed": 0, "error": ""}
+    for name in ("user", "system", "per", "requests"):
+        if name in runs[0]:
+            whole[name] = sum(run[name] for run in runs)
+    for name in ("rate", "p50", "p99", *(figure.name for figure in row.figures)):
+        if name in runs[0]:
+            whole[name] = statistics.median(run[name] for run in runs)
+    if "per" in whole:
+        if not whole["per"]:
+            return {"failed": 1, "error": "nothing was done"}
+        whole[row.figures[0].name] = (whole["user"] + whole["system"]) / whole["per"]
+    return whole
 
 
-def wrk(port, seconds, path="/", connections=64, close=False):
-    command = ["taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
-    if close:
-        command += ["-H", "Connection: close"]
-    out = subprocess.run(command + [f"https://localhost:{port}{path}"],
-                         capture_output=True, text=True, timeout=seconds + 60).stdout
-    requests = int(re.search(r"(\d+) requests in", out).group(1))
-    bad = re.search(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)", out)
-    failed = sum(map(int, bad.groups())) if bad and not close else 0
-    other = re.search(r"Non-2xx or 3xx responses: (\d+)", out)
-    return requests, failed + (int(other.group(1)) if other else 0)
-
-
-ROWS = {
-    # name: (bridge, wrk options, unit of the figure, factor from µs/request)
-    "h1-offload": (False, {}, "µs/request", 1.0),
-    "h1-bridge": (True, {}, "µs/request", 1.0),
-    "handshake": (False, {"close": True}, "µs/connection", 1.0),
-    "download-1m": (False, {"path": "/1m", "connections": 16}, "s/GiB", 1024 / 1e6),
-}
-
-
-def run_row(name, options):
-    bridge, load, unit, factor = ROWS[name]
-    folder = tempfile.mkdtemp(prefix="edged-bench-")
-    figures, failures, servers = {}, {}, []
+def one_round(row, variants, origin, options):
+    """All variants take turns, slice by slice; {name: what was seen}."""
+    slices = options.slices if row.sliced else 1
+    servers, runs = [], {name: [] for name, _, _ in variants}
     try:
-        site = Site(folder, bridge)
+        # Memory is measured of processes that have served nobody; others may share the CPU.
+        if slices > 1:
+            servers = [start(proxy, site, origin, options) for _, proxy, site in variants]
+        for number in range(slices):
+            for index, (name, proxy, site) in enumerate(variants):
+                server = servers[index] if servers else start(proxy, site, origin, options)
+                try:
+                    runs[name].append(row.measure(
+                        server, options, options.seconds / slices, 0.1 if number else 0.5))
+                finally:
+                    if not servers:
+                        server.stop()
+    finally:
+        for server in servers:
+            server.stop()
+    return {name: combined(row, seen) for name, seen in runs.items()}
+
+
+def logged_lines_are_there(proxy, site, run):
+    with open(site.access_log(proxy), "rb") as f:
+        lines = sum(1 for _ in f)
+    if not run["failed"] and lines < run["requests"]:
+        run["failed"], run["error"] = 1, f"{lines} lines in the log for {run['requests']} requests"
+
+
+def run_row(row, options):
+    """The row's runs: a list of rounds, each {proxy: what was seen}; or why there are none."""
+    folder = tempfile.mkdtemp(prefix="edged-bench-")
+    servers, rounds = [], []
+    try:
+        plain = Site(folder, **row.site)
+        sites = {"": plain}
+        if row.logged:
+            sites[" logged"] = Site(os.path.join(folder, "logged"), **row.site, log=True)
+        for site in sites.values():
+            if why := refusal(site, options):
+                return None, why
+        variants = [(proxy + suffix, proxy, site)
+                    for suffix, site in sites.items() for proxy in PROXIES]
         origin = free_port()
-        servers.append(Server("upstream", ["nginx", "-c", site.upstream(origin)], origin, 1, folder))
-        makers = {
-            "haproxy": lambda p: ["haproxy", "-W", "-db", "-f", site.haproxy(p, origin)],
-            "nginx": lambda p: ["nginx", "-c", site.nginx(p, origin)],
-            "edged": lambda p: [options.edged, "-c", site.edged(p, origin)],
-        }
-        for _ in range(options.rounds):
-            for proxy, make in makers.items():
-                port = free_port()
-                server = Server(proxy, make(port), port, 0, folder)
-                servers.append(server)
-                wrk(port, 1, **load)
-                before = cpu_ns(server.pids())
-                requests, failed = wrk(port, options.seconds, **load)
-                spent = cpu_ns(server.pids()) - before
-                server.stop()
-                figures.setdefault(proxy, []).append(spent / 1e3 / max(requests, 1) * factor)
-                failures[proxy] = failures.get(proxy, 0) + failed
+        upstream = ([sink_program(), str(origin)] if row.sink
+                    else ["nginx", "-c", plain.upstream(origin)])
+        servers.append(Server("upstream", upstream, origin, CPU, folder))
+        for number in range(min(options.rounds, row.rounds_max)):
+            shift = number % len(variants)
+            seen = one_round(row, variants[shift:] + variants[:shift], origin, options)
+            if row.logged:
+                for proxy in PROXIES:
+                    logged = seen.pop(proxy + " logged")
+                    logged_lines_are_there(proxy, sites[" logged"], logged)
+                    if logged["failed"]:
+                        seen[proxy] = logged
+                    elif not seen[proxy]["failed"]:
+                        for figure in row.figures:
+                            seen[proxy][figure.name] = (
+                                logged[figure.name] - seen[proxy][figure.name])
+            rounds.append(seen)
+        return rounds, None
     finally:
         for server in servers:
             server.stop()
         shutil.rmtree(folder, ignore_errors=True)
-    base = figures["haproxy"]
-    row = {"row": name, "unit": unit}
-    for proxy, values in figures.items():
-        ratios = [v / b for v, b in zip(values, base)]
-        row[proxy] = {"median": statistics.median(values), "min": min(values), "max": max(values),
-                      "ratio": statistics.median(ratios), "ratio_min": min(ratios),
-                      "ratio_max": max(ratios), "failed": failures[proxy]}
-    return row
+
+
+def spread(values):
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def evaluate(row, rounds):
+    """Per figure: values, ratios to HAProxy, gate and goal."""
+    results = []
+    failures = {p: sum(r[p]["failed"] for r in rounds) for p in PROXIES}
+    errors = {p: next((r[p]["error"] for r in rounds if r[p].get("error")), "") for p in PROXIES}
+    for figure in row.figures:
+        entry = {"row": figure.name, "title": row.title, "unit": figure.unit,
+                 "gate": figure.gate, "goal": figure.goal, "against": figure.against,
+                 "void": {p: errors[p] for p in PROXIES if failures[p]}, "proxies": {}}
+        for proxy in PROXIES:
+            whole = [r for r in rounds if not r[proxy]["failed"] and not r[PROXIES[0]]["failed"]]
+            if not whole:
+                continue
+            seen = spread([r[proxy][figure.name] for r in whole])
+            base = [r[PROXIES[0]][figure.name] for r in whole]
+            if figure.against == "haproxy":
+                seen["ratio"] = spread([r[proxy][figure.name] / (b or 1e-9)
+                                        for r, b in zip(whole, base)])
+            for name in ("rate", "p50", "p99"):
+                if name in whole[0][proxy]:
+                    seen[name] = statistics.median(r[proxy][name] for r in whole)
+            for name in ("user", "system"):
+                if "per" in whole[0][proxy]:
+                    seen[name] = statistics.median(
+                        r[proxy][name] / (r[proxy]["per"] or 1) for r in whole)
+            entry["proxies"][proxy] = seen
+        ours = entry["proxies"].get("edged")
+        if ours and not entry["void"] and figure.gate is not None and "haproxy" in PROXIES:
+            value = ours["ratio"]["median"] if figure.against == "haproxy" else ours["median"]
+            entry["reached"] = ("goal" if value <= figure.goal else
+                                "gate" if value <= figure.gate else "missed")
+        results.append(entry)
+    return results
+
+
+def show(entry):
+    for proxy in PROXIES:
+        seen = entry["proxies"].get(proxy)
+        if not seen:
+            print(f"{entry['row']:<15}{proxy:<9}void: {entry['void'].get(proxy, '')}", flush=True)
+            continue
+        ratio = seen.get("ratio")
+        text = (f"× {ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f})" if ratio else "")
+        split = f"{seen['user']:.2f} + {seen['system']:.2f}" if "user" in seen else ""
+        times = f"p50 {seen['p50']:.0f} p99 {seen['p99']:.0f} µs" if "p50" in seen else ""
+        rate = f"{seen['rate']:.0f}/s" if "rate" in seen else ""
+        void = f"  VOID: {entry['void'][proxy]}" if proxy in entry["void"] else ""
+        mark = f"  {entry.get('reached', '')}" if proxy == "edged" else ""
+        print(f"{entry['row']:<15}{proxy:<9}{seen['median']:>9.2f} {entry['unit']:<16}"
+              f"{text:<20}{split:<18}{rate:>9}  {times}{mark}{void}", flush=True)
+
+
+def markdown(results, missing, options):
+    lines = ["", "| work | HAProxy | nginx | edged (user + system) | × HAProxy (min–max) | nginx × "
+             "| gate | goal | reached | requests/s, p50 · p99 µs (HAProxy; edged) |",
+             "|---|---|---|---|---|---|---|---|---|---|"]
+
+    def cell(seen, split=False):
+        if not seen:
+            return "void"
+        text = f"{seen['median']:.2f}"
+        return f"{text} ({seen['user']:.2f} + {seen['system']:.2f})" if split and "user" in seen else text
+
+    def times(seen):
+        if not seen or "p50" not in seen:
+            return "–"
+        return f"{seen['rate']:.0f}, {seen['p50']:.0f} · {seen['p99']:.0f}"
+
+    for e in results:
+        h, n, o = (e["proxies"].get(p) for p in PROXIES)
+        ratio = o.get("ratio") if o else None
+        lines.append("| " + " | ".join([
+            f"{e['title']}: {e['row']}, {e['unit']}", cell(h), cell(n), cell(o, True),
+            f"**{ratio['median']:.2f}** ({ratio['min']:.2f}–{ratio['max']:.2f})" if ratio else "–",
+            f"{n['ratio']['median']:.2f}" if n and "ratio" in n else "–",
+            "–" if e["gate"] is None else f"{e['gate']:g}",
+            "–" if e["goal"] is None else f"{e['goal']:g}",
+            "VOID" if e["void"] else e.get("reached", "–"),
+            f"{times(h)}; {times(o)}" if o and "p50" in o else "–"]) + " |")
+    for name in missing:
+        lines.append(f"| {name} | | | **edged lacks it** | | | | | missing | |")
+    versions = "; ".join(version(c) for c in (["haproxy", "-v"], ["nginx", "-v"],
+                                               ["openssl", "version"], ["uname", "-r"]))
+    lines += ["", f"{options.rounds} rounds of {options.seconds} s; {versions}; load average "
+              f"{' '.join(open('/proc/loadavg').read().split()[:3])}; TLS 1.3, "
+              "TLS_AES_128_GCM_SHA256, X25519, no early data; tickets: 2 of HAProxy and nginx, "
+              "1 of edged (their defaults)."]
+    return "\n".join(lines)
+
+
+def version(words):
+    done = subprocess.run(words, capture_output=True, text=True)
+    return (done.stdout + done.stderr).split("\n")[0].split(" - ")[0].strip()
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--edged", default=os.path.join(ROOT, ".build/release/edged"))
+    parser.add_argument("--baseline", metavar="PATH",
+                        help="compare edged with this other build of edged, and with nothing else")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=int, default=4)
-    parser.add_argument("--rows", default=",".join(ROWS))
-    parser.add_argument("--json")
+    parser.add_argument("--seconds", type=float, default=2, help="measured time of a run")
+    parser.add_argument("--slices", type=int, default=1, metavar="N",
+                        help="the proxies take turns N times in a round: for a machine that has "
+                        "other things to do; needs --client load")
+    parser.add_argument("--rows", default="all", help="names, separated by commas; see --list")
+    parser.add_argument("--list", action="store_true")
+    parser.add_argument("--idle", type=int, default=5000, help="connections of the row idle")
+    parser.add_argument("--client", choices=("wrk", "load"), default="wrk",
+                        help="who makes plain keep-alive requests")
+    parser.add_argument("--allow-missing", action="store_true",
+                        help="exit 0 though edged lacks what a row needs")
+    parser.add_argument("--gate", action="store_true", help="exit 4 if a gate is missed")
+    parser.add_argument("--json", metavar="FILE")
     options = parser.parse_args()
+    if options.list:
+        for row in ROWS:
+            print(f"{row.name:<15}{row.title}")
+        return 0
+    names = [row.name for row in ROWS]
+    wanted = names if options.rows in ("all", "") else options.rows.split(",")
+    if unknown := set(wanted) - set(names):
+        sys.exit(f"no such rows: {', '.join(sorted(unknown))}; there are: {', '.join(names)}")
+    if options.baseline:
+        options.baseline = os.path.abspath(options.baseline)
+        PROXIES[:] = ["baseline", "edged"]
+    if options.slices > 1 and options.client == "wrk":
+        sys.exit("wrk counts whole seconds: --slices needs --client load")
     options.edged = os.path.abspath(options.edged)
-    for tool in ("wrk", "haproxy", "nginx", "openssl", "taskset", options.edged):
+    for tool in ("wrk", "haproxy", "nginx", "openssl", "taskset", "gcc", options.edged):
         if not shutil.which(tool):
             sys.exit(f"{tool} is missing")
+    if any(name.startswith("tcp") for name in wanted) and not os.path.exists(STREAM_MODULE):
+        sys.exit(f"{STREAM_MODULE} is missing (libnginx-mod-stream)")
     if (os.cpu_count() or 1) < 2:
         sys.exit("two CPUs are needed: one for the proxy, one for everything else")
-    rows = []
-    print(f"{'row':<14}{'proxy':<10}{'median':>10} {'unit':<14}{'× HAProxy':>10}"
-          f"{'(spread)':>16}{'failed':>8}")
-    for name in options.rows.split(","):
-        row = run_row(name, options)
-        rows.append(row)
-        for proxy in ("haproxy", "nginx", "edged"):
-            f = row[proxy]
-            spread = "(%.2f–%.2f)" % (f["ratio_min"], f["ratio_max"])
-            print(f"{name:<14}{proxy:<10}{f['median']:>10.2f} {row['unit']:<14}{f['ratio']:>10.2f}"
-                  f"{spread:>16}{f['failed']:>8}", flush=True)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    if "idle" in wanted and most < 2 * options.idle + 1000:
+        sys.exit(f"the row idle needs {2 * options.idle + 1000} descriptors (ulimit -n)")
+    results, missing = [], []
+    for row in (row for row in ROWS if row.name in wanted):
+        started = time.monotonic()
+        rounds, why = run_row(row, options)
+        if rounds is None:
+            missing.append(row.name)
+            print(f"\n*** MISSING: row {row.name} can't run, edged refuses its configuration:\n"
+                  f"*** {why}\n", flush=True)
+            continue
+        entries = evaluate(row, rounds)
+        for entry in entries:
+            entry["elapsed"] = time.monotonic() - started
+            show(entry)
+        results += entries
+    if not options.baseline:
+        print(markdown(results, missing, options))
     if options.json:
         with open(options.json, "w") as f:
-            json.dump(rows, f, indent=2)
+            json.dump({"rows": results, "missing": missing}, f, indent=2)
+    if any(e["void"] for e in results):
+        print("\n*** VOID rows: requests failed, see above")
+        return 1
+    if missing:
+        print(f"\n*** MISSING rows: {', '.join(missing)}")
+        if not options.allow_missing:
+            return 3
+    return 4 if options.gate and any(e.get("reached") == "missed" for e in results) else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -9,7 +9,7 @@ usage: soak.py [--edged PATH] [--seconds S] [--workers N] [--only reloads|kill]
 """
 import argparse, json, os, re, shutil, signal, socket, ssl, subprocess, sys, tempfile, threading, time
 
-from compare import ROOT, Server, Site, free_port
+from proxies import ROOT, Server, Site, free_port
 
 
 def admin(path, target="/status"):

@@ -1,6 +1,7 @@
 internal import CEdge
 internal import EdgeCore
 internal import EdgeSystem
+internal import EdgeTLS
 internal import Glibc
 
 /// The proxy process from its first instruction: gives up every right before it reads a byte, then
@@ -18,6 +19,7 @@ enum ProxyMain {
         // Signals are the guardian's business; it tells us over the channel.
         for number in [SIGHUP, SIGUSR1, SIGUSR2] { signal(number, SIG_IGN) }
         CrashReport.install()
+        OpenSSLMemory.install()
         do throws(SystemError) {
             _ = Privileges.raiseDescriptorLimit()
             if let user, Privileges.canChangeUser {

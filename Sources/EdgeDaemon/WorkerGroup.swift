@@ -3,6 +3,7 @@ internal import EdgeCore
 internal import EdgeProxy
 internal import EdgeRing
 internal import EdgeSystem
+internal import EdgeTLS
 internal import Glibc
 internal import Synchronization
 
@@ -86,6 +87,7 @@ final class WorkerGroup {
         func run() {
             _ = ce_set_thread_name("worker-\(setup.index)")
             CrashReport.prepareThread()
+            OpenSSLMemory.attachThread(setup.index)
             do {
                 let ring = try Ring()
                 let report = self.report

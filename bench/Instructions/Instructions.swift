@@ -1,0 +1,179 @@
+internal import EdgeCore
+internal import EdgeHTTP1
+internal import EdgeProxy
+internal import EdgeRing
+internal import EdgeRouting
+internal import EdgeSystem
+internal import EdgeTLS
+
+/// Serves keep-alive requests of one client with the release build of the worker, for callgrind to
+/// count its instructions: everything from a completion to the send, without the kernel and without
+/// its noise. Only `measuredTurn` is to be collected; what the client does is outside of it.
+///
+/// usage: EdgeInstructions plain|browser|tls REQUESTS [CERTIFICATE-FOLDER]
+@main struct Instructions {
+    static let wrk = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    static let browser = """
+        GET /dashboards/home?from=now-6h&to=now&refresh=30s HTTP/1.1\r
+        Host: localhost\r
+        Connection: keep-alive\r
+        Cache-Control: max-age=0\r
+        User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0\r
+        Accept: text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8\r
+        Accept-Language: en-GB,en;q=0.7,nl;q=0.3\r
+        Accept-Encoding: gzip, deflate, br, zstd\r
+        Referer: https://localhost/dashboards\r
+        Cookie: session=0123456789abcdef0123456789abcdef; theme=dark\r
+        Sec-Fetch-Dest: document\r
+        Sec-Fetch-Mode: navigate\r
+        Sec-Fetch-Site: same-origin\r
+        If-None-Match: "65f0c1d2-2f40"\r
+        \r
+
+        """
+    static let answer = """
+        HTTP/1.1 200 OK\r
+        Server: nginx/1.22.1\r
+        Date: Sun, 22 Nov 2026 12:00:00 GMT\r
+        Content-Type: text/plain\r
+        Content-Length: 100\r
+        Connection: keep-alive\r
+        \r
+        \(String(repeating: "x", count: 100))
+        """
+
+    let ring: LoopRing
+    let worker: Worker
+    /// Its memory is the worker's counters.
+    let board: SharedBoard
+    let client: TLSClient?
+    let request: [UInt8]
+    var now = Instant(nanoseconds: 1_000_000_000_000)
+    var content = [UInt8](repeating: 0, count: 32 * 1024)
+
+    static func main() throws {
+        let words = CommandLine.arguments
+        guard words.count >= 3, let count = Int(words[2]),
+            ["plain", "browser", "tls"].contains(words[1])
+        else {
+            print("usage: EdgeInstructions plain|browser|tls REQUESTS [CERTIFICATE-FOLDER]")
+            return
+        }
+        var run = try Instructions(words[1], words.count > 3 ? words[3] : nil)
+        // Growing what grows once, and filling caches.
+        for _ in 0..<64 { run.exchange(measured: false) }
+        for _ in 0..<count { run.exchange(measured: true) }
+        print("served \(count)")
+    }
+
+    init(_ kind: String, _ folder: String?) throws {
+        let isTLS = kind == "tls"
+        OpenSSLMemory.install(heaps: 1)
+        OpenSSLMemory.attachThread(0)
+        ring = LoopRing(answer: Array(Self.answer.utf8))
+        request = Array((kind == "browser" ? Self.browser : Self.wrk).utf8)
+        let file = try MemoryFile.make(name: "board", byteCount: SharedBoard.byteCount(workers: 1))
+        board = try SharedBoard(descriptor: file.raw, workers: 1, create: true)
+        guard let mailbox = Mailbox() else { throw Failure.setup }
+        worker = try Worker(
+            Worker.Setup(
+                index: 0, listeners: [(0, LoopRing.listener)], connectionsMax: 16,
+                chunkBudget: 64 << 20,
+                ticketKeys: [UInt8](repeating: 7, count: TLSEngine.ticketKeyBytes), seed: 1),
+            ring: ring, block: board.block(1), mailbox: mailbox,
+            snapshot: Self.snapshot(
+                isTLS: isTLS,
+                try folder.map { try CertificateFolder.load($0) } ?? .init(entries: [])),
+            now: now, report: { _ in })
+        client = isTLS ? TLSClient(name: "localhost") : nil
+        worker.handle(.serve)
+        turn()
+        ring.connectClient()
+        settle()
+        while let client, !client.advance() {
+            flush()
+            guard ring.sentCount > 0 else { throw Failure.setup }
+            receive()
+        }
+        flush()
+    }
+
+    enum Failure: Error { case setup }
+
+    static func snapshot(isTLS: Bool, _ certificates: CertificateStore) -> RuntimeSnapshot {
+        RuntimeSnapshot(
+            epoch: 1, routes: .init([("localhost", .init(site: 0, pool: 0))]),
+            certificates: certificates, fallbackName: nil,
+            listeners: [.init(name: "in", isTLS: isTLS, redirectPort: nil)],
+            pools: [
+                .init(
+                    id: 0, upstream: "app",
+                    members: [SocketAddress(ipv4: 0x0A00_0001, port: 8080)], tls: nil,
+                    connectTimeout: .seconds(3), responseTimeout: .seconds(20),
+                    bodyTimeout: .seconds(30), idleTimeout: .seconds(60))
+            ],
+            timeouts: .init(
+                handshake: .seconds(5), requestHead: .seconds(10), keepAlive: .seconds(75),
+                body: .seconds(30), tcp: .seconds(600), uploadMin: 240, downloadMin: 240),
+            requestLimits: HeadLimits(), responseLimits: HeadLimits())
+    }
+
+    // MARK: - One exchange
+
+    /// A request, its answer, and whether the client got it.
+    mutating func exchange(measured: Bool) {
+        if let client {
+            client.write(request)
+            client.send { ring.arrive($0) }
+        } else {
+            request.withUnsafeBytes { ring.arrive($0) }
+        }
+        for _ in 0..<8 where !ring.isQuiet {
+            now = now.advanced(byNanoseconds: 10_000)
+            ring.step()
+            if measured { measuredTurn(worker, now) } else { worker.startTurn(now) }
+        }
+        receive()
+    }
+
+    /// Takes what was sent to the client; while there are requests, it is an answer.
+    private mutating func receive() {
+        if let client {
+            client.take(ring.sent, ring.sentCount)
+            ring.takeSent()
+            guard client.advance() else { return }
+            let count = client.read(into: &content)
+            invariant(count == 0 || isAnswer(count), "the answer arrives")
+        } else {
+            content.withUnsafeMutableBytes {
+                $0.baseAddress!.copyMemory(from: ring.sent, byteCount: ring.sentCount)
+            }
+            invariant(isAnswer(ring.sentCount), "the answer arrives")
+            ring.takeSent()
+        }
+        invariant(ring.closed == 0, "nothing is closed")
+    }
+
+    private func isAnswer(_ count: Int) -> Bool {
+        count > 120 && content.starts(with: "HTTP/1.1 200 OK\r\n".utf8)
+            && content[(count - 100)..<count].allSatisfy { $0 == UInt8(ascii: "x") }
+    }
+
+    private func flush() {
+        client?.send { ring.arrive($0) }
+        settle()
+    }
+
+    private func turn() {
+        ring.step()
+        worker.startTurn(now)
+    }
+
+    private func settle() {
+        for _ in 0..<8 where !ring.isQuiet { turn() }
+    }
+}
+
+/// What callgrind collects, by this name.
+@inline(never)
+func measuredTurn(_ worker: Worker, _ now: Instant) { worker.startTurn(now) }

@@ -1,0 +1,261 @@
+"""The proxies that are compared: their configurations, their processes, what these cost.
+
+Every proxy gets its best fair configuration for the same work: one worker on one CPU, TLS 1.3 with
+TLS_AES_128_GCM_SHA256 and the same certificate, connections to the upstream kept, X-Forwarded-For
+added, no compression, no log unless the row is about it. What is not said is the default.
+"""
+import array, glob, os, signal, socket, subprocess, sys, time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+ROOT = os.path.dirname(HERE)
+BODY = "x" * 100
+STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+#: Files of the upstream, by path: 64-bit counters, so that a lost or moved byte shows.
+FILES = {"16k": 16 << 10, "1m": 1 << 20, "100m": 100 << 20}
+
+
+def free_port():
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return s.getsockname()[1]
+
+
+def cpu_ns(pids):
+    """CPU time of all threads that live, in ns."""
+    total = 0
+    for pid in pids:
+        for path in glob.glob(f"/proc/{pid}/task/*/schedstat"):
+            try:
+                with open(path) as f:
+                    total += int(f.read().split()[0])
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+    return total
+
+
+def ticks(pids):
+    """User and system time in ticks: only good for the share of each."""
+    user = system = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/stat") as f:
+                fields = f.read().rsplit(") ", 1)[1].split()
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        user, system = user + int(fields[11]), system + int(fields[12])
+    return user, system
+
+
+def descendants(pid):
+    found = [pid]
+    for path in glob.glob(f"/proc/{pid}/task/*/children"):
+        try:
+            with open(path) as f:
+                for child in f.read().split():
+                    found += descendants(int(child))
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def rollup_kib(pids, *names):
+    """The sum of these lines of smaps_rollup, in KiB."""
+    total = 0
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/smaps_rollup") as f:
+                for line in f:
+                    if line.split(":")[0] in names:
+                        total += int(line.split()[1])
+        except (FileNotFoundError, ProcessLookupError):
+            pass
+    return total
+
+
+def private_kib(pids):
+    return rollup_kib(pids, "Private_Dirty", "Private_Clean")
+
+
+class Server:
+    """One program, its port, and all the processes it has started."""
+
+    def __init__(self, name, command, port, cpu, cwd):
+        self.name, self.port = name, port
+        self.log = open(os.path.join(cwd, name + ".log"), "w")
+        self.process = subprocess.Popen(
+            ["taskset", "-c", str(cpu)] + command, stdout=self.log, stderr=self.log, cwd=cwd)
+        for _ in range(200):
+            try:
+                socket.create_connection(("127.0.0.1", port), 0.2).close()
+                return
+            except OSError:
+                if self.process.poll() is not None:
+                    break
+                time.sleep(0.05)
+        self.stop()
+        sys.exit(f"{name} did not start, see {self.log.name}:\n" + open(self.log.name).read())
+
+    def pids(self):
+        return descendants(self.process.pid)
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                for pid in self.pids():
+                    os.kill(pid, signal.SIGKILL)
+                self.process.wait()
+        self.log.close()
+
+
+class Site:
+    """Certificates, upstreams and the configuration of each proxy.
+
+    bridge: the upstream speaks TLS and is verified; key: `ec` (P-256) or `rsa` (2048 bits);
+    tcp: bytes are passed on as they are; log: an access log is written.
+    """
+
+    def __init__(self, folder, bridge=False, key="ec", tcp=False, log=False):
+        self.folder, self.bridge, self.key, self.tcp, self.log = folder, bridge, key, tcp, log
+        os.makedirs(os.path.join(folder, "certs"), exist_ok=True)
+        os.chmod(folder, 0o755)  # nginx's workers read the files as another user
+        if not os.path.exists(self.path("cert.pem")):
+            self.mint()
+
+    def path(self, name):
+        return os.path.join(self.folder, name)
+
+    def write(self, name, text):
+        with open(self.path(name), "w") as f:
+            f.write(text)
+        return self.path(name)
+
+    def openssl(self, *words):
+        subprocess.run(["openssl", *words], check=True, cwd=self.folder,
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def mint(self):
+        kind = (["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if self.key == "ec" else ["rsa:2048"])
+        self.openssl("req", "-x509", "-newkey", *kind,
+                     "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-days", "2",
+                     "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+        with open(self.path("cert.pem")) as c, open(self.path("key.pem")) as k:
+            self.write("certs/localhost.pem", c.read() + k.read())
+        os.chmod(self.path("certs/localhost.pem"), 0o640)
+
+    def temporary(self, prefix):
+        kinds = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        return " ".join(f"{k}_temp_path {self.path(prefix + k)};" for k in kinds)
+
+    def upstream(self, port):
+        """nginx as the origin: 100 bytes at /, and files at /16k, /1m, /100m."""
+        tls = (f"ssl_certificate {self.path('cert.pem')}; "
+               f"ssl_certificate_key {self.path('key.pem')}; "
+               "ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;") if self.bridge else ""
+        listen = f"127.0.0.1:{port} backlog=4096" + (" ssl" if self.bridge else "")
+        for name, size in FILES.items():
+            if os.path.exists(self.path(name)):
+                continue
+            with open(self.path(name), "wb") as f:
+                for start in range(0, size, 1 << 20):
+                    count = min(size, 1 << 20) // 8
+                    f.write(array.array("Q", range(start // 8, start // 8 + count)).tobytes())
+        return self.write("upstream.conf", f"""
+worker_processes 1; daemon off; error_log {self.path('u.err')}; pid {self.path('u.pid')};
+events {{ worker_connections 8192; }}
+http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600s; sendfile on;
+  sendfile_max_chunk 1m; {self.temporary('u-')}
+  server {{ listen {listen}; {tls} server_name localhost;
+    location = / {{ return 200 "{BODY}"; }}
+    location / {{ root {self.folder}; }} }} }}
+""")
+
+    def nginx(self, port, upstream):
+        if self.tcp:
+            return self.write("nginx.conf", f"""
+load_module {STREAM_MODULE};
+worker_processes 1; daemon off; error_log {self.path('n.err')}; pid {self.path('n.pid')};
+events {{ worker_connections 8192; }}
+stream {{ server {{ listen 127.0.0.1:{port} backlog=4096; tcp_nodelay on;
+  proxy_pass 127.0.0.1:{upstream}; }} }}
+""")
+        scheme = "https" if self.bridge else "http"
+        verify = (f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {self.path('cert.pem')}; "
+                  "proxy_ssl_name localhost; proxy_ssl_server_name on;") if self.bridge else ""
+        log = f"{self.path('nginx.access')} combined buffer=64k flush=1s" if self.log else "off"
+        return self.write("nginx.conf", f"""
+worker_processes 1; daemon off; error_log {self.path('n.err')}; pid {self.path('n.pid')};
+events {{ worker_connections 8192; }}
+http {{ access_log {log}; keepalive_requests 100000000; client_max_body_size 0;
+  proxy_buffering on; proxy_buffer_size 16k; proxy_buffers 16 16k; proxy_busy_buffers_size 128k;
+  proxy_max_temp_file_size 0; proxy_request_buffering off; client_body_buffer_size 128k; {self.temporary('n-')}
+  upstream u {{ server 127.0.0.1:{upstream}; keepalive 128; keepalive_requests 100000000; }}
+  server {{ listen 127.0.0.1:{port} ssl backlog=4096; server_name localhost;
+    ssl_certificate {self.path('cert.pem')}; ssl_certificate_key {self.path('key.pem')};
+    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on;
+    ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
+    location / {{ proxy_pass {scheme}://u; proxy_http_version 1.1; proxy_set_header Connection "";
+      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; {verify} }} }} }}
+""")
+
+    def haproxy(self, port, upstream):
+        tls = (f" ssl verify required ca-file {self.path('cert.pem')} sni str(localhost) "
+               "verifyhost localhost") if self.bridge else ""
+        head = f"""
+global
+  nbthread 1
+  maxconn 8192
+  ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
+  tune.ssl.default-dh-param 2048
+defaults
+  timeout client 60s
+  timeout server 60s
+  timeout connect 5s
+"""
+        if self.tcp:
+            return self.write("haproxy.cfg", head + f"""
+listen f
+  mode tcp
+  bind 127.0.0.1:{port} backlog 4096
+  server s 127.0.0.1:{upstream}
+""")
+        log = "  log stdout format raw local0\n  option httplog\n" if self.log else ""
+        return self.write("haproxy.cfg", head + f"""
+  mode http
+  option forwardfor
+  http-reuse always
+{log}
+frontend f
+  bind 127.0.0.1:{port} ssl crt {self.path('certs/localhost.pem')} alpn http/1.1 backlog 4096
+  default_backend b
+backend b
+  server s 127.0.0.1:{upstream}{tls}
+""")
+
+    def edged(self, port, upstream, admin="admin.sock"):
+        tls = f"\n    tls: {{ ca: {self.path('cert.pem')} }}" if self.bridge else ""
+        log = f"access_log: {{ path: {self.path('edged.access')} }}\n" if self.log else ""
+        if self.tcp:
+            served = (f"  - {{ name: tcp, address: 127.0.0.1, port: {port}, protocol: tcp, "
+                      "upstream: app }")
+        else:
+            served = f"""  - {{ name: https, address: 127.0.0.1, port: {port}, protocol: tls }}
+certificates: {{ directory: certs, default: localhost }}
+sites:
+  - {{ hosts: localhost, upstream: app }}"""
+        return self.write("edged.yaml", f"""
+version: 1
+workers: 1
+listeners:
+{served}
+upstreams:
+  app:
+    servers: ["127.0.0.1:{upstream}"]{tls}
+{log}admin: {{ socket: {self.path(admin)} }}
+""")
+
+    def access_log(self, proxy):
+        """Where a proxy's access log goes."""
+        return self.path({"haproxy": "haproxy.log"}.get(proxy, proxy + ".access"))

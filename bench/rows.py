@@ -1,0 +1,177 @@
+"""The rows of the comparison: what is done, what is counted, what must be reached.
+
+A row's `measure` makes one run against one server and returns what the client saw and what it
+cost: `user` and `system` in µs, and `per`, the units of work by which they are divided for the
+row's first figure. Other figures are returned by name. Gates and goals are ratios to HAProxy in the same round where `against` is "haproxy",
+else bounds of the figure itself.
+"""
+import os, time
+from dataclasses import dataclass, field
+from typing import Callable
+
+from clients import Load, ask_once, wrk
+from proxies import private_kib, rollup_kib
+
+
+@dataclass
+class Figure:
+    name: str
+    unit: str
+    gate: float | None = None
+    goal: float | None = None
+    against: str = "haproxy"
+
+
+@dataclass
+class Row:
+    name: str
+    title: str
+    figures: list
+    measure: Callable
+    site: dict = field(default_factory=dict)
+    #: Another upstream than nginx.
+    sink: bool = False
+    #: Also run with the access log; the figure is the difference.
+    logged: bool = False
+    rounds_max: int = 99
+    #: May be measured in slices, the proxies taking turns.
+    sliced: bool = True
+    cipher: str = "TLSv1.3 TLS_AES_128_GCM_SHA256"
+
+
+_load = None
+
+
+def load(server, seconds, *words, **more):
+    global _load
+    _load = _load or Load()
+    return _load(server, seconds, *words, **more)
+
+
+def sink_program():
+    global _load
+    _load = _load or Load()
+    return _load.sink
+
+
+def per_request(run):
+    def measure(server, options, seconds, warm):
+        seen = run(server, options, seconds, warm)
+        if not seen["failed"]:
+            seen["per"] = seen["requests"]
+        return seen
+    return measure
+
+
+def per_gib(*words):
+    def measure(server, options, seconds, warm):
+        seen = load(server, seconds, *words, warm=warm)
+        if not seen["failed"]:
+            # GiB, times the µs of a second
+            seen["per"] = seen["bytes"] / (1 << 30) * 1e6
+        return seen
+    return measure
+
+
+def keep_alive(tls=True):
+    def run(server, options, seconds, warm):
+        if options.client == "wrk":
+            return wrk(server, seconds, tls=tls)
+        return load(server, seconds, *(["-t"] if tls else []), "-b", 100, warm=warm)
+    return run
+
+
+def quiet(server, options, seconds, warm):
+    seen = load(server, max(seconds, 1), "-t", "-c", 32, "-b", 100, "-R", 2000, warm=warm)
+    if not seen["failed"]:
+        seen["per"] = seen["requests"]
+        seen["quiet-p50"] = seen["p50"]
+        if seen["lag"] > 100_000:
+            seen["failed"], seen["error"] = 1, f"the client lagged {seen['lag'] / 1e3:.0f} ms"
+    return seen
+
+
+def idle(server, options, seconds, warm):
+    """Connections that have made one request and stay, and what is left when they have gone."""
+    count = options.idle
+    ask_once(server.port)
+    time.sleep(0.3)
+    before = private_kib(server.pids())
+    global _load
+    _load = _load or Load()
+    with _load.start(server, "-H", "-t", "-c", count, "-b", 100) as client:
+        said = client.stdout.readline().split()
+        if said[:4] != ["held", str(count), "failed", "0"]:
+            client.kill()
+            return {"failed": 1, "error": " ".join(said)}
+        time.sleep(0.5)
+        held = private_kib(server.pids()) - before
+        client.stdin.write("close\n")
+        client.stdin.flush()
+        client.stdout.readline()
+        time.sleep(1.5)
+        kept = private_kib(server.pids()) - before
+        client.communicate()
+    return {"failed": 0, "idle-memory": held / count, "idle-kept": max(kept, 0) / 1024}
+
+
+def rest(server, options, seconds, warm):
+    time.sleep(1.5)
+    return {"failed": 0, "rest": rollup_kib(server.pids(), "Pss") / 1024,
+            "rest-dirty": rollup_kib(server.pids(), "Private_Dirty") / 1024}
+
+
+def request_row(name, title, gate, goal, run, unit="µs/request", **more):
+    return Row(name, title, [Figure(name, unit, gate, goal)], per_request(run), **more)
+
+
+def bulk_row(name, title, gate, goal, *words, **more):
+    return Row(name, title, [Figure(name, "s/GiB", gate, goal)], per_gib(*words), **more)
+
+
+def connections(*words):
+    def run(server, options, seconds, warm):
+        return load(server, seconds, "-x", "-b", 100, *words, warm=warm)
+    return run
+
+
+ROWS = [
+    request_row("h1-offload", "HTTP/1.1 keep-alive, TLS 1.3 → plaintext, 64 connections",
+                0.75, 0.60, keep_alive()),
+    request_row("h1-bridge", "the same → TLS, verified", 0.80, 0.65, keep_alive(),
+                site={"bridge": True}),
+    request_row("handshake", "full handshake + 1 request, P-256", 0.80, 0.70,
+                connections("-t", "-c", 32), unit="µs/connection"),
+    request_row("handshake-rsa", "full handshake + 1 request, RSA-2048", 0.92, 0.84,
+                connections("-t", "-c", 32), unit="µs/connection", site={"key": "rsa"}),
+    request_row("resumed", "resumed handshake + 1 request, P-256", 0.83, 0.75,
+                connections("-t", "-r", "-c", 32), unit="µs/connection"),
+    bulk_row("download-16k", "download 16 KiB × 32 connections", None, None,
+             "-t", "-c", 32, "-p", "/16k", "-b", 16 << 10, "-v"),
+    bulk_row("download-1m", "download 1 MiB × 16 connections", 0.75, 0.60,
+             "-t", "-c", 16, "-p", "/1m", "-b", 1 << 20, "-v"),
+    bulk_row("download-100m", "download 100 MiB × 4 connections", 0.80, 0.68,
+             "-t", "-c", 4, "-p", "/100m", "-b", 100 << 20, "-v"),
+    bulk_row("upload-10m", "upload 10 MiB × 8 connections", 0.80, 0.70,
+             "-t", "-c", 8, "-p", "/up", "-u", 10 << 20, sink=True),
+    bulk_row("tcp-bulk", "TCP listener: 100 MiB × 4 connections", 0.75, 0.55,
+             "-c", 4, "-p", "/100m", "-b", 100 << 20, "-v", site={"tcp": True}, cipher=""),
+    request_row("tcp-connection", "TCP listener: connection + exchange of 100 bytes", 0.95, 0.88,
+                connections("-c", 64), unit="µs/connection", site={"tcp": True}, cipher=""),
+    request_row("tcp-exchange", "TCP listener: exchange of 100 bytes, 64 connections", 0.90, 0.78,
+                keep_alive(tls=False), unit="µs/exchange", site={"tcp": True}, cipher=""),
+    Row("quiet", "quiet: 2,000 requests/s, open loop, 32 connections",
+        [Figure("quiet-cpu", "µs/request", 1.0, 0.70), Figure("quiet-p50", "µs", 1.0, 0.85)],
+        quiet),
+    Row("log", "what the access log adds to h1-offload",
+        [Figure("log", "µs/request", 1.5, 0.5, against="none")],
+        per_request(keep_alive()), logged=True),
+    Row("idle", "idle TLS connections after one request each; kept 1.5 s after they closed",
+        [Figure("idle-memory", "KiB/connection", 0.95, 0.87),
+         Figure("idle-kept", "MiB kept", 0.50, 0.10)],
+        idle, rounds_max=3, sliced=False),
+    Row("rest", "at rest, all processes",
+        [Figure("rest", "MiB PSS", 16, 8, against="none"),
+         Figure("rest-dirty", "MiB private dirty", against="none")],
+        rest, rounds_max=3, sliced=False),
+]
