@@ -75,6 +75,7 @@ struct Assembly {
             listeners: listeners, diagnostics: diagnostics)
         let resolvers = Configuration.Resolver.decode(roots)
         let timeouts = main.sectionOrDefaults("timeouts")
+        let limits = main.sectionOrDefaults("limits")
         if afterListeners == before {
             checkServing(listeners: listeners, certificates: certificates, sites: sites)
         }
@@ -85,7 +86,8 @@ struct Assembly {
             listeners: listeners.map(\.value),
             certificates: certificates?.value, sites: sites,
             upstreams: upstreams.map(\.configuration), resolvers: resolvers.map(\.value),
-            timeouts: .decode(timeouts), limits: .decode(main.sectionOrDefaults("limits")),
+            timeouts: .decode(timeouts), limits: .decode(limits),
+            requests: .decode(main, limits: limits, timeouts: timeouts),
             admin: admin.value, process: .decode(timeouts),
             accessLog: .decode(main.section("access_log")))
     }

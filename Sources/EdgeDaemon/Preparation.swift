@@ -1,19 +1,21 @@
 internal import EdgeConfig
 internal import EdgeControlAPI
+internal import EdgeHTTP
 internal import EdgeProxy
 internal import EdgeSystem
 internal import EdgeTLS
 internal import EdgeUpstream
 
-/// A configuration with everything it names read and checked: certificates, CAs. What a reload
-/// prepares before anything changes. The access log's file is opened, and made if there is none;
-/// nothing is written to it before it is used.
+/// A configuration with everything it names read and checked: certificates, CAs, error pages. What
+/// a reload prepares before anything changes. The access log's file is opened, and made if there is
+/// none; nothing is written to it before it is used.
 struct Preparation {
     let configuration: Configuration
     let warnings: [String]
     let certificates: CertificateStore
     /// By CA file; the system's store and "not verified" need no file.
     let trusts: [String: ClientTrust]
+    let errorPages: ErrorPages
     /// A number that tells two configurations apart (FNV-1a of all files' bytes).
     let fingerprint: UInt64
     let path: String
@@ -41,12 +43,13 @@ struct Preparation {
         var diagnostics: [String] = []
         let store = certificates(configuration, previous, &diagnostics)
         let trusts = authorities(configuration, previous, &diagnostics)
+        let pages = errorPages(configuration, &diagnostics)
         guard diagnostics.isEmpty, let store else { throw Refusal(diagnostics: diagnostics) }
         let accessLog = try accessLog(configuration, previous, workers)
         return Preparation(
             configuration: configuration, warnings: warnings.map(\.description),
-            certificates: store, trusts: trusts, fingerprint: fingerprint(bundle),
-            path: bundle.main.path, accessLog: accessLog)
+            certificates: store, trusts: trusts, errorPages: pages,
+            fingerprint: fingerprint(bundle), path: bundle.main.path, accessLog: accessLog)
     }
 
     private static func certificates(
@@ -108,6 +111,15 @@ struct Preparation {
         } catch {
             throw Refusal(diagnostics: ["access_log.path: \(error)"])
         }
+    }
+
+    private static func errorPages(
+        _ configuration: Configuration, _ diagnostics: inout [String]
+    ) -> ErrorPages {
+        guard let directory = configuration.requests.errorPages else { return ErrorPages() }
+        let (pages, problems) = ErrorPageFolder.load(directory)
+        diagnostics += problems.map { "error_pages.directory: \($0)" }
+        return pages
     }
 
     private static func fingerprint(_ bundle: ConfigurationBundle) -> UInt64 {
