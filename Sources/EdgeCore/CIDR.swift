@@ -89,7 +89,9 @@ public struct CIDRList: Sendable, Equatable {
     }
 
     /// In order, none inside another.
-    private var ranges: [Range] = []
+    private let ranges: [Range]
+    /// Stored, so that a request without anybody trusted reads one byte.
+    public let isEmpty: Bool
 
     /// What is beyond `countMax` is left out.
     public init(_ blocks: [CIDR] = []) {
@@ -97,15 +99,16 @@ public struct CIDRList: Sendable, Equatable {
             $0.begins(before: $1) || (!$1.begins(before: $0) && $1.ends(before: $0))
         }
         // Blocks are nested or disjoint: one that ends no later than its predecessor is inside.
+        var outermost: [Range] = []
         for range in sorted {
-            if let last = ranges.last, last.isIPv4 == range.isIPv4, !last.ends(before: range) {
+            if let last = outermost.last, last.isIPv4 == range.isIPv4, !last.ends(before: range) {
                 continue
             }
-            ranges.append(range)
+            outermost.append(range)
         }
+        ranges = outermost
+        isEmpty = outermost.isEmpty
     }
-
-    public var isEmpty: Bool { ranges.isEmpty }
 
     // hot: once per request; no allocation.
     public func contains(_ address: SocketAddress) -> Bool {

@@ -37,7 +37,8 @@ extension Worker {
             requestID: (identifiers.next(), identifiers.next()),
             framing: requestHead.framing)
         context.port = snapshot.listeners[Int(downstreams[slot].pointee.listener)].port
-        context.isClientTrusted = snapshot.client.trusted.contains(peer)
+        context.isClientTrusted =
+            !snapshot.client.trusted.isEmpty && snapshot.client.trusted.contains(peer)
         context.sendsForwarded = snapshot.client.sendsForwarded
         context.passesUnderscores = snapshot.client.passesUnderscores
         context.upgrade = upgrade

@@ -443,7 +443,8 @@ extension Worker {
     }
 
     /// An answer that turns out to be none before anything of it was sent, by a broken first chunk
-    /// in the segment of its head, say, is not cut but becomes a 502.
+    /// in the segment of its head, say, is not cut but becomes a 502. What is staged behind its
+    /// beginning is its own: a client's HTTP/1 connection has one exchange at a time.
     private func takeBackUnsentAnswer(_ exchange: Int) {
         let state = exchanges[exchange]
         guard state.pointee.phase == .answering, unsentAnswer >= 0,
