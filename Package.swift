@@ -87,8 +87,8 @@ let package = Package(
         .target(
             name: "EdgeDaemon",
             dependencies: [
-                "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP1", "EdgeConfig",
-                "EdgeDNS",
+                "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
+                "EdgeConfig", "EdgeDNS",
                 "EdgeRouting", "EdgeUpstream", "EdgeControlAPI", "EdgeControl", "EdgeProxy",
                 "EdgeGuardian", "CEdge",
             ],

@@ -75,6 +75,7 @@ struct Assembly {
             listeners: listeners, diagnostics: diagnostics)
         let resolvers = Configuration.Resolver.decode(roots)
         let timeouts = main.sectionOrDefaults("timeouts")
+        let limits = main.sectionOrDefaults("limits")
         if afterListeners == before {
             checkServing(listeners: listeners, certificates: certificates, sites: sites)
         }
@@ -86,7 +87,8 @@ struct Assembly {
             certificates: certificates?.value, tls: .decode(main.sectionOrDefaults("tls")),
             sites: sites,
             upstreams: upstreams.map(\.configuration), resolvers: resolvers.map(\.value),
-            timeouts: .decode(timeouts), limits: .decode(main.sectionOrDefaults("limits")),
+            timeouts: .decode(timeouts), limits: .decode(limits),
+            requests: .decode(main, limits: limits, timeouts: timeouts),
             admin: admin.value, process: .decode(timeouts),
             accessLog: .decode(main.section("access_log")))
     }

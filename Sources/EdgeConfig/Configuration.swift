@@ -18,6 +18,7 @@ package struct Configuration: Sendable, Equatable {
     package let resolvers: [Resolver]
     package let timeouts: Timeouts
     package let limits: Limits
+    package let requests: Requests
     package let admin: Admin
     package let process: Process
     /// Nil: requests are not logged.
@@ -98,7 +99,7 @@ package struct Configuration: Sendable, Equatable {
 
     /// Total deadlines, not per read.
     package struct Timeouts: Sendable, Equatable {
-        /// From accept until the TLS handshake is complete.
+        /// From the ClientHello until the TLS handshake is complete.
         package let handshake: Duration
         /// From a request's first byte until its head is complete.
         package let requestHead: Duration
@@ -189,7 +190,8 @@ package struct Configuration: Sendable, Equatable {
         runAs: RunAs?, workers: Int?, listeners: [Listener],
         certificates: Certificates?, tls: TLS, sites: [SiteConfiguration],
         upstreams: [UpstreamConfiguration], resolvers: [Resolver], timeouts: Timeouts,
-        limits: Limits, admin: Admin, process: Process, accessLog: AccessLog? = nil
+        limits: Limits, requests: Requests = Requests(), admin: Admin, process: Process,
+        accessLog: AccessLog? = nil
     ) {
         self.runAs = runAs
         self.workers = workers
@@ -201,6 +203,7 @@ package struct Configuration: Sendable, Equatable {
         self.resolvers = resolvers
         self.timeouts = timeouts
         self.limits = limits
+        self.requests = requests
         self.admin = admin
         self.process = process
         self.accessLog = accessLog

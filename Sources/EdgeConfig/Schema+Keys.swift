@@ -112,6 +112,13 @@ extension Schema {
         Key(
             "sites[].upstream", .text(.name), required: true,
             effect: "The upstream that serves the site.", seeAlso: ["upstreams"]),
+        Key(
+            "sites[].upgrade", .texts(.upgrade, orSingle: true),
+            effect: "Protocols besides WebSocket that a request may switch its connection to, such "
+                + "as SPDY/3.1 for kubectl.",
+            absence: "WebSocket only",
+            pitfalls: "What is said on a switched connection is not looked at. `h2c` is refused.",
+            seeAlso: ["timeouts.tunnel"]),
     ]
 
     static let upstreamKeys: [Key] = [
@@ -238,8 +245,12 @@ extension Schema {
                 + "read, unless stated.",
             absence: "the defaults of its keys"),
         Key(
+            "timeouts.client_hello", .duration(.milliseconds(100)...(.seconds(600))),
+            default: "5s",
+            effect: "From the accept of a connection until its ClientHello is complete."),
+        Key(
             "timeouts.handshake", .duration(.milliseconds(100)...(.seconds(600))), default: "10s",
-            effect: "From the accept of a connection until its TLS handshake is complete."),
+            effect: "From the ClientHello until the TLS handshake is complete."),
         Key(
             "timeouts.request_head", .duration(.milliseconds(100)...(.seconds(600))),
             default: "10s",
@@ -259,6 +270,11 @@ extension Schema {
             effect: "How long no byte need move in either direction of a connection of a `tcp` "
                 + "listener.",
             pitfalls: "Dead peers are found earlier, by TCP's own probes."),
+        Key(
+            "timeouts.tunnel", .duration(.milliseconds(100)...(.seconds(604_800))), default: "1h",
+            effect: "How long a WebSocket, or what else a connection was switched to, is kept "
+                + "without a byte in either direction.",
+            seeAlso: ["sites[].upgrade"]),
         Key(
             "timeouts.serve_deadline", .duration(.milliseconds(100)...(.seconds(60))),
             default: "2s",
@@ -287,7 +303,26 @@ extension Schema {
                 + "follows from the limit of open descriptors."),
         Key(
             "limits.request_head", .size((1 << 10)...(1 << 20)), default: "64KiB",
-            effect: "Request line and header section together; a longer one is answered with 431."),
+            effect: "Request line and header section together; a longer one is answered with 431.",
+            seeAlso: ["limits.request_line"]),
+        Key(
+            "limits.request_line", .size(8000...(1 << 20)), default: "16KiB",
+            effect: "The first line of a request; a longer one is answered with 414.",
+            pitfalls: "Never more than `limits.request_head`."),
+        Key(
+            "limits.request_body", .sizeOrUnlimited(0...(1 << 40)), default: "unlimited",
+            effect: "The content of one request. A longer one is answered with 413: at once if it "
+                + "says its length, else when it has become too long.",
+            pitfalls: "Upstreams may have limits of their own."),
+        Key(
+            "limits.trailers", .size(256...(128 << 10)), default: "16KiB",
+            effect: "The trailer section of one message; a longer one is answered with 431 or "
+                + "ends the response."),
+        Key(
+            "limits.chunk_extensions", .size(0...(16 << 10)), default: "1KiB",
+            effect: "The extensions of one chunk; a body's may be 16 times as long in all, and as "
+                + "much longer as it has content. More is answered with 400 or ends the "
+                + "response."),
         Key(
             "limits.response_head", .size((1 << 10)...(1 << 20)), default: "64KiB",
             effect: "Status line and header section together; a longer one is answered with 502."),

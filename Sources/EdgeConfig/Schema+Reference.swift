@@ -40,7 +40,9 @@ extension Schema {
     private func title(for key: Key) -> String {
         let top = String(key.path.prefix { $0 != "." && $0 != "[" })
         let holdsKeys = self.key(top)?.childrenPath != nil
-        return holdsKeys ? top.prefix(1).uppercased() + top.dropFirst() : "General"
+        let words = top.map { $0 == "_" ? " " : $0 }
+        return holdsKeys
+            ? words.prefix(1).map { $0.uppercased() }.joined() + words.dropFirst() : "General"
     }
 
     private func entry(for key: Key) -> String {
@@ -80,6 +82,9 @@ extension Schema {
                 + Quantity.text(range.upperBound)
         case .size(let range):
             return "a size, \(Quantity.text(bytes: range.lowerBound)) to "
+                + Quantity.text(bytes: range.upperBound)
+        case .sizeOrUnlimited(let range):
+            return "`unlimited` or a size, \(Quantity.text(bytes: range.lowerBound)) to "
                 + Quantity.text(bytes: range.upperBound)
         case .choice(let words):
             return words.map { "`\($0)`" }.joined(separator: " or ")

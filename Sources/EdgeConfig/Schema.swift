@@ -8,6 +8,8 @@ package struct Schema: Sendable {
         case integerOrAuto(ClosedRange<Int>)
         case duration(ClosedRange<Duration>)
         case size(ClosedRange<Int>)
+        /// A size, or `unlimited`.
+        case sizeOrUnlimited(ClosedRange<Int>)
         /// One of these words.
         case choice([String])
         case text(Text)
@@ -34,6 +36,8 @@ package struct Schema: Sendable {
         case host = "a host name"
         case domain = "a domain"
         case hostPattern = "a host name, `*.example.org` or `*`"
+        case block = "an address or a block of them, such as 10.0.0.0/8"
+        case upgrade = "the name of a protocol, such as SPDY/3.1"
     }
 
     /// One key. In `path`, `[]` stands for an entry of a list and `*` for a chosen name.
@@ -82,13 +86,16 @@ package struct Schema: Sendable {
             case .mapping: path
             case .mappings: path + "[]"
             case .named: path + ".*"
-            case .integer, .integerOrAuto, .duration, .size, .choice, .text, .texts: nil
+            case .integer, .integerOrAuto, .duration, .size, .sizeOrUnlimited, .choice, .text,
+                .texts:
+                nil
             }
         }
     }
 
     package static let current = Schema(
-        keys: generalKeys + listenerKeys + siteKeys + upstreamKeys + resolverKeys + tuningKeys)
+        keys: generalKeys + listenerKeys + siteKeys + upstreamKeys + resolverKeys + forwardingKeys
+            + tuningKeys)
 
     package let keys: [Key]
     private let byPath: [String: Key]

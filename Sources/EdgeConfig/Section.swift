@@ -208,7 +208,9 @@ extension Section {
         switch key.type {
         case .integer(let allowed): (range, words) = (allowed, "")
         case .integerOrAuto(let allowed): (range, words) = (allowed, "'auto' or ")
-        case .duration, .size, .choice, .text, .texts, .mapping, .mappings, .named: return nil
+        case .duration, .size, .sizeOrUnlimited, .choice, .text, .texts, .mapping, .mappings,
+            .named:
+            return nil
         }
         guard let node else { return key.defaultText.flatMap { Int($0) } }
         let expected =
@@ -256,6 +258,16 @@ extension Section {
         let fallback = key.defaultText.flatMap { try? Quantity.size($0) } ?? range.lowerBound
         return bounded(
             name, node, in: range, fallback: fallback, parse: Quantity.size,
+            text: { Quantity.text(bytes: $0) })
+    }
+
+    /// In bytes; nil if it is `unlimited`, absent or wrong.
+    func sizeOrUnlimited(_ name: String) -> Int? {
+        let (key, node) = find(name)
+        guard case .sizeOrUnlimited(let range) = key.type, let node else { return nil }
+        if case .scalar("unlimited", _) = node.content { return nil }
+        return bounded(
+            name, node, in: range, fallback: range.upperBound, parse: Quantity.size,
             text: { Quantity.text(bytes: $0) })
     }
 

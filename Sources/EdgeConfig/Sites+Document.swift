@@ -30,7 +30,10 @@ extension SiteConfiguration {
             }
             used.insert(index)
             checkName(of: upstreams[index], for: hosts, in: section)
-            sites.append(SiteConfiguration(hosts: hosts.map(\.value), upstream: index))
+            sites.append(
+                SiteConfiguration(
+                    hosts: hosts.map(\.value), upstream: index,
+                    upgrades: section.texts("upgrade").map(\.value)))
         }
         // A site that could not be read might be the one that uses it.
         guard diagnostics.errorCount == errorCount else { return sites }

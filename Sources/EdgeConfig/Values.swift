@@ -198,7 +198,8 @@ extension Schema.Text {
         case .host: try HostName.parse(text)
         case .domain: try HostName.parse(text, underscore: true)
         case .hostPattern: try HostName.pattern(text)
-        case .address, .endpoint, .resolver, .server: text
+        case .upgrade: try TextValue.upgrade(text)
+        case .address, .block, .endpoint, .resolver, .server: text
         }
     }
 }
@@ -238,6 +239,46 @@ enum TextValue {
             throw ValueProblem("a path is 1 to 4095 bytes long")
         }
         return text
+    }
+
+    /// A block of addresses.
+    static func block(_ text: String) throws(ValueProblem) -> CIDR {
+        if let block = CIDR(text) { return block }
+        guard let slash = text.lastIndex(of: "/"),
+            let address = SocketAddress(address: String(text[..<slash]), port: 0),
+            let bits = UInt16(decimal: text[text.index(after: slash)...])
+        else {
+            throw ValueProblem(
+                "\(quoted(text)) is not a block of addresses",
+                hint: "an address, or one with the number of leading bits, such as 10.0.0.0/8")
+        }
+        let limit = address.isIPv4 && !text.contains(":") ? 32 : 128
+        throw bits > limit
+            ? ValueProblem("\(quoted(text)) has more than \(limit) bits")
+            : ValueProblem(
+                "\(quoted(text)) has bits set behind the first \(bits)",
+                hint: "a block is written with its first address")
+    }
+
+    /// What connections may switch to (RFC 9110 §7.8), in lower case.
+    static func upgrade(_ text: String) throws(ValueProblem) -> String {
+        let name = text.lowercased()
+        let isValid = name.utf8.allSatisfy {
+            HostName.isLetterOrDigit($0) || "!#$%&'*+-.^_`|~/".utf8.contains($0)
+        }
+        let parts = name.split(separator: "/", omittingEmptySubsequences: false)
+        guard isValid, parts.count <= 2, parts.allSatisfy({ !$0.isEmpty }),
+            name.utf8.count <= nameBytesMax
+        else { throw ValueProblem("\(quoted(text)) is not the name of a protocol") }
+        guard name != "websocket" else {
+            throw ValueProblem("\(quoted(text)) is allowed on every site", hint: "leave it out")
+        }
+        guard name != "h2", name != "h2c", parts[0] != "http", parts[0] != "tls" else {
+            throw ValueProblem(
+                "\(quoted(text)) cannot be allowed",
+                hint: "requests inside such a connection would pass by unseen")
+        }
+        return name
     }
 
     /// An address without a port.

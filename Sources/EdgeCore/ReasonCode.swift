@@ -43,6 +43,8 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case upstreamQueueTimeout
     /// Nothing moved on an upgraded or TCP connection.
     case tunnelTimeout
+    case clientHelloTimeout
+    case clientBodyTooLarge
 
     /// Whose fault it was.
     public enum Blame: String, Sendable {
@@ -52,9 +54,10 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     public var blame: Blame {
         switch self {
         case .none, .redirected, .tunnelTimeout: .nobody
-        case .clientClosed, .clientReset, .clientHandshakeTimeout, .clientHandshakeFailed,
-            .clientHeadTimeout, .clientIdleTimeout, .clientBodyTimeout, .clientReadTimeout,
-            .clientTLSError, .clientBadRequest, .noRoute, .misdirected:
+        case .clientClosed, .clientReset, .clientHelloTimeout, .clientHandshakeTimeout,
+            .clientHandshakeFailed, .clientHeadTimeout, .clientIdleTimeout, .clientBodyTimeout,
+            .clientReadTimeout, .clientTLSError, .clientBadRequest, .clientBodyTooLarge, .noRoute,
+            .misdirected:
             .client
         case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining,
             .notServing, .internalError:
@@ -68,7 +71,10 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     }
 
     /// The word in logs and metrics: the case's name in snake_case.
-    public var label: String { snakeCase("\(self)") }
+    public var label: String { Self.labels[Int(rawValue)] }
+
+    /// Made once: a refusal allocates nothing for its word.
+    private static let labels = allCases.map { snakeCase("\($0)") }
 }
 
 /// `upstreamTLSFailed` → `upstream_tls_failed`. For labels made from case names, on cold paths.

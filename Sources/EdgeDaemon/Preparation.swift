@@ -1,13 +1,14 @@
 internal import EdgeConfig
 internal import EdgeControlAPI
+internal import EdgeHTTP
 internal import EdgeProxy
 internal import EdgeSystem
 internal import EdgeTLS
 internal import EdgeUpstream
 
-/// A configuration with everything it names read and checked: certificates, CAs. What a reload
-/// prepares before anything changes. The access log's file is opened, and made if there is none;
-/// nothing is written to it before it is used.
+/// A configuration with everything it names read and checked: certificates, CAs, error pages. What
+/// a reload prepares before anything changes. The access log's file is opened, and made if there is
+/// none; nothing is written to it before it is used.
 struct Preparation {
     let configuration: Configuration
     let warnings: [String]
@@ -16,6 +17,7 @@ struct Preparation {
     let trusts: [String: ClientTrust]
     /// Certificates that are shown to upstreams.
     let identities: [UpstreamConfiguration.TLS.Identity: ClientIdentity]
+    let errorPages: ErrorPages
     /// A number that tells two configurations apart (FNV-1a of all files' bytes).
     let fingerprint: UInt64
     let path: String
@@ -44,11 +46,12 @@ struct Preparation {
         let store = certificates(configuration, previous, &diagnostics)
         let trusts = authorities(configuration, previous, &diagnostics)
         let identities = identities(configuration, previous, &diagnostics)
+        let pages = errorPages(configuration, &diagnostics)
         guard diagnostics.isEmpty, let store else { throw Refusal(diagnostics: diagnostics) }
         let accessLog = try accessLog(configuration, previous, workers)
         return Preparation(
             configuration: configuration, warnings: warnings.map(\.description),
-            certificates: store, trusts: trusts, identities: identities,
+            certificates: store, trusts: trusts, identities: identities, errorPages: pages,
             fingerprint: fingerprint(bundle), path: bundle.main.path, accessLog: accessLog)
     }
 
@@ -132,6 +135,15 @@ struct Preparation {
             }
         }
         return result
+    }
+
+    private static func errorPages(
+        _ configuration: Configuration, _ diagnostics: inout [String]
+    ) -> ErrorPages {
+        guard let directory = configuration.requests.errorPages else { return ErrorPages() }
+        let (pages, problems) = ErrorPageFolder.load(directory)
+        diagnostics += problems.map { "error_pages.directory: \($0)" }
+        return pages
     }
 
     private static func fingerprint(_ bundle: ConfigurationBundle) -> UInt64 {

@@ -1,5 +1,6 @@
 internal import EdgeConfig
 internal import EdgeCore
+internal import EdgeHTTP
 internal import EdgeHTTP1
 internal import EdgeProxy
 internal import EdgeRouting
@@ -50,7 +51,8 @@ final class SnapshotBuilder {
             if let relay { pools[relay.id] = relay }
             return RuntimeSnapshot.Listener(
                 name: listener.name, isTLS: listener.kind == .tls,
-                redirectPort: listener.redirectPort, relayPool: relay?.id)
+                redirectPort: listener.redirectPort, relayPool: relay?.id,
+                port: listener.addresses.first?.port ?? 0)
         }
         return RuntimeSnapshot(
             epoch: epoch, routes: RouteTable(routes), certificates: preparation.certificates,
@@ -68,13 +70,32 @@ final class SnapshotBuilder {
                 downloadMin: configuration.limits.downloadMin),
             requestLimits: limits(configuration.limits.requestHeadBytes, configuration),
             responseLimits: limits(configuration.limits.responseHeadBytes, configuration),
-            accessLog: preparation.accessLog)
+            accessLog: preparation.accessLog, client: client(preparation))
+    }
+
+    private func client(_ preparation: Preparation) -> ClientPolicy {
+        let requests = preparation.configuration.requests
+        var policy = ClientPolicy()
+        policy.clientHello = requests.clientHello.nanoseconds
+        policy.tunnel = requests.tunnel.nanoseconds
+        policy.requestBodyMax = requests.bodyBytes.map { UInt64($0) } ?? .max
+        policy.trusted = CIDRList(requests.trusted)
+        policy.sendsForwarded = requests.sendsForwarded
+        policy.passesUnderscores = requests.passesUnderscores
+        policy.errorPages = preparation.errorPages
+        policy.upgrades = preparation.configuration.sites.map {
+            $0.upgrades.map { UpgradeProtocol($0) }
+        }
+        return policy
     }
 
     private func limits(_ headBytes: Int, _ configuration: Configuration) -> HeadLimits {
         var limits = HeadLimits()
         limits.headBytesMax = headBytes
+        limits.requestLineBytesMax = min(headBytes, configuration.requests.lineBytes)
         limits.fieldsMax = configuration.limits.headerFields
+        limits.trailersBytesMax = configuration.requests.trailerBytes
+        limits.chunkExtensionBytesMax = configuration.requests.chunkExtensionBytes
         return limits
     }
 

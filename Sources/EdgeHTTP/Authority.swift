@@ -21,7 +21,13 @@ package struct Authority: Equatable {
             host = ByteRange(start + 1..<close)
             position = close + 1
         } else {
-            while position < end, Self.isNameByte(bytes[position]) { position += 1 }
+            var last = Self.dot
+            while position < end, Self.isNameByte(bytes[position]) {
+                // No label but the one behind a final dot is empty.
+                if bytes[position] == Self.dot, last == Self.dot { return nil }
+                last = bytes[position]
+                position += 1
+            }
             guard position > start, position - start <= 255 else { return nil }
             host = ByteRange(start..<position)
         }
@@ -50,24 +56,82 @@ package struct Authority: Equatable {
         port = UInt16(truncatingIfNeeded: number)
     }
 
-    /// Index of the closing bracket.
-    private static func endOfLiteral(_ bytes: Span<UInt8>, from: Int, to end: Int) -> Int? {
-        var colons = 0
-        var position = from
-        while position < end {
-            let byte = bytes[position]
-            switch byte {
-            case UInt8(ascii: "]"):
-                return colons >= 2 && position - from <= 45 ? position : nil
-            case UInt8(ascii: ":"): colons += 1
-            case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "."),
-                UInt8(ascii: "a")...UInt8(ascii: "f"), UInt8(ascii: "A")...UInt8(ascii: "F"):
+    private static let dot = UInt8(ascii: ".")
+    private static let colon = UInt8(ascii: ":")
+
+    /// Index of the closing bracket behind a well-formed address (RFC 3986 §3.2.2 `IPv6address`).
+    private static func endOfLiteral(_ bytes: Span<UInt8>, from start: Int, to end: Int) -> Int? {
+        var close = start
+        while close < end, bytes[close] != UInt8(ascii: "]") { close += 1 }
+        guard close < end, close - start <= 45, isIPv6(bytes, start..<close) else { return nil }
+        return close
+    }
+
+    /// One to eight groups of one to four hex digits, `::` at most once and in place of at least
+    /// one, the last two perhaps as an IPv4 address.
+    private static func isIPv6(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+        let end = range.upperBound
+        var position = range.lowerBound
+        var groups = 0
+        var isCompressed = false
+        if position + 1 < end, bytes[position] == colon, bytes[position + 1] == colon {
+            isCompressed = true
+            position += 2
+        }
+        while position < end, groups < 8 {
+            let start = position
+            while position < end, isHexDigit(bytes[position]) { position += 1 }
+            if position < end, bytes[position] == dot {
+                guard isIPv4(bytes, start..<end) else { return false }
+                groups += 2
+                position = end
                 break
-            default: return nil
             }
+            guard (1...4).contains(position - start) else { return false }
+            groups += 1
+            guard position < end else { break }
+            guard bytes[position] == colon, position + 1 < end else { return false }
+            position += 1
+            if bytes[position] == colon {
+                guard !isCompressed else { return false }
+                isCompressed = true
+                position += 1
+            }
+        }
+        return position == end && (isCompressed ? groups <= 7 : groups == 8)
+    }
+
+    /// Four numbers up to 255 without leading zeros.
+    private static func isIPv4(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Bool {
+        var numbers = 0
+        var position = range.lowerBound
+        while numbers < 4 {
+            let start = position
+            var number = 0
+            while position < range.upperBound, position - start < 3 {
+                let digit = bytes[position] &- UInt8(ascii: "0")
+                guard digit < 10 else { break }
+                number = number * 10 + Int(digit)
+                position += 1
+            }
+            let count = position - start
+            guard count > 0, number <= 255, count == 1 || bytes[start] != UInt8(ascii: "0")
+            else { return false }
+            numbers += 1
+            if position == range.upperBound { break }
+            guard bytes[position] == dot else { return false }
             position += 1
         }
-        return nil
+        return numbers == 4 && position == range.upperBound
+    }
+
+    private static func isHexDigit(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "a")...UInt8(ascii: "f"),
+            UInt8(ascii: "A")...UInt8(ascii: "F"):
+            true
+        default: false
+        }
     }
 
     @inline(__always)

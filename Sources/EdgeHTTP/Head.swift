@@ -55,8 +55,11 @@ public enum BodyFraming: Equatable, Sendable, BitwiseCopyable {
 package struct RequestHead: ~Copyable {
     package var method: Method = .other
     package var methodRange: ByteRange = .none
-    /// Path and query as they are forwarded, starting with `/` (`*` if `isAsterisk`).
+    /// Path and query as they are forwarded, starting with `/` (`*` if `isAsterisk`; with `?` if
+    /// `lacksPath`).
     package var target: ByteRange = .none
+    /// True for an absolute-form target with a query and an empty path: `/` goes in front of it.
+    package var lacksPath = false
     /// The effective `host[:port]`: the authority of an absolute-form target, else Host. Never
     /// empty after a successful parse.
     package var authority: ByteRange = .none
@@ -75,8 +78,13 @@ package struct RequestHead: ~Copyable {
     package var expectContinue = false
     /// A complete request to switch to WebSocket: GET, HTTP/1.1, Upgrade, Connection, no body.
     package var upgradeWebSocket = false
+    /// The value of Upgrade if the request is complete but for who may ask for it: HTTP/1.1,
+    /// Connection, no body, not WebSocket. What sites list of it may be forwarded.
+    package var upgradeOffer: ByteRange = .none
     /// The client accepts trailers (`TE: trailers`).
     package var hasTETrailers = false
+    /// Connection names fields that may stand in trailers: none of them is forwarded then.
+    package var dropsTrailers = false
     package var fields = FieldList()
     /// Bytes of the head in the buffer, final empty line included.
     package var byteCount = 0
@@ -92,11 +100,14 @@ package struct RequestHead: ~Copyable {
         host = .none
         port = nil
         isAsterisk = false
+        lacksPath = false
         versionMinor = 1
         framing = .none
         keepAlive = false
+        dropsTrailers = false
         expectContinue = false
         upgradeWebSocket = false
+        upgradeOffer = .none
         hasTETrailers = false
         fields.removeAll()
         byteCount = 0
@@ -119,8 +130,12 @@ package struct ResponseHead: ~Copyable {
     package var keepAlive = false
     /// 1xx other than 101: another head follows.
     package var isInterim = false
-    /// 101 that accepts the WebSocket upgrade which was asked for: bytes follow, not messages.
-    package var isWebSocketAccepted = false
+    /// 101 that accepts the upgrade which was asked for: bytes follow, not messages.
+    package var isUpgradeAccepted = false
+    /// The protocol it switches to.
+    package var upgrade: ByteRange = .none
+    /// As `RequestHead.dropsTrailers`.
+    package var dropsTrailers = false
     package var fields = FieldList()
     /// Bytes of the head in the buffer, final empty line included.
     package var byteCount = 0
@@ -136,7 +151,9 @@ package struct ResponseHead: ~Copyable {
         declaredLength = nil
         keepAlive = false
         isInterim = false
-        isWebSocketAccepted = false
+        isUpgradeAccepted = false
+        upgrade = .none
+        dropsTrailers = false
         fields.removeAll()
         byteCount = 0
     }

@@ -98,6 +98,8 @@ package struct BodyDecoder: BitwiseCopyable, Sendable {
         if state == .untilClose { return (.data(offset: start, count: end - start), end) }
         let count = Int(min(UInt64(end - start), bytesLeft))
         bytesLeft -= UInt64(count)
+        // Content pays for extensions: a long upload may have one with every chunk.
+        extensionBytes -= UInt32(min(Int(extensionBytes), count))
         if bytesLeft == 0 { state = state == .length ? .complete : .contentCR }
         return (.data(offset: start, count: count), start + count)
     }

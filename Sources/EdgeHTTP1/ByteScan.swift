@@ -213,4 +213,20 @@ extension ByteScan {
             return true
         }
     }
+
+    /// True if `text`, which is in lower case, is an element of the comma-separated list, in any
+    /// letter case. What else the list holds does not matter.
+    static func list(_ bytes: Span<UInt8>, _ list: ByteRange, contains text: StaticString) -> Bool {
+        var position = Int(list.start)
+        while position < list.end {
+            var start = position
+            while position < list.end, bytes[position] != comma { position += 1 }
+            var end = position
+            while start < end, isBlank(bytes[start]) { start += 1 }
+            while end > start, isBlank(bytes[end - 1]) { end -= 1 }
+            if matches(bytes, start..<end, text) { return true }
+            position += 1
+        }
+        return false
+    }
 }

@@ -51,4 +51,28 @@ package enum CannedResponse {
             status: status, reason: reason, location: Span(),
             retryAfterSeconds: retryAfterSeconds, close: close, isHead: isHead, into: &output)
     }
+
+    /// Writes the head of an answer whose content, an operator's page, the caller sends behind it
+    /// (not to HEAD).
+    ///
+    /// - Returns: false if the output did not fit.
+    package static func writeHead(
+        status: UInt16, contentType: StaticString, contentLength: Int,
+        retryAfterSeconds: UInt32? = nil, close: Bool, into output: inout ByteWriter
+    ) -> Bool {
+        output.append("HTTP/1.1 ")
+        output.append(decimal: UInt64(status))
+        output.append(UInt8(ascii: " "))
+        output.append(StatusCode.reason(status))
+        if let retryAfterSeconds {
+            output.append("\r\nRetry-After: ")
+            output.append(decimal: UInt64(retryAfterSeconds))
+        }
+        output.append("\r\nContent-Type: ")
+        output.append(contentType)
+        output.append("\r\nCache-Control: no-store\r\nContent-Length: ")
+        output.append(decimal: UInt64(contentLength))
+        output.append(close ? "\r\nConnection: close\r\n\r\n" : "\r\n\r\n")
+        return !output.hasOverflowed
+    }
 }

@@ -23,13 +23,13 @@ package enum HTTP1Parser {
         try setTarget(line, bytes, into: &head)
     }
 
-    /// Parses one complete response head. `requestMethod` and `upgradeRequested` are those of the
-    /// request as it was forwarded: the answer cannot be framed without them (RFC 9112 §6.3).
+    /// Parses one complete response head. `requestMethod` and `upgrade` are those of the request as
+    /// it was forwarded: the answer cannot be framed without them (RFC 9112 §6.3).
     ///
     /// - Throws: the offence; the client gets a 502 and the upstream's connection is closed.
     // hot: once per response; no allocation, no copy.
     package static func parseResponse(
-        _ bytes: Span<UInt8>, requestMethod: Method, upgradeRequested: Bool,
+        _ bytes: Span<UInt8>, requestMethod: Method, upgrade: UpgradeProtocol,
         into head: inout ResponseHead, limits: HeadLimits
     ) throws(HTTP1Violation) {
         guard bytes.count <= limits.headBytesMax else { throw .headTooLarge }
@@ -42,11 +42,11 @@ package enum HTTP1Parser {
             try controls.note(head.fields[index], bytes, versionMinor: head.versionMinor)
         }
         try controls.finish(&head.fields, bytes)
-        try frameResponse(controls, requestMethod, upgradeRequested, &head)
+        try frameResponse(controls, bytes, requestMethod, upgrade, &head)
     }
 
     /// Parses a trailer section (field lines and the final empty line) into `fields`. What may not
-    /// be forwarded, or only to other versions, is told by `FieldName.isAllowedInTrailers`.
+    /// be forwarded, or only to other versions, is told by `TrailerRules`.
     ///
     /// - Throws: `.badTrailer` whatever is wrong with a line; `.tooManyFields`.
     package static func parseTrailers(
@@ -84,12 +84,13 @@ extension HTTP1Parser {
                 head.port = host.port
             case .expect:
                 // RFC 9110 §10.1.1: the only expectation; a 1.0 client's is ignored.
+                guard head.versionMinor >= 1 else { continue }
                 guard ByteScan.matches(bytes, field.value.indices, "100-continue") else {
                     throw .unknownExpectation
                 }
-                head.expectContinue = head.versionMinor >= 1
+                head.expectContinue = true
             case .te:
-                if ByteScan.matches(bytes, field.value.indices, "trailers") {
+                if ByteScan.list(bytes, field.value, contains: "trailers") {
                     head.hasTETrailers = true
                 }
             default: try controls.note(field, bytes, versionMinor: head.versionMinor)
@@ -103,14 +104,15 @@ extension HTTP1Parser {
         } else if let length = controls.contentLength {
             head.framing = .length(length)
         }
+        head.dropsTrailers = controls.namesTrailers
         head.keepAlive =
             !controls.saysClose && (head.versionMinor >= 1 || controls.saysKeepAlive)
         // Without content there is nothing to wait for (RFC 9110 §10.1.1), nothing to upgrade from.
         let hasContent = head.framing != .none && head.framing != .length(0)
         head.expectContinue = head.expectContinue && hasContent
-        head.upgradeWebSocket =
-            controls.offersWebSocket && controls.saysUpgrade && head.method == .get
-            && head.versionMinor >= 1 && !hasContent
+        guard controls.saysUpgrade, head.versionMinor >= 1, !hasContent else { return }
+        head.upgradeWebSocket = controls.offersWebSocket && head.method == .get
+        if !head.upgradeWebSocket { head.upgradeOffer = controls.upgrade }
     }
 
     private static func setTarget(
@@ -118,6 +120,7 @@ extension HTTP1Parser {
     ) throws(HTTP1Violation) {
         head.target = line.target
         head.isAsterisk = line.isAsterisk
+        head.lacksPath = line.lacksPath
         if let range = line.authority {
             // RFC 9112 §3.2.2: the authority of an absolute-form target replaces Host.
             guard let authority = Authority(bytes, range) else { throw .badTarget }
@@ -164,8 +167,8 @@ extension HTTP1Parser {
 
     /// RFC 9112 §6.3, in its order.
     private static func frameResponse(
-        _ controls: MessageControls, _ requestMethod: Method, _ upgradeRequested: Bool,
-        _ head: inout ResponseHead
+        _ controls: MessageControls, _ bytes: Span<UInt8>, _ requestMethod: Method,
+        _ upgrade: UpgradeProtocol, _ head: inout ResponseHead
     ) throws(HTTP1Violation) {
         head.keepAlive =
             !controls.saysClose && (head.versionMinor >= 1 || controls.saysKeepAlive)
@@ -175,10 +178,12 @@ extension HTTP1Parser {
                 head.isInterim = true
                 return
             }
-            guard upgradeRequested, controls.offersWebSocket, controls.saysUpgrade else {
-                throw .unexpectedSwitch
-            }
-            head.isWebSocketAccepted = true
+            // Exactly what was asked for, and that alone.
+            guard upgrade != .none, controls.saysUpgrade,
+                UpgradeProtocol(bytes, controls.upgrade.indices) == upgrade
+            else { throw .unexpectedSwitch }
+            head.isUpgradeAccepted = true
+            head.upgrade = controls.upgrade
             head.keepAlive = false
             return
         }
@@ -194,6 +199,7 @@ extension HTTP1Parser {
             }
             return
         }
+        head.dropsTrailers = controls.namesTrailers
         if controls.isChunked {
             head.framing = .chunked
         } else if let length = controls.contentLength {

@@ -44,6 +44,9 @@ package enum HTTP1Violation: UInt8, Error, CaseIterable, Sendable {
         }
     }
 
-    /// The word in logs and metrics: the case's name in snake_case. Allocates; cold paths only.
-    package var label: String { snakeCase("\(self)") }
+    /// The word in logs and metrics: the case's name in snake_case.
+    package var label: String { Self.labels[Int(rawValue)] }
+
+    /// Made once: a refusal allocates nothing for its word.
+    private static let labels = allCases.map { snakeCase("\($0)") }
 }

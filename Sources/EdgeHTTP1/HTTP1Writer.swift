@@ -1,35 +1,5 @@
-package import EdgeCore
+internal import EdgeCore
 package import EdgeHTTP
-
-/// What a forwarded request says about where it came from, and how it goes on.
-package struct ForwardingContext: Sendable {
-    /// The true client (its port is not sent).
-    package var client: SocketAddress
-    /// How the client reached us.
-    package var scheme: Scheme
-    /// Sent as 32 hex digits.
-    package var requestID: (high: UInt64, low: UInt64)
-    /// The body as it will be sent: the head's own framing, or `.chunked`.
-    package var framing: BodyFraming
-    /// The source may claim to forward for others: its X-Forwarded-* and the like stay.
-    package var isClientTrusted = false
-    /// The upstream, not we, decides about the client's body.
-    package var forwardsExpect = false
-    /// Trailers can be brought back to the client: `TE: trailers` is sent on.
-    package var acceptsTrailers = false
-    /// The upstream's connection is not to be used again.
-    package var closesConnection = false
-
-    package init(
-        client: SocketAddress, scheme: Scheme, requestID: (high: UInt64, low: UInt64),
-        framing: BodyFraming
-    ) {
-        self.client = client
-        self.scheme = scheme
-        self.requestID = requestID
-        self.framing = framing
-    }
-}
 
 /// What a forwarded response looks like on the client's side.
 package struct ResponseContext: Sendable {
@@ -64,7 +34,7 @@ package enum HTTP1Writer {
         if head.isAsterisk {
             output.append(" * HTTP/1.1\r\nHost: ")
         } else {
-            output.append(UInt8(ascii: " "))
+            output.append(head.lacksPath ? " /" : " ")
             output.append(bytes, head.target)
             output.append(" HTTP/1.1\r\nHost: ")
         }
@@ -72,30 +42,34 @@ package enum HTTP1Writer {
         output.append("\r\n")
 
         var lines = LineCopier()
-        var claims = Claims()
+        var claims = ForwardingClaims()
         for index in 0..<head.fields.count {
             let field = head.fields[index]
-            guard isForwarded(field, context) else { continue }
-            if field.name.isForwardingClaim { claims.note(field.name) }
+            guard isForwarded(field, bytes, context) else { continue }
+            // Those of a trusted client; one list is sent of what may be several.
+            if field.name.isForwardingClaim, claims.note(field) { continue }
             lines.copy(field, from: bytes, into: &output)
         }
         lines.flush(from: bytes, into: &output)
-        writeClaims(head, bytes, context, claims, &output)
-        writeRequestConnection(head, context, &output)
+        claims.write(head, bytes, context, &output)
+        writeRequestConnection(head, bytes, context, &output)
         output.append("\r\n")
         return !output.hasOverflowed
     }
 
-    /// Writes a final response head, or the 101 that accepted a WebSocket upgrade.
+    /// Writes a final response head, or the 101 that accepted an upgrade.
     // hot: once per response; no allocation, one copy of the forwarded lines.
     package static func writeResponse(
         _ head: borrowing ResponseHead, from bytes: Span<UInt8>, context: ResponseContext,
         into output: inout ByteWriter
     ) -> Bool {
         writeStatusLine(head, bytes, &output)
-        writeResponseFields(head, bytes, &output)
-        if head.isWebSocketAccepted {
-            output.append("Upgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+        writeResponseFields(
+            head, bytes, announcesTrailers: context.framing.isChunked, &output)
+        if head.isUpgradeAccepted {
+            output.append("Upgrade: ")
+            output.append(bytes, head.upgrade)
+            output.append("\r\nConnection: Upgrade\r\n\r\n")
             return !output.hasOverflowed
         }
         writeFraming(context.framing, declared: head.declaredLength, &output)
@@ -114,7 +88,7 @@ package enum HTTP1Writer {
         _ head: borrowing ResponseHead, from bytes: Span<UInt8>, into output: inout ByteWriter
     ) -> Bool {
         writeStatusLine(head, bytes, &output)
-        writeResponseFields(head, bytes, &output)
+        writeResponseFields(head, bytes, announcesTrailers: false, &output)
         output.append("\r\n")
         return !output.hasOverflowed
     }
@@ -162,7 +136,7 @@ extension HTTP1Writer {
         var lines = LineCopier()
         for index in 0..<trailers.count {
             let field = trailers[index]
-            guard field.name.isAllowedInTrailers,
+            guard TrailerRules.allow(field, bytes),
                 !(isRequest && field.flags.contains(.underscore))
             else { continue }
             lines.copy(field, from: bytes, into: &output)
@@ -176,62 +150,37 @@ extension HTTP1Writer {
 // MARK: - Parts
 
 extension HTTP1Writer {
-    /// The forwarding claims of a trusted client that are forwarded.
-    private struct Claims {
-        var hasProto = false
-        var hasHost = false
-        var hasRequestID = false
-
-        mutating func note(_ name: FieldName) {
-            if name == .xForwardedProto { hasProto = true }
-            if name == .xForwardedHost { hasHost = true }
-            if name == .xRequestID { hasRequestID = true }
-        }
-    }
-
     @inline(__always)
-    private static func isForwarded(_ field: Field, _ context: ForwardingContext) -> Bool {
-        guard field.flags.isDisjoint(with: [.hopByHop, .underscore]) else { return false }
+    private static func isForwarded(
+        _ field: Field, _ bytes: Span<UInt8>, _ context: ForwardingContext
+    ) -> Bool {
+        if !field.flags.isDisjoint(with: [.hopByHop, .underscore]) {
+            guard context.passesUnderscores, !field.flags.contains(.hopByHop),
+                !ForwardingClaims.isAlias(field, bytes)
+            else { return false }
+        }
         switch field.name {
         case .other: return true
         case .host, .contentLength, .expect: return false
-        case .trailer: return context.framing == .chunked
+        case .trailer: return context.framing.isChunked
         default: return context.isClientTrusted || !field.name.isForwardingClaim
         }
     }
 
-    private static func writeClaims(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext,
-        _ claims: Claims, _ output: inout ByteWriter
-    ) {
-        // A further X-Forwarded-For line continues the list of the ones before it.
-        output.append("X-Forwarded-For: ")
-        output.append(address: context.client)
-        if !claims.hasProto {
-            switch context.scheme {
-            case .http: output.append("\r\nX-Forwarded-Proto: http")
-            case .https: output.append("\r\nX-Forwarded-Proto: https")
-            }
-        }
-        if !claims.hasHost {
-            output.append("\r\nX-Forwarded-Host: ")
-            output.append(bytes, head.authority)
-        }
-        if !claims.hasRequestID {
-            output.append("\r\nX-Request-ID: ")
-            output.append(hexWord: context.requestID.high)
-            output.append(hexWord: context.requestID.low)
-        }
-        output.append("\r\n")
-    }
-
     private static func writeRequestConnection(
-        _ head: borrowing RequestHead, _ context: ForwardingContext, _ output: inout ByteWriter
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext,
+        _ output: inout ByteWriter
     ) {
         writeFraming(context.framing, declared: nil, &output)
         if context.forwardsExpect, head.expectContinue { output.append("Expect: 100-continue\r\n") }
         if head.upgradeWebSocket {
             output.append("Upgrade: websocket\r\nConnection: Upgrade\r\n")
+            return
+        }
+        if !context.upgrade.isEmpty {
+            output.append("Upgrade: ")
+            output.append(bytes, context.upgrade)
+            output.append("\r\nConnection: Upgrade\r\n")
             return
         }
         let wantsTrailers = context.acceptsTrailers && head.hasTETrailers
@@ -256,12 +205,15 @@ extension HTTP1Writer {
     }
 
     private static func writeResponseFields(
-        _ head: borrowing ResponseHead, _ bytes: Span<UInt8>, _ output: inout ByteWriter
+        _ head: borrowing ResponseHead, _ bytes: Span<UInt8>, announcesTrailers: Bool,
+        _ output: inout ByteWriter
     ) {
         var lines = LineCopier()
         for index in 0..<head.fields.count {
             let field = head.fields[index]
-            guard !field.flags.contains(.hopByHop), field.name != .contentLength else { continue }
+            guard !field.flags.contains(.hopByHop), field.name != .contentLength,
+                field.name != .trailer || announcesTrailers
+            else { continue }
             lines.copy(field, from: bytes, into: &output)
         }
         lines.flush(from: bytes, into: &output)

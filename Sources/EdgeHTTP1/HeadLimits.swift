@@ -8,7 +8,8 @@ package struct HeadLimits: Sendable {
     package var fieldsMax = 200
     /// Bytes of a trailer section with its final empty line.
     package var trailersBytesMax = 16384
-    /// Bytes of the extensions of one chunk; a body may have 16 times as many in all.
+    /// Bytes of the extensions of one chunk; all of a body may have 16 times as many more than it
+    /// has content.
     package var chunkExtensionBytesMax = 1024
 
     package init() {}

@@ -69,15 +69,18 @@ package struct HeadScanner: BitwiseCopyable, Sendable {
         guard line.count <= limits.requestLineBytesMax else {
             throw kind == .request ? .targetTooLong : .headTooLarge
         }
-        guard kind == .request else { return }
-        // HTTP/0.9 has neither a version nor anything behind this line: do not wait for it.
-        let text = bytes.extracting(line)
-        guard let space = ByteScan.first(ByteScan.space, in: text, from: 0) else {
-            throw .badRequestLine
+        guard kind == .request else {
+            let isStatusLine =
+                line.count >= 12
+                && ByteScan.isPrefix(bytes, line.lowerBound..<line.lowerBound + 7, of: "HTTP/1.")
+            guard isStatusLine else { throw .badStatusLine }
+            return
         }
-        guard ByteScan.first(ByteScan.space, in: text, from: space + 1) != nil else {
-            throw .http09
-        }
+        // A line that is no request's is told at once: behind HTTP/0.9, say, nothing may follow.
+        guard !RequestLine.hasVersion(bytes, line) else { return }
+        let whole = line.lowerBound..<line.upperBound + 2
+        _ = try RequestLine(bytes.extracting(whole), limits: limits)
+        throw .badVersion
     }
 
     private func checkIncomplete(

@@ -13,6 +13,10 @@ struct MessageControls {
     private(set) var saysKeepAlive = false
     private(set) var saysUpgrade = false
     private(set) var offersWebSocket = false
+    /// The value of the last Upgrade field.
+    private(set) var upgrade = ByteRange.none
+    /// Connection names a field that is no trailer of ours to forward.
+    private(set) var namesTrailers = false
     private var namedFields = 0
 
     /// Takes note of one field. Host, TE and Expect are the request parser's own business.
@@ -32,7 +36,9 @@ struct MessageControls {
         case .connection:
             try noteConnection(field.value, bytes)
         case .upgrade:
-            try noteUpgrade(field.value, bytes)
+            // An offer may be ignored, so one that is not a list of tokens (`h2c/1`) is no error.
+            if ByteScan.list(bytes, field.value, contains: "websocket") { offersWebSocket = true }
+            upgrade = field.value
         default: break
         }
     }
@@ -66,22 +72,9 @@ struct MessageControls {
             } else {
                 namedFields += 1
                 guard namedFields <= Self.namedFieldsMax else { throw .badConnectionOption }
+                let name = FieldName.identify(bytes, ByteRange(option))
+                if name.isAllowedInTrailers { namesTrailers = true }
             }
-        }
-    }
-
-    private mutating func noteUpgrade(
-        _ value: ByteRange, _ bytes: Span<UInt8>
-    ) throws(HTTP1Violation) {
-        // An offer may be ignored, so one that is not a list of tokens (`h2c/1`) is no error.
-        var position = Int(value.start)
-        while position < value.end {
-            var end = position
-            while end < value.end, bytes[end] != ByteScan.comma { end += 1 }
-            if ByteScan.matches(bytes, Self.trimmed(bytes, position..<end), "websocket") {
-                offersWebSocket = true
-            }
-            position = end + 1
         }
     }
 
@@ -130,13 +123,5 @@ struct MessageControls {
             throw .badTransferCoding
         }
         throw .unknownTransferCoding
-    }
-
-    private static func trimmed(_ bytes: Span<UInt8>, _ range: Range<Int>) -> Range<Int> {
-        var start = range.lowerBound
-        var end = range.upperBound
-        while start < end, ByteScan.isBlank(bytes[start]) { start += 1 }
-        while end > start, ByteScan.isBlank(bytes[end - 1]) { end -= 1 }
-        return start..<end
     }
 }

@@ -7,6 +7,8 @@ struct RequestLine {
     /// Origin-form, or `*`.
     let target: ByteRange
     let isAsterisk: Bool
+    /// The target is a query that `/` goes in front of.
+    let lacksPath: Bool
     /// Of an absolute-form target.
     let authority: ByteRange?
     let versionMinor: UInt8
@@ -41,25 +43,31 @@ struct RequestLine {
         if first == UInt8(ascii: "/") {
             target = ByteRange(targetStart..<targetEnd)
             isAsterisk = false
+            lacksPath = false
             authority = nil
         } else if first == UInt8(ascii: "*") {
             guard targetEnd == targetStart + 1, method == .options else { throw .badTarget }
             target = ByteRange(targetStart..<targetEnd)
             isAsterisk = true
+            lacksPath = false
             authority = nil
         } else {
             let parts = try Self.absoluteForm(bytes, targetStart..<targetEnd)
             authority = parts.authority
             target = parts.target
-            isAsterisk = parts.isPathEmpty && method == .options
+            isAsterisk = parts.form == .empty && method == .options
+            lacksPath = parts.form == .queryOnly
         }
     }
 
+    /// What stands behind the authority of an absolute-form target.
+    private enum AbsoluteForm { case path, queryOnly, empty }
+
     /// RFC 9112 §3.2.2. The path of a target without one is `/`, and there is one in `://` to
-    /// point to; a query right behind the authority is refused, because `/?` stands nowhere.
+    /// point to; in front of a query right behind the authority there is none.
     private static func absoluteForm(
         _ bytes: Span<UInt8>, _ range: Range<Int>
-    ) throws(HTTP1Violation) -> (authority: ByteRange, target: ByteRange, isPathEmpty: Bool) {
+    ) throws(HTTP1Violation) -> (authority: ByteRange, target: ByteRange, form: AbsoluteForm) {
         var start = range.lowerBound
         if hasPrefix(bytes, range, "http://") {
             start += 7
@@ -76,10 +84,10 @@ struct RequestLine {
         }
         let authority = ByteRange(start..<position)
         guard position < range.upperBound else {
-            return (authority, ByteRange(start - 1..<start), true)
+            return (authority, ByteRange(start - 1..<start), .empty)
         }
-        guard bytes[position] == UInt8(ascii: "/") else { throw .badTarget }
-        return (authority, ByteRange(position..<range.upperBound), false)
+        let rest = ByteRange(position..<range.upperBound)
+        return (authority, rest, bytes[position] == UInt8(ascii: "/") ? .path : .queryOnly)
     }
 
     private static func hasPrefix(
@@ -89,6 +97,14 @@ struct RequestLine {
         guard range.count >= count else { return false }
         let start = range.lowerBound
         return ByteScan.matches(bytes, start..<start + count, text)
+    }
+
+    /// True if the line, its CRLF left out, ends with a version that we speak.
+    static func hasVersion(_ bytes: Span<UInt8>, _ line: Range<Int>) -> Bool {
+        guard line.count >= 9 else { return false }
+        let start = line.upperBound - 9
+        return ByteScan.isPrefix(bytes, start..<start + 8, of: " HTTP/1.")
+            && bytes[start + 8] & 0xFE == UInt8(ascii: "0")
     }
 
     /// `HTTP/1.0` or `HTTP/1.1`, then CRLF.

@@ -112,6 +112,7 @@ struct Pace: BitwiseCopyable {
 /// What a channel's one deadline is for.
 enum DeadlineKind: UInt8 {
     case none
+    case clientHello
     case handshake
     case requestHead
     case keepAlive

@@ -104,7 +104,8 @@ struct Exchange: BitwiseCopyable {
         static let prefixSent = Flags(rawValue: 4)
         /// The client asked to be told before it sends the body.
         static let expectsContinue = Flags(rawValue: 8)
-        static let upgrade = Flags(rawValue: 16)
+        /// Connection names fields that the request's trailers may hold.
+        static let dropsRequestTrailers = Flags(rawValue: 16)
         /// A TCP connection: bytes are passed on as they are, each direction ends by itself.
         static let relay = Flags(rawValue: 32)
         static let clientEnded = Flags(rawValue: 64)
@@ -113,6 +114,8 @@ struct Exchange: BitwiseCopyable {
         static let queued = Flags(rawValue: 256)
         /// Has a record for the access log.
         static let logged = Flags(rawValue: 512)
+        /// Connection names fields that the answer's trailers may hold.
+        static let dropsAnswerTrailers = Flags(rawValue: 1024)
     }
 
     var phase: Phase
@@ -146,4 +149,7 @@ struct Exchange: BitwiseCopyable {
     /// Bytes of the request's body, and of the answer's, without framing.
     var received: UInt64 = 0
     var sent: UInt64 = 0
+    /// What the request, as it was forwarded, may switch to.
+    var upgrade = UpgradeProtocol.none
+    var requestID = RequestID()
 }

@@ -19,6 +19,7 @@ package final class RuntimeSnapshot: Sendable {
     package let responseLimits: HeadLimits
     /// Nil: requests are not logged.
     package let accessLog: AccessLog?
+    package let client: ClientPolicy
 
     /// What a worker does with connections of one listener.
     package struct Listener: Sendable {
@@ -28,14 +29,18 @@ package final class RuntimeSnapshot: Sendable {
         package let redirectPort: UInt16?
         /// Set: bytes are passed on to this pool as they are.
         package let relayPool: Int32?
+        /// As upstreams are told it; 0: they are not.
+        package let port: UInt16
 
         package init(
-            name: String, isTLS: Bool, redirectPort: UInt16?, relayPool: Int32? = nil
+            name: String, isTLS: Bool, redirectPort: UInt16?, relayPool: Int32? = nil,
+            port: UInt16 = 0
         ) {
             self.relayPool = relayPool
             self.name = name
             self.isTLS = isTLS
             self.redirectPort = redirectPort
+            self.port = port
         }
     }
 
@@ -129,7 +134,8 @@ package final class RuntimeSnapshot: Sendable {
     package init(
         epoch: UInt64, routes: RouteTable, certificates: CertificateStore, fallbackName: String?,
         tls: TLSPolicy = TLSPolicy(), listeners: [Listener], pools: [Pool], timeouts: Timeouts,
-        requestLimits: HeadLimits, responseLimits: HeadLimits, accessLog: AccessLog? = nil
+        requestLimits: HeadLimits, responseLimits: HeadLimits, accessLog: AccessLog? = nil,
+        client: ClientPolicy = ClientPolicy()
     ) {
         self.epoch = epoch
         self.routes = routes
@@ -142,5 +148,6 @@ package final class RuntimeSnapshot: Sendable {
         self.requestLimits = requestLimits
         self.responseLimits = responseLimits
         self.accessLog = accessLog
+        self.client = client
     }
 }

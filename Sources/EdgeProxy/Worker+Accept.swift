@@ -136,7 +136,7 @@ extension Worker {
         }
         if isTLS {
             channels[slot].pointee.flags.insert(.isTLS)
-            setDeadline(slot, .handshake, snapshot.timeouts.handshake)
+            setDeadline(slot, .clientHello, snapshot.client.clientHello)
         } else {
             setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
         }

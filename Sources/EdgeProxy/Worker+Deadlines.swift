@@ -44,10 +44,14 @@ extension Worker {
         switch kind {
         case .none: break
         case .linger: terminate(slot)
+        case .clientHello:
+            block.add(.handshakesFailed)
+            downstreamFailed(slot, .clientHelloTimeout)
         case .handshake:
             block.add(.handshakesFailed)
             downstreamFailed(slot, .clientHandshakeTimeout)
-        case .requestHead: refuse(slot, status: 408, .clientHeadTimeout)
+        case .requestHead:
+            refuse(slot, status: 408, .clientHeadTimeout, isHead: heldBeginsHEAD(slot))
         case .keepAlive:
             block.add(.clientIdleTimeout)
             closeDownstream(slot)

@@ -155,7 +155,7 @@ extension Worker {
             beginExchange(slot, head)
             return skipped + count
         } catch {
-            violated(slot, error)
+            violated(slot, error, isHead: Worker.beginsHEAD(input))
             return input.count
         }
     }
@@ -195,21 +195,26 @@ extension Worker {
 
     /// The client broke the protocol: it gets the offence's status, nothing of the message goes on,
     /// and nothing behind it is looked at (RFC 9112 §11.2).
-    private func violated(_ slot: Int, _ violation: HTTP1Violation) {
+    private func violated(_ slot: Int, _ violation: HTTP1Violation, isHead: Bool = false) {
         block.addViolation(violation.rawValue)
-        refuse(slot, status: violation.status, .clientBadRequest, violation)
+        refuse(slot, status: violation.status, .clientBadRequest, violation, isHead: isHead)
     }
 
     // MARK: - Answers of our own
 
     /// Answers on our own account and closes. If an answer is under way already, it is cut.
+    ///
+    /// - Parameter isHead: of a request that has no exchange yet.
     func refuse(
-        _ slot: Int, status: UInt16, _ reason: ReasonCode, _ violation: HTTP1Violation? = nil
+        _ slot: Int, status: UInt16, _ reason: ReasonCode, _ violation: HTTP1Violation? = nil,
+        isHead: Bool = false
     ) {
         let downstream = downstreams[slot]
         let exchange = Int(downstream.pointee.exchange)
-        var isHead = false
+        var isHead = isHead
+        var id = RequestID()
         if exchange >= 0 {
+            id = exchanges[exchange].pointee.requestID
             isHead = exchanges[exchange].pointee.method == .head
             let isAnswering = exchanges[exchange].pointee.phase == .answering
             downstream.pointee.exchange = -1
@@ -228,15 +233,20 @@ extension Worker {
         }
         answer(
             slot, status: status, violation?.label ?? reason.label, close: true, isHead: isHead,
-            location: nil)
+            location: nil, id: id)
         closeDownstream(slot)
     }
 
     /// Puts an answer of our own on the stage.
     func answer(
         _ slot: Int, status: UInt16, _ label: String, close: Bool, isHead: Bool,
-        location: ByteWriterText?
+        location: ByteWriterText?, id: RequestID = RequestID()
     ) {
+        if location == nil, let page = snapshot.client.errorPages.page(for: status) {
+            answer(
+                slot, status: status, label, page: page, id: id, close: close, isHead: isHead)
+            return
+        }
         let space = stageSpace(slot, 4096 + (location?.count ?? 0))
         var writer = ByteWriter(space)
         let isWritten: Bool

@@ -29,6 +29,10 @@ extension Worker {
             decline(slot, head, status: 404, .noRoute)
             return
         }
+        if case .length(let count) = requestHead.framing, count > snapshot.client.requestBodyMax {
+            decline(slot, head, status: 413, .clientBodyTooLarge)
+            return
+        }
         guard let exchange = exchangeSlots.take() else {
             decline(slot, head, status: 503, .memoryLimit)
             return
@@ -37,13 +41,14 @@ extension Worker {
         let framing = requestHead.framing
         var flags: Exchange.Flags = .replayable
         if requestHead.expectContinue { flags.insert(.expectsContinue) }
-        if requestHead.upgradeWebSocket { flags.insert(.upgrade) }
+        if requestHead.dropsTrailers { flags.insert(.dropsRequestTrailers) }
+        let upgrade = upgrade(of: Int(route.site), head)
         if !framing.hasContent { flags.insert(.requestComplete) }
         exchanges[exchange].pointee = Exchange(
             phase: .awaitingUpstream, flags: flags, method: requestHead.method,
             clientMinor: requestHead.versionMinor, attempts: 0, status: 0,
             requestFraming: framing, answerFraming: .none, downstream: Int32(slot), upstream: -1,
-            pool: route.pool, tried: 0, prefix: nil)
+            pool: route.pool, tried: 0, prefix: nil, upgrade: upgrade.0)
         exchanges[exchange].pointee.times.begun = begun
         exchanges[exchange].pointee.times.head = now
         if accessLog.isOn { logBegin(exchange, slot, head) }
@@ -52,7 +57,7 @@ extension Worker {
         downstream.pointee.phase =
             flags.contains(.requestComplete) ? .awaitingAnswer : .receivingBody
         if !flags.contains(.requestComplete) { setDeadline(slot, .body, snapshot.timeouts.body) }
-        guard writeRequestHead(exchange, slot, head) else {
+        guard writeRequestHead(exchange, slot, head, upgrade: upgrade.1) else {
             refuse(slot, status: 503, .memoryLimit)
             return
         }
@@ -63,20 +68,16 @@ extension Worker {
     }
 
     /// The request's head as the upstream gets it, kept until the answer begins.
-    private func writeRequestHead(_ exchange: Int, _ slot: Int, _ head: Span<UInt8>) -> Bool {
-        // The authority is written twice, a normalised line is a byte longer, and our own fields
-        // take at most some 400 bytes.
+    private func writeRequestHead(
+        _ exchange: Int, _ slot: Int, _ head: Span<UInt8>, upgrade: ByteRange
+    ) -> Bool {
+        // The authority is written three times, a normalised line is a byte longer, and our own
+        // fields take at most some 500 bytes.
         let size =
-            head.count + Int(requestHead.authority.count) + requestHead.fields.count + 512
+            head.count + 2 * Int(requestHead.authority.count) + requestHead.fields.count + 768
         guard let chunk = chunks.take(size) else { return false }
         exchanges[exchange].pointee.prefix = chunk
-        var context = ForwardingContext(
-            client: downstreams[slot].pointee.peer,
-            scheme: channels[slot].pointee.flags.contains(.isTLS) ? .https : .http,
-            requestID: (identifiers.next(), identifiers.next()),
-            framing: requestHead.framing)
-        logIdentifier(exchange, context.requestID)
-        context.acceptsTrailers = requestHead.hasTETrailers && requestHead.versionMinor > 0
+        let context = forwardingContext(exchange, slot, upgrade: upgrade)
         var writer = ByteWriter(
             UnsafeMutableRawBufferPointer(start: chunk.bytes, count: Int(chunk.pointee.capacity)))
         guard
@@ -125,6 +126,7 @@ extension Worker {
         if isLiteral { location.append(UInt8(ascii: "]")) }
         if port != 443 { location += Array(":\(port)".utf8) }
         if !requestHead.isAsterisk {
+            if requestHead.lacksPath { location.append(UInt8(ascii: "/")) }
             let target = head.extracting(requestHead.target.indices)
             for index in target.indices { location.append(target[index]) }
         }
@@ -248,6 +250,7 @@ extension Worker {
     func requestBody(_ exchange: Int, _ content: Span<UInt8>) {
         let state = exchanges[exchange]
         state.pointee.received &+= UInt64(content.count)
+        guard allowContent(exchange) else { return }
         if !state.pointee.flags.contains(.prefixSent) {
             if keepInPrefix(exchange, content) { return }
             sendRequest(exchange)
@@ -301,7 +304,10 @@ extension Worker {
     /// - Parameter trailers: their bytes; parsed, they are in `trailerFields`.
     func requestEnded(_ exchange: Int, trailers: Span<UInt8>?) {
         let state = exchanges[exchange]
-        if state.pointee.requestFraming.isChunked, !endChunks(exchange, trailers) {
+        let dropsTrailers = state.pointee.flags.contains(.dropsRequestTrailers)
+        if state.pointee.requestFraming.isChunked,
+            !endChunks(exchange, dropsTrailers ? nil : trailers)
+        {
             refuse(Int(state.pointee.downstream), status: 503, .memoryLimit)
             return
         }
@@ -414,11 +420,13 @@ extension Worker {
         let state = exchanges[exchange]
         let slot = Int(state.pointee.downstream)
         let downstream = downstreams[slot]
+        takeBackUnsentAnswer(exchange)
         let isAnswering = state.pointee.phase == .answering
         let isComplete = state.pointee.flags.contains(.requestComplete)
         let isHead = state.pointee.method == .head
         let isRelay = state.pointee.flags.contains(.relay)
         if !isAnswering { state.pointee.status = reason.answerStatus }
+        let id = state.pointee.requestID
         abandon(exchange, reason)
         downstream.pointee.exchange = -1
         if isAnswering || isRelay {
@@ -428,7 +436,7 @@ extension Worker {
         let close = downstream.pointee.closesAfterAnswer || !isComplete
         answer(
             slot, status: reason.answerStatus, reason.label, close: close, isHead: isHead,
-            location: nil)
+            location: nil, id: id)
         if close {
             closeDownstream(slot)
         } else {
@@ -436,6 +444,20 @@ extension Worker {
             downstream.pointee.phase = .awaitingHead
             nextRequest(slot)
         }
+    }
+
+    /// An answer that turns out to be none before anything of it was sent, by a broken first chunk
+    /// in the segment of its head, say, is not cut but becomes a 502. What is staged behind its
+    /// beginning is its own: a client's HTTP/1 connection has one exchange at a time.
+    private func takeBackUnsentAnswer(_ exchange: Int) {
+        let state = exchanges[exchange]
+        guard state.pointee.phase == .answering, unsentAnswer >= 0,
+            stageSlot == Int(state.pointee.downstream)
+        else { return }
+        stageCount = unsentAnswer
+        unsentAnswer = -1
+        state.pointee.sent = 0
+        state.pointee.phase = .forwarding
     }
 
     /// Drops an exchange without a word to the client; the caller sees to that side.
@@ -463,6 +485,10 @@ extension Worker {
         guard state.pointee.phase != .free else { return }
         leaveQueue(exchange)
         noteEnd(exchange)
+        // Upgrades were counted when they began, and relayed connections have no status.
+        if state.pointee.phase == .answering, state.pointee.status >= 200 {
+            countStatus(state.pointee.status)
+        }
         dropPrefix(exchange)
         state.pointee.phase = .free
         exchangeSlots.give(exchange)
@@ -483,11 +509,13 @@ extension ReasonCode {
             .upstreamQueueFull, .upstreamQueueTimeout:
             503
         case .noRoute: 404
+        case .clientBodyTooLarge: 413
         case .misdirected: 421
         case .clientHeadTimeout, .clientBodyTimeout: 408
         case .redirected: 308
-        case .clientClosed, .clientReset, .clientHandshakeTimeout, .clientHandshakeFailed,
-            .clientIdleTimeout, .clientReadTimeout, .clientTLSError, .clientBadRequest:
+        case .clientClosed, .clientReset, .clientHelloTimeout, .clientHandshakeTimeout,
+            .clientHandshakeFailed, .clientIdleTimeout, .clientReadTimeout, .clientTLSError,
+            .clientBadRequest:
             400
         case .none, .internalError, .tunnelTimeout: 500
         }

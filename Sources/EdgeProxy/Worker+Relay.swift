@@ -93,7 +93,7 @@ extension Worker {
         }
         guard exchange >= 0 else { return nil }
         return exchanges[exchange].pointee.flags.contains(.relay)
-            ? snapshot.timeouts.tcp : Worker.tunnelIdle
+            ? snapshot.timeouts.tcp : snapshot.client.tunnel
     }
 
     /// The deadline is on the upstream's channel and moves with bytes in either direction; the

@@ -95,6 +95,7 @@ extension Worker {
     func continueHandshake(_ slot: Int, _ session: TLSSession) {
         for _ in 0..<16 {
             let step = session.handshake()
+            noteHelloAnswered(slot)
             flushWire(slot)
             switch step {
             case .done:
@@ -202,6 +203,7 @@ extension Worker {
     }
 
     func flushStage() {
+        unsentAnswer = -1
         guard stageSlot >= 0 else { return }
         let slot = stageSlot
         let count = stageCount

@@ -180,7 +180,7 @@ extension Worker {
             upstream.pointee.scanner = HeadScanner(.response)
             try HTTP1Parser.parseResponse(
                 head, requestMethod: exchanges[exchange].pointee.method,
-                upgradeRequested: exchanges[exchange].pointee.flags.contains(.upgrade),
+                upgrade: exchanges[exchange].pointee.upgrade,
                 into: &responseHead, limits: snapshot.responseLimits)
             if responseHead.isInterim {
                 return interim(slot, exchange, head) ? count : input.count
@@ -248,9 +248,11 @@ extension Worker {
             upstreamFailed(slot, .internalError)
             return
         }
+        unsentAnswer = stageCount
         staged(writer.count)
-        countStatus(responseHead.status)
-        if responseHead.isWebSocketAccepted {
+        if responseHead.dropsTrailers { state.pointee.flags.insert(.dropsAnswerTrailers) }
+        if responseHead.isUpgradeAccepted {
+            countStatus(responseHead.status)
             beginTunnel(slot, exchange)
             return
         }
@@ -300,6 +302,8 @@ extension Worker {
 
     private func answerEnded(_ slot: Int, _ exchange: Int, trailers: Span<UInt8>?) {
         let client = Int(exchanges[exchange].pointee.downstream)
+        let dropsTrailers = exchanges[exchange].pointee.flags.contains(.dropsAnswerTrailers)
+        let trailers = dropsTrailers ? nil : trailers
         if exchanges[exchange].pointee.answerFraming.isChunked {
             var writer = ByteWriter(stageSpace(client, lastChunkBytes(trailers)))
             guard writeLastChunk(trailers, isRequest: false, &writer) else {

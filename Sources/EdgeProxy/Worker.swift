@@ -61,8 +61,6 @@ package final class Worker {
     static let scratchBytes = roundBytes(receiveLevelMax) + 32 * 1024
     /// Plaintext whose records fit on the wire's own output together.
     static let wirePiece = 64 * 1024
-    /// An upgraded connection on which nothing moves is ended after this.
-    static let tunnelIdle: UInt64 = 3_600_000_000_000
     /// What a silent connection gets when the worker drains.
     static let drainGrace: UInt64 = 1_000_000_000
     /// For an answer of an upstream that has stopped taking its request.
@@ -117,6 +115,8 @@ package final class Worker {
     var holdsWire = false
     /// Whom the staged bytes are for; -1: nobody.
     var stageSlot = -1
+    /// Where on the stage an answer begins of which nothing has been sent; -1: there is none.
+    var unsentAnswer = -1
     var identifiers: SplitMix64
     let accessLog: AccessLogStage
 

@@ -4,9 +4,12 @@ package struct SiteConfiguration: Sendable, Equatable {
     package let hosts: [String]
     /// Index into the configuration's list of upstreams.
     package let upstream: Int
+    /// Protocols that connections may switch to besides WebSocket, in lower case.
+    package let upgrades: [String]
 
-    package init(hosts: [String], upstream: Int) {
+    package init(hosts: [String], upstream: Int, upgrades: [String] = []) {
         self.hosts = hosts
         self.upstream = upstream
+        self.upgrades = upgrades
     }
 }

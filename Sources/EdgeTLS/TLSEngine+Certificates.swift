@@ -26,6 +26,10 @@ extension TLSEngine {
             context,
             { session, alert, argument in
                 guard let session, let argument else { return SSL_TLSEXT_ERR_OK }
+                guard !TLSEngine.hasMalformedName(session) else {
+                    alert?.pointee = SSL_AD_ILLEGAL_PARAMETER
+                    return SSL_TLSEXT_ERR_ALERT_FATAL
+                }
                 let engine = Unmanaged<TLSEngine>.fromOpaque(argument).takeUnretainedValue()
                 guard engine.certificates(for: session).isEmpty else { return SSL_TLSEXT_ERR_OK }
                 alert?.pointee = SSL_AD_UNRECOGNIZED_NAME

@@ -34,7 +34,8 @@ struct LoadingTests {
             configuration.sites == [
                 SiteConfiguration(hosts: ["grafana.example.org"], upstream: 0),
                 SiteConfiguration(
-                    hosts: ["registry.example.org", "*.apps.example.org"], upstream: 2),
+                    hosts: ["registry.example.org", "*.apps.example.org"], upstream: 2,
+                    upgrades: ["spdy/3.1"]),
                 SiteConfiguration(hosts: ["dashboard.example.org"], upstream: 3),
             ])
         #expect(
@@ -60,6 +61,11 @@ struct LoadingTests {
             configuration.resolvers[1].servers.map(\.description)
                 == ["9.9.9.9:53", "[2620:fe::fe]:53"])
         #expect(configuration.limits.connections == 20000)
+        let requests = configuration.requests
+        #expect(requests.trusted.map(\.description) == ["192.168.1.2/32", "2001:db8:1::/48"])
+        #expect(requests.errorPages == folder + "errors")
+        #expect(!requests.sendsForwarded && !requests.passesUnderscores)
+        #expect(requests.bodyBytes == nil)
         #expect(configuration.admin.socket == "/run/edged/admin.sock")
         #expect(configuration.admin.group == "edged-admin")
         #expect(configuration.admin.http?.description == "127.0.0.1:9464")

@@ -19,8 +19,8 @@ struct RefusalTests {
         ),
         (
             Sample.minimal + "timeouts: { zebra: 1s }\n",
-            "main.yaml:6:13: unknown key 'zebra' in timeouts (valid: handshake, request_head, "
-                + "keep_alive, body, tcp, serve_deadline, hang, drain)"
+            "main.yaml:6:13: unknown key 'zebra' in timeouts (valid: client_hello, handshake, "
+                + "request_head, keep_alive, body, tcp, tunnel, serve_deadline, hang, drain)"
         ),
         (
             Sample.upstream("timeouts: { conect: 1s }"),

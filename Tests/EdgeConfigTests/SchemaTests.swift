@@ -81,6 +81,7 @@ struct SchemaTests {
         case .size(let range): #expect(try range.contains(Quantity.size(text)))
         case .integer(let range): #expect(try range.contains(#require(Int(text))))
         case .integerOrAuto: #expect(text == "auto")
+        case .sizeOrUnlimited: #expect(text == "unlimited")
         case .choice(let words): #expect(words.contains(text))
         case .texts(.address, _): #expect(text == "\"::\"")
         case .text, .texts, .mapping, .mappings, .named: Issue.record("\(path) has a default")

@@ -139,7 +139,9 @@ struct BodyDecoderTests {
         #expect(throws: HTTP1Violation.chunkExtensionTooLong) {
             try decode(.chunked, "0;123456789ab\r\n\r\n", limits: limits)
         }
-        let chunks = String(repeating: "1;12345678\r\nx\r\n", count: 21)
+        let paid = String(repeating: "8;12345678\r\n12345678\r\n", count: 1000) + "0\r\n\r\n"
+        #expect(try decode(.chunked, paid, limits: limits).isComplete)
+        let chunks = String(repeating: "1;12345678\r\nx\r\n", count: 24)
         #expect(throws: HTTP1Violation.chunkExtensionTooLong) {
             try decode(.chunked, chunks, limits: limits)
         }

@@ -145,7 +145,7 @@ struct MutationTests {
             do {
                 try HTTP1Parser.parseResponse(
                     bytes.span.extracting(first: count), requestMethod: .get,
-                    upgradeRequested: true,
+                    upgrade: .webSocket,
                     into: &response, limits: HeadLimits())
             } catch {
                 continue
@@ -160,12 +160,12 @@ struct MutationTests {
                         response, from: bytes.span, context: settings, into: &$0)
                 })
             try HTTP1Parser.parseResponse(
-                output.span, requestMethod: .get, upgradeRequested: true, into: &again,
+                output.span, requestMethod: .get, upgrade: .webSocket, into: &again,
                 limits: HeadLimits())
             #expect(again.byteCount == output.count, "seed \(seed) round \(round)")
             #expect(again.status == response.status, "seed \(seed) round \(round)")
             #expect(again.framing == framing, "seed \(seed) round \(round)")
-            #expect(again.isWebSocketAccepted == response.isWebSocketAccepted)
+            #expect(again.isUpgradeAccepted == response.isUpgradeAccepted)
         }
         #expect(accepted > 300)
     }

@@ -28,7 +28,7 @@ struct ResponseHeadTests {
             ("HTTP/1.1 999 OK", .badStatusCode), ("HTTP/1.1 +20 OK", .badStatusCode),
             ("HTTP/1.1 200\tOK", .badStatusCode), ("HTTP/1.1 200 O\u{0}K", .badStatusLine),
             ("HTTP/1.1 200 O\rK", .badStatusLine), ("HTTP/1.1 abc OK", .badStatusCode),
-            ("HTTP/1.1", .badStatusLine), ("HTTP/1.1 ", .badStatusCode), ("200 OK", .badStatusLine),
+            ("HTTP/1.1", .badStatusLine), ("HTTP/1.1 ", .badStatusLine), ("200 OK", .badStatusLine),
             ("", .badStatusLine), ("<html>", .badStatusLine), ("HTTP/1.0 100 Go", .badStatusCode),
         ])
     func badLine(line: String, expected: HTTP1Violation) {
@@ -129,17 +129,18 @@ struct ResponseHeadTests {
         #expect(answer.keepAlive)
     }
 
-    @Test("A 101 is accepted only as the answer to a WebSocket upgrade that was forwarded")
+    @Test("A 101 is accepted only as the answer to the upgrade that was forwarded")
     func switching() throws {
         let good = "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
-        #expect(try parseResponse(good, upgradeRequested: true).isWebSocketAccepted)
+        #expect(try parseResponse(good, upgrade: .webSocket).upgrade == "websocket")
         #expect(throws: HTTP1Violation.unexpectedSwitch) { try parseResponse(good) }
         for text in [
             "HTTP/1.1 101 X\r\nUpgrade: h2c\r\nConnection: Upgrade\r\n\r\n",
             "HTTP/1.1 101 X\r\nUpgrade: websocket\r\n\r\n", "HTTP/1.1 101 X\r\n\r\n",
+            "HTTP/1.1 101 X\r\nUpgrade: websocket, h2c\r\nConnection: Upgrade\r\n\r\n",
         ] {
             #expect(throws: HTTP1Violation.unexpectedSwitch) {
-                try parseResponse(text, upgradeRequested: true)
+                try parseResponse(text, upgrade: .webSocket)
             }
         }
     }

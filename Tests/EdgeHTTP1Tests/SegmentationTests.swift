@@ -73,6 +73,9 @@ struct SegmentationTests {
         for (bytes, expected) in [
             (Array("GET /\r\n".utf8), HTTP1Violation.http09), (hello, .badRequestLine),
             (Array("\rG".utf8), .bareCR), (Array("GET / HTTP/1.1\n".utf8), .bareLF),
+            (Array("GET / \r\n".utf8), .badVersion),
+            (Array("GET / HTTP/9.9\r\n".utf8), .unsupportedVersion),
+            (Array("PRI * HTTP/2.0\r\n".utf8), .http2Preface),
         ] {
             var scanner = HeadScanner(.request)
             #expect(throws: expected) { try scanner.scan(bytes.span, limits: HeadLimits()) }

@@ -39,7 +39,9 @@ func parseRequest(_ head: String) throws(HTTP1Violation) -> Parsed {
 func parsed(_ request: borrowing RequestHead, _ head: [UInt8]) -> Parsed {
     var result = Parsed()
     result.start = text(head, request.methodRange)
-    result.target = request.isAsterisk ? "*" : text(head, request.target)
+    result.target =
+        request.isAsterisk
+        ? "*" : (request.lacksPath ? "/" : "") + text(head, request.target)
     result.authority = text(head, request.authority)
     result.host = text(head, request.host)
     result.port = request.port
@@ -133,13 +135,13 @@ struct Answer: Equatable {
     var declaredLength: UInt64?
     var keepAlive = false
     var isInterim = false
-    var isWebSocketAccepted = false
+    var upgrade = ""
     var fields: [String] = []
 }
 
 /// Scans and parses one response head.
 func parseResponse(
-    _ text: String, to method: EdgeHTTP.Method = .get, upgradeRequested: Bool = false
+    _ text: String, to method: EdgeHTTP.Method = .get, upgrade: UpgradeProtocol = .none
 ) throws(HTTP1Violation) -> Answer {
     let bytes = Array(text.utf8)
     var scanner = HeadScanner(.response)
@@ -149,14 +151,14 @@ func parseResponse(
     let head = Array(bytes.prefix(count))
     var response = ResponseHead()
     try HTTP1Parser.parseResponse(
-        head.span, requestMethod: method, upgradeRequested: upgradeRequested, into: &response,
+        head.span, requestMethod: method, upgrade: upgrade, into: &response,
         limits: HeadLimits())
     var answer = Answer(
         status: response.status,
         reason: String(decoding: head[response.reason.indices], as: UTF8.self),
         framing: response.framing, declaredLength: response.declaredLength,
         keepAlive: response.keepAlive, isInterim: response.isInterim,
-        isWebSocketAccepted: response.isWebSocketAccepted)
+        upgrade: response.isUpgradeAccepted ? EdgeHTTP1Tests.text(head, response.upgrade) : "")
     for index in 0..<response.fields.count {
         let field = response.fields[index]
         guard !field.flags.contains(.hopByHop) else { continue }

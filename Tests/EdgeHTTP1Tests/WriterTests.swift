@@ -5,7 +5,7 @@ import Testing
 
 private let ours = [
     "X-Forwarded-For: 192.0.2.7", "X-Forwarded-Proto: https", "X-Forwarded-Host: a",
-    "X-Request-ID: 0123456789abcdeffedcba9876543210",
+    "X-Real-IP: 192.0.2.7", "X-Request-ID: 0123456789abcdeffedcba9876543210",
 ]
 
 @Suite("HTTP/1 requests as they are forwarded")
@@ -50,7 +50,87 @@ struct RequestWriterTests {
         #expect(try forwarded(head) == ["GET / HTTP/1.1", "Host: a"] + ours)
         #expect(
             try forwarded(head) { $0.isClientTrusted = true }
-                == ["GET / HTTP/1.1", "Host: a"] + fields.dropLast(2) + ours.prefix(1))
+                == ["GET / HTTP/1.1", "Host: a"] + fields.dropFirst().dropLast(2)
+                + ["X-Forwarded-For: 1.2.3.4, 192.0.2.7"])
+    }
+
+    @Test("A trusted client's X-Forwarded-For is continued as one list, whatever its lines")
+    func chain() throws {
+        let head = """
+            GET / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 1.2.3.4\r\nA: b\r
+            x-forwarded-for:\t5.6.7.8, 2001:db8::1 \r\nX-Forwarded-For:\r\n\r\n
+            """
+
+        let result = try forwarded(head) { $0.isClientTrusted = true }
+
+        #expect(
+            result == ["GET / HTTP/1.1", "Host: a", "A: b"]
+                + ["X-Forwarded-For: 1.2.3.4, 5.6.7.8, 2001:db8::1, 192.0.2.7"] + ours.dropFirst())
+    }
+
+    @Test("Our port is not put beside another's scheme or host")
+    func foreignPort() throws {
+        for field in ["X-Forwarded-Proto: http", "X-Forwarded-Host: b"] {
+            let result = try forwarded("GET / HTTP/1.1\r\nHost: a\r\n\(field)\r\n\r\n") {
+                $0.isClientTrusted = true
+            }
+            #expect(!result.contains { $0.hasPrefix("X-Forwarded-Port") })
+        }
+    }
+
+    @Test(
+        "Forwarded is sent when asked for, in RFC 7239's form, behind a trusted client's own",
+        arguments: [
+            (SocketAddress(ipv4: 0xC000_0207, port: 1), "192.0.2.7"),
+            (SocketAddress(ipv6High: 0x2001_0DB8 << 32, low: 1, port: 1), "\"[2001:db8::1]\""),
+        ])
+    func forwardedField(client: SocketAddress, text: String) throws {
+        let head = "GET / HTTP/1.1\r\nHost: a:1\r\nForwarded: for=x\r\n\r\n"
+
+        for isTrusted in [false, true] {
+            let result = try forwarded(head) {
+                $0.client = client
+                $0.sendsForwarded = true
+                $0.isClientTrusted = isTrusted
+            }
+            let found = result.filter { $0.hasPrefix("Forwarded") }
+            #expect(
+                found == (isTrusted ? ["Forwarded: for=x"] : [])
+                    + ["Forwarded: for=\(text);host=\"a:1\";proto=https"])
+        }
+    }
+
+    @Test("Names with underscores pass when asked for, unless they could be taken for known ones")
+    func underscores() throws {
+        let fields = [
+            "X_Forwarded_For: 1", "x-forwarded_anything: 1", "Content_Length: 3",
+            "Transfer_Encoding: chunked", "X_Real_IP: 1", "Proxy_Connection: 1", "A_B: 1",
+            "X_\(String(repeating: "y", count: 60)): 1", "Connection_: 1",
+        ]
+        let head = "GET / HTTP/1.1\r\nHost: a\r\n\(fields.joined(separator: "\r\n"))\r\n\r\n"
+
+        let result = try forwarded(head) { $0.passesUnderscores = true }
+
+        #expect(result == ["GET / HTTP/1.1", "Host: a"] + fields.suffix(3) + ours)
+    }
+
+    @Test("A listed upgrade is asked for by the client's own word")
+    func otherUpgrade() throws {
+        let head =
+            "POST / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c, SPDY/3.1\r\nConnection: Upgrade\r\n\r\n"
+        let bytes = Array(head.utf8)
+        var request = RequestHead()
+        try HTTP1Parser.parseRequest(bytes.span, into: &request, limits: HeadLimits())
+
+        let found = UpgradeProtocol.first(
+            of: request.upgradeOffer, in: bytes.span, allowed: [UpgradeProtocol("spdy/3.1")])
+        let none = UpgradeProtocol.first(
+            of: request.upgradeOffer, in: bytes.span, allowed: [UpgradeProtocol("spdy")])
+        let result = try forwarded(head) { $0.upgrade = found?.1 ?? .none }
+
+        #expect(none == nil)
+        #expect(found?.0 == UpgradeProtocol("spdy/3.1"))
+        #expect(result.suffix(2) == ["Upgrade: SPDY/3.1", "Connection: Upgrade"])
     }
 
     @Test("The site's own name replaces Host and leaves X-Forwarded-Host alone")
@@ -105,6 +185,8 @@ struct RequestWriterTests {
     func absoluteForm() throws {
         let result = try forwarded("GET http://b:1 HTTP/1.1\r\nHost: a\r\n\r\n")
         #expect(result.prefix(2) == ["GET / HTTP/1.1", "Host: b:1"])
+        let query = try forwarded("GET http://b?c=/d HTTP/1.1\r\nHost: a\r\n\r\n")
+        #expect(query.prefix(2) == ["GET /?c=/d HTTP/1.1", "Host: b"])
         let options = try forwarded("OPTIONS http://b HTTP/1.1\r\nHost: a\r\n\r\n")
         #expect(options.prefix(2) == ["OPTIONS * HTTP/1.1", "Host: b"])
     }
@@ -130,12 +212,12 @@ struct RequestWriterTests {
 struct ResponseWriterTests {
     private func forward(
         _ text: String, to method: EdgeHTTP.Method = .get, clientMinor: UInt8 = 1,
-        keepAlive: Bool = true, upgradeRequested: Bool = false
+        keepAlive: Bool = true, upgrade: UpgradeProtocol = .none
     ) throws -> [String] {
         let bytes = Array(text.utf8)
         var head = ResponseHead()
         try HTTP1Parser.parseResponse(
-            bytes.span, requestMethod: method, upgradeRequested: upgradeRequested, into: &head,
+            bytes.span, requestMethod: method, upgrade: upgrade, into: &head,
             limits: HeadLimits())
         let settings = ResponseContext(
             framing: head.framing(clientMinor: clientMinor), clientMinor: clientMinor,
@@ -196,7 +278,7 @@ struct ResponseWriterTests {
         let bytes = Array("HTTP/1.1 200 OK\r\nA: b\r\nC:d\r\nContent-Length: 3\r\n\r\n".utf8)
         var head = ResponseHead()
         try HTTP1Parser.parseResponse(
-            bytes.span, requestMethod: .get, upgradeRequested: false, into: &head,
+            bytes.span, requestMethod: .get, upgrade: .none, into: &head,
             limits: HeadLimits())
         let settings = ResponseContext(framing: head.framing, clientMinor: 1, keepAlive: true)
         let write: (Int) -> [UInt8]? = { capacity in
@@ -230,7 +312,7 @@ struct ResponseWriterTests {
         #expect(
             try forward(
                 "HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: websocket\r\nA: b\r\n\r\n",
-                upgradeRequested: true)
+                upgrade: .webSocket)
                 == ["HTTP/1.1 101 X", "A: b", "Upgrade: websocket", "Connection: Upgrade"])
     }
 
@@ -255,6 +337,47 @@ struct ResponseWriterTests {
                 trailers: fields, from: section.span, isRequest: true, into: &$0)
         }
         #expect(lines(try #require(request)) == ["0", "Grpc-Status: 0"])
+    }
+
+    @Test(
+        "Trailers that frame, route, authorise, modify or describe the message are left out",
+        arguments: [
+            "Content-Encoding", "Content-Range", "content-type", "Cache-Control", "Max-Forwards",
+            "If-Match", "Proxy-Status", "Sec-Fetch-Mode", "WWW-Authenticate", "Set-Cookie", "Vary",
+            "Connection", "Keep-Alive", "Transfer-Encoding", "Trailer", "X-Forwarded-For", "Range",
+        ])
+    func badTrailer(name: String) throws {
+        let section = Array("\(name): 1\r\nIf: 1\r\n\r\n".utf8)
+        var fields = FieldList()
+        try HTTP1Parser.parseTrailers(section.span, into: &fields, limits: HeadLimits())
+
+        let output = written {
+            HTTP1Writer.writeLastChunk(
+                trailers: fields, from: section.span, isRequest: false, into: &$0)
+        }
+
+        #expect(lines(try #require(output)) == ["0", "If: 1"])
+    }
+
+    @Test(
+        "Trailers are not told apart where Connection names fields of its own",
+        arguments: [
+            ("", false), ("Connection: close, TE, keep-alive\r\n", false),
+            ("Connection: X-Secret\r\n", true), ("Connection: close, grpc-status\r\n", true),
+        ])
+    func namedTrailers(field: String, expected: Bool) throws {
+        var request = RequestHead()
+        var response = ResponseHead()
+        let start = "Host: a\r\nTransfer-Encoding: chunked\r\n\(field)\r\n"
+        let ask = Array("POST / HTTP/1.1\r\n\(start)".utf8)
+        let answer = Array("HTTP/1.1 200 OK\r\n\(start)".utf8)
+
+        try HTTP1Parser.parseRequest(ask.span, into: &request, limits: HeadLimits())
+        try HTTP1Parser.parseResponse(
+            answer.span, requestMethod: .get, upgrade: .none, into: &response, limits: HeadLimits())
+
+        #expect(request.dropsTrailers == expected)
+        #expect(response.dropsTrailers == expected)
     }
 
     @Test("Our own answers are complete messages, without a body for HEAD")

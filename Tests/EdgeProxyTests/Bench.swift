@@ -30,6 +30,7 @@ final class Bench {
         var queueMax = 2
         var downloadMin = 0
         var accessLog: AccessLog?
+        var client = ClientPolicy()
     }
 
     final class Events: Sendable {
@@ -92,8 +93,8 @@ final class Bench {
             routes: .init(hosts.map { ($0, .init(site: 0, pool: pool)) }),
             certificates: options.certificates, fallbackName: nil,
             listeners: [
-                .init(name: "plain", isTLS: false, redirectPort: nil),
-                .init(name: "tls", isTLS: true, redirectPort: nil),
+                .init(name: "plain", isTLS: false, redirectPort: nil, port: 80),
+                .init(name: "tls", isTLS: true, redirectPort: nil, port: 443),
                 .init(name: "redirect", isTLS: false, redirectPort: 8443),
                 .init(name: "tcp", isTLS: false, redirectPort: nil, relayPool: pool),
             ],
@@ -110,7 +111,7 @@ final class Bench {
                 body: .seconds(30), tcp: .seconds(600), uploadMin: options.uploadMin,
                 downloadMin: options.downloadMin),
             requestLimits: HeadLimits(), responseLimits: HeadLimits(),
-            accessLog: options.accessLog)
+            accessLog: options.accessLog, client: options.client)
     }
 
     // MARK: - Time

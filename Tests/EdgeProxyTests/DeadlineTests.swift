@@ -6,7 +6,7 @@ import Testing
 @testable import EdgeProxy
 
 @Suite("Worker: deadlines") struct DeadlineTests {
-    @Test("A silent TLS client is closed after the handshake's time")
+    @Test("A TLS client without a ClientHello is closed after the time for that")
     func handshake() throws {
         let bench = try Bench()
         let client = bench.client(Bench.tlsListener)
@@ -16,7 +16,7 @@ import Testing
         bench.pass(.milliseconds(200))
 
         #expect(bench.ring.isClosed(client))
-        #expect(bench.count(ReasonCode.clientHandshakeTimeout) == 1)
+        #expect(bench.count(ReasonCode.clientHelloTimeout) == 1)
         #expect(bench.count(Counter.handshakesFailed) == 1)
         bench.expectEmpty()
     }

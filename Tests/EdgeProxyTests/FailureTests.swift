@@ -234,7 +234,10 @@ import Testing
             let bench = try Self.bench(members: 1)
             let client = bench.client()
             bench.send(client, bench.get())
-            bench.send(bench.upstream, answer)
+            // What is broken in the segment of its head is a 502 (ClientPolicyTests).
+            let head = try #require(answer.range(of: "\r\n\r\n")).upperBound
+            bench.send(bench.upstream, String(answer[..<head]))
+            bench.send(bench.upstream, String(answer[head...]))
             if number < 2 { bench.ring.ends(bench.upstream) }
             bench.settle()
 

@@ -344,6 +344,9 @@ import Testing
         let answer = bench.ring.takeSent(to: client)
         #expect(answer.hasPrefix("HTTP/1.1 308"))
         #expect(answer.contains("Location: https://home.example:8443/a/b?c\r\n"))
+        bench.send(client, "GET http://home.example?c HTTP/1.1\r\nHost: home.example\r\n\r\n")
+        let other = bench.ring.takeSent(to: client)
+        #expect(other.contains("Location: https://home.example:8443/?c\r\n"))
         #expect(bench.ring.isReceiving(client))
     }
 

@@ -9,8 +9,11 @@ import Testing
 @Suite("Worker: TLS") struct TLSWorkerTests {
     private static let authority = Result { try CertificateMint() }
 
-    private static func bench(certificate: Bool = true) throws -> Bench {
+    private static func bench(
+        certificate: Bool = true, client: ClientPolicy = ClientPolicy()
+    ) throws -> Bench {
         var options = Bench.Options()
+        options.client = client
         if certificate {
             let folder = try TemporaryDirectory()
             try authority.get().leaf("home.example").writeBundle("home", in: folder.path)
@@ -88,6 +91,13 @@ import Testing
         deinit {
             SSL_free(ssl)
             SSL_CTX_free(context)
+        }
+
+        /// Sends a ClientHello, and no more.
+        func begin() {
+            read()
+            _ = flush()
+            bench.settle()
         }
 
         /// Moves bytes both ways until nothing moves any more.
@@ -275,6 +285,32 @@ import Testing
         bench.ring.ends(client.descriptor)
         bench.settle()
         bench.expectEmpty()
+    }
+
+    @Test(
+        "ClientHello and the rest of the handshake have a time of their own each",
+        arguments: [1, .max])
+    func deadlines(piece: Int) throws {
+        var policy = ClientPolicy()
+        policy.clientHello = 2_000_000_000
+        let bench = try Self.bench(client: policy)
+        let silent = try Peer(bench)
+        let late = try Peer(bench, piece: piece)
+
+        bench.pass(.milliseconds(1_900))
+        late.begin()
+        bench.pass(.milliseconds(200))
+        #expect(bench.ring.isClosed(silent.descriptor))
+        #expect(bench.count(ReasonCode.clientHelloTimeout) == 1)
+        #expect(!bench.ring.isClosed(late.descriptor))
+        // 5 s from the ClientHello on.
+        bench.pass(.milliseconds(4_500))
+        #expect(!bench.ring.isClosed(late.descriptor))
+        bench.pass(.milliseconds(500))
+
+        #expect(bench.ring.isClosed(late.descriptor))
+        #expect(bench.count(ReasonCode.clientHandshakeTimeout) == 1)
+        #expect(bench.count(Counter.handshakesFailed) == 2)
     }
 
     @Test("Rubbish after the handshake ends the connection")

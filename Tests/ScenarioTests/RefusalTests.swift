@@ -179,7 +179,7 @@ extension Scenarios.Refusals {
         let edged = try Edged(
             oneSite(
                 upstream.server,
-                more: "timeouts: { request_head: 200ms, keep_alive: 200ms, handshake: 200ms }"))
+                more: "timeouts: { request_head: 200ms, keep_alive: 200ms, client_hello: 200ms }"))
         defer { edged.stop() }
         let plain = try edged.connect()
         let secure = try RawClient(edged.https)

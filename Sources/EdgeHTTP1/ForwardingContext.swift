@@ -1,0 +1,150 @@
+package import EdgeCore
+package import EdgeHTTP
+
+/// What a forwarded request says about where it came from, and how it goes on.
+package struct ForwardingContext: Sendable {
+    /// The true client (its port is not sent).
+    package var client: SocketAddress
+    /// How the client reached us.
+    package var scheme: Scheme
+    /// The port of ours that it reached; 0: not told.
+    package var port: UInt16 = 0
+    /// Sent as 32 hex digits.
+    package var requestID: (high: UInt64, low: UInt64)
+    /// The body as it will be sent: the head's own framing, or `.chunked`.
+    package var framing: BodyFraming
+    /// The source may claim to forward for others: its X-Forwarded-* and the like stay.
+    package var isClientTrusted = false
+    /// `Forwarded` (RFC 7239) is sent beside the X-Forwarded-* fields.
+    package var sendsForwarded = false
+    /// Names with `_` go on, unless they could be taken for a name that the proxy acts upon.
+    package var passesUnderscores = false
+    /// The protocol, other than WebSocket, that the request may switch to: its name in the head.
+    package var upgrade = ByteRange.none
+    /// The upstream, not we, decides about the client's body.
+    package var forwardsExpect = false
+    /// Trailers can be brought back to the client: `TE: trailers` is sent on.
+    package var acceptsTrailers = false
+    /// The upstream's connection is not to be used again.
+    package var closesConnection = false
+
+    package init(
+        client: SocketAddress, scheme: Scheme, requestID: (high: UInt64, low: UInt64),
+        framing: BodyFraming
+    ) {
+        self.client = client
+        self.scheme = scheme
+        self.requestID = requestID
+        self.framing = framing
+    }
+}
+
+/// The fields that say who the client is and how it reached us. Those of a trusted client are kept
+/// and continued; everybody else's have been left out before.
+struct ForwardingClaims {
+    private var hasProto = false
+    private var hasHost = false
+    private var hasPort = false
+    private var hasRealIP = false
+    private var hasRequestID = false
+    private var hasFor = false
+
+    /// Takes note of a trusted client's claim.
+    ///
+    /// - Returns: true if `write` brings it.
+    mutating func note(_ field: Field) -> Bool {
+        switch field.name {
+        case .xForwardedFor:
+            hasFor = true
+            return true
+        case .xForwardedProto: hasProto = true
+        case .xForwardedHost: hasHost = true
+        case .xForwardedPort: hasPort = true
+        case .xRealIP: hasRealIP = true
+        case .xRequestID: hasRequestID = true
+        default: break
+        }
+        return false
+    }
+
+    // hot: once per request; no allocation.
+    func write(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext,
+        _ output: inout ByteWriter
+    ) {
+        // One line, as many readers look at one only.
+        output.append("X-Forwarded-For: ")
+        if hasFor { writeChain(head, bytes, &output) }
+        output.append(address: context.client)
+        if !hasProto {
+            switch context.scheme {
+            case .http: output.append("\r\nX-Forwarded-Proto: http")
+            case .https: output.append("\r\nX-Forwarded-Proto: https")
+            }
+        }
+        if !hasHost {
+            output.append("\r\nX-Forwarded-Host: ")
+            output.append(bytes, head.authority)
+        }
+        // Beside another's scheme or host our port would make up an address that does not exist.
+        if !hasPort, !hasProto, !hasHost, context.port > 0 {
+            output.append("\r\nX-Forwarded-Port: ")
+            output.append(decimal: UInt64(context.port))
+        }
+        if !hasRealIP {
+            output.append("\r\nX-Real-IP: ")
+            output.append(address: context.client)
+        }
+        if !hasRequestID {
+            output.append("\r\nX-Request-ID: ")
+            output.append(hexWord: context.requestID.high)
+            output.append(hexWord: context.requestID.low)
+        }
+        if context.sendsForwarded { writeForwarded(head, bytes, context, &output) }
+        output.append("\r\n")
+    }
+
+    private func writeChain(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ output: inout ByteWriter
+    ) {
+        for index in 0..<head.fields.count {
+            let field = head.fields[index]
+            guard field.name == .xForwardedFor, !field.value.isEmpty,
+                !field.flags.contains(.hopByHop)
+            else { continue }
+            output.append(bytes, field.value)
+            output.append(", ")
+        }
+    }
+
+    /// RFC 7239 §4. A further line continues the list of the ones before it.
+    private func writeForwarded(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext,
+        _ output: inout ByteWriter
+    ) {
+        output.append("\r\nForwarded: for=")
+        if !context.client.isIPv4 { output.append("\"[") }
+        output.append(address: context.client)
+        if !context.client.isIPv4 { output.append("]\"") }
+        output.append(";host=\"")
+        output.append(bytes, head.authority)
+        switch context.scheme {
+        case .http: output.append("\";proto=http")
+        case .https: output.append("\";proto=https")
+        }
+    }
+
+    /// True if an application that takes `_` for `-`, as CGI does, takes the field for one that the
+    /// proxy acts upon.
+    @inline(never)
+    static func isAlias(_ field: Field, _ bytes: Span<UInt8>) -> Bool {
+        // Longer than every known name; what is longer can only begin like one.
+        var name: InlineArray<40, UInt8> = .init(repeating: 0)
+        let count = min(Int(field.nameRange.count), 40)
+        for offset in 0..<count {
+            let byte = bytes[Int(field.nameRange.start) + offset]
+            name[offset] = byte == UInt8(ascii: "_") ? UInt8(ascii: "-") : byte
+        }
+        return FieldName.identify(name.span, ByteRange(0..<count)) != .other
+    }
+}
