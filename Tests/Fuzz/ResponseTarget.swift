@@ -58,7 +58,7 @@ enum ResponseTarget {
             do throws(HTTP1Violation) {
                 try HTTP1Parser.parseResponse(
                     bytes.span, requestMethod: circumstances.method,
-                    upgradeRequested: circumstances.isUpgrade, into: &head, limits: input.limits)
+                    upgrade: circumstances.isUpgrade ? .webSocket : .none, into: &head, limits: input.limits)
                 return (.accepted(owned(head, bytes)), bytes)
             } catch {
                 return (.refused, [])
@@ -70,7 +70,7 @@ enum ResponseTarget {
         Response(
             status: head.status, reason: Array(bytes[head.reason.indices]), framing: head.framing,
             declaredLength: head.declaredLength, isInterim: head.isInterim,
-            isWebSocket: head.isWebSocketAccepted,
+            isWebSocket: head.isUpgradeAccepted,
             fields: lines(head.fields, bytes) {
                 !$0.flags.contains(.hopByHop) && $0.name != .contentLength
             }, byteCount: head.byteCount)
@@ -129,7 +129,7 @@ enum ResponseTarget {
         try accepted("the client accepts it") { () throws(HTTP1Violation) in
             try HTTP1Parser.parseResponse(
                 output.span, requestMethod: circumstances.method,
-                upgradeRequested: circumstances.isUpgrade, into: &head, limits: .wide)
+                upgrade: circumstances.isUpgrade ? .webSocket : .none, into: &head, limits: .wide)
         }
         return (owned(head, output), head.keepAlive)
     }

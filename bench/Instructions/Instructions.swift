@@ -74,12 +74,12 @@ internal import EdgeTLS
         request = Array((kind == "browser" ? Self.browser : Self.wrk).utf8)
         let file = try MemoryFile.make(name: "board", byteCount: SharedBoard.byteCount(workers: 1))
         board = try SharedBoard(descriptor: file.raw, workers: 1, create: true)
+        let keys = try MemoryFile.make(name: "tickets", byteCount: TicketMemory.byteCount)
         guard let mailbox = Mailbox() else { throw Failure.setup }
         worker = try Worker(
             Worker.Setup(
                 index: 0, listeners: [(0, LoopRing.listener)], connectionsMax: 16,
-                chunkBudget: 64 << 20,
-                ticketKeys: [UInt8](repeating: 7, count: TLSEngine.ticketKeyBytes), seed: 1),
+                chunkBudget: 64 << 20, tickets: try TicketMemory(descriptor: keys.raw), seed: 1),
             ring: ring, block: board.block(1), mailbox: mailbox,
             snapshot: Self.snapshot(
                 isTLS: isTLS,
