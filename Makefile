@@ -13,7 +13,7 @@ help:
 	@echo 'make demo      build, mint certificates, start two upstreams and edged, make requests'
 	@echo 'make test      install what is missing, build with warnings as errors, run all tests'
 	@echo 'make check     format, test, and the benchmark budgets'
-	@echo 'make bench     compare with HAProxy and nginx, side by side'
+	@echo 'make bench     compare with HAProxy and nginx, side by side; 10,000 sites too'
 	@echo 'make soak      30 s of load over 20 reloads, 300 connects over a killed proxy'
 	@echo 'make release   optimised binaries in .build/release, Swift library linked in'
 
@@ -55,6 +55,7 @@ release: libraries
 
 bench: test-tools release
 	bench/compare.py
+	bench/sites.py
 
 soak: test-tools release
 	bench/soak.py --edged .build/release/edged

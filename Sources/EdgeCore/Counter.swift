@@ -34,12 +34,15 @@ public enum Counter: Int, Sendable, CaseIterable {
     case tcpConnections
     case requestsWaiting
     case accessLogDropped
+    case certificates
+    case certificatesUnusable
 
     /// A gauge goes up and down and starts at 0 with each proxy; a counter never goes back.
     public var isGauge: Bool {
         switch self {
         case .connectionsOpen, .requestsActive, .upstreamConnectionsOpen,
-            .upstreamConnectionsIdle, .chunkBytes, .requestsWaiting:
+            .upstreamConnectionsIdle, .chunkBytes, .requestsWaiting, .certificates,
+            .certificatesUnusable:
             true
         default: false
         }

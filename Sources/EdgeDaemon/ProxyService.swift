@@ -47,6 +47,7 @@ final class ProxyService {
     private var prepared: (id: UInt64, preparation: Preparation)?
     let builder = SnapshotBuilder()
     private var memoryReturn = MemoryReturn()
+    let audit = CertificateAudit()
     private(set) var resolver: Resolver?
     private var workers: WorkerGroup?
     private var server: ControlServer?
@@ -149,6 +150,7 @@ final class ProxyService {
             Log.error("\(error)")
             exit(71)
         }
+        ce_give_back_memory()
         beat()
     }
 
@@ -284,6 +286,7 @@ final class ProxyService {
         workers?.post(.serve)
         channel?.send(.serving)
         listenForAdmins()
+        auditCertificates()
         Log.notice("serving with \(hello?.workers ?? 0) workers")
     }
 
@@ -352,7 +355,9 @@ final class ProxyService {
         resolver?.configure(groups: prepared.preparation.configuration.resolverGroups)
         resolver?.track(prepared.preparation.configuration.upstreamNames)
         publish()
+        ce_give_back_memory()
         if let snapshot { awaitedEpoch = (snapshot.epoch, id) }
+        auditCertificates()
     }
 
     private func applied(_ worker: Int, _ epoch: UInt64) {

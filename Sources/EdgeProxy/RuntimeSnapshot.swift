@@ -12,7 +12,10 @@ package final class RuntimeSnapshot: Sendable {
     package let certificates: CertificateStore
     package let fallbackName: String?
     package let listeners: [Listener]
+    /// In the order of their numbers.
     package let pools: [Pool]
+    /// Those of all pools, each once.
+    package let trusts: [ClientTrust]
     package let timeouts: Timeouts
     package let requestLimits: HeadLimits
     package let responseLimits: HeadLimits
@@ -133,9 +136,25 @@ package final class RuntimeSnapshot: Sendable {
         self.fallbackName = fallbackName
         self.listeners = listeners
         self.pools = pools
+        var trusts: [ObjectIdentifier: ClientTrust] = [:]
+        for case let trust? in pools.lazy.map(\.tls?.trust) {
+            trusts[ObjectIdentifier(trust)] = trust
+        }
+        self.trusts = Array(trusts.values)
         self.timeouts = timeouts
         self.requestLimits = requestLimits
         self.responseLimits = responseLimits
         self.accessLog = accessLog
+    }
+
+    /// The pool of this number. Cost: the logarithm of their number.
+    func pool(_ id: Int32) -> Pool? {
+        var low = 0
+        var high = pools.count
+        while low < high {
+            let middle = (low + high) / 2
+            if pools[middle].id < id { low = middle + 1 } else { high = middle }
+        }
+        return low < pools.count && pools[low].id == id ? pools[low] : nil
     }
 }

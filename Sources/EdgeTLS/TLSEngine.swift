@@ -10,7 +10,8 @@ package final class TLSEngine {
     // Of TLSEngine+Certificates.swift.
     var store: CertificateStore
     var fallback: String?
-    var parsed: [Int: ParsedCertificate] = [:]
+    let shelf: CertificateShelf
+    var certificateFailure: CertificateFailure?
     private var clients: [ObjectIdentifier: OpaquePointer] = [:]
     /// Keeps the objects alive whose identity is a key of `clients`.
     private var trusts: [ClientTrust] = []
@@ -40,12 +41,13 @@ package final class TLSEngine {
         self.wire = wire
         self.server = server
         store = CertificateStore(entries: [])
+        shelf = CertificateShelf(parser: CertificateParser(library: library))
         try Self.configure(server)
         try configureServer(ticketKeys)
     }
 
     deinit {
-        parsed.removeAll()
+        shelf.removeAll()
         for context in clients.values { SSL_CTX_free(context) }
         SSL_CTX_free(server)
         OSSL_LIB_CTX_free(library)
