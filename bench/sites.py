@@ -161,7 +161,7 @@ http {{ access_log off; keepalive_requests 100000000;
         except OSError:
             return None
 
-    def until(self, ready, seconds=120):
+    def until(self, ready, seconds=900):
         end = time.time() + seconds
         while time.time() < end:
             if ready():
@@ -174,6 +174,8 @@ http {{ access_log off; keepalive_requests 100000000;
 
     def start(self):
         command = self.configure()
+        # Linking has changed the files just now, and edged reads such again with its first reload.
+        time.sleep(2)
         self.log = open(self.path("log"), "w")
         self.process = subprocess.Popen(command, stdout=self.log, stderr=self.log, cwd=self.folder)
         self.until(lambda: self.served(self.hosts[0]) is not None)

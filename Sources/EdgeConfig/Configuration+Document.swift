@@ -75,7 +75,7 @@ package struct ReadConfiguration: Sendable {
     package let configuration: Configuration
     package let warnings: [Diagnostic]
 
-    /// The same, for who needs to know only whether the bytes have changed and what is told of them.
+    /// The same bytes with less kept of what they say.
     package func replacing(_ configuration: Configuration) -> ReadConfiguration {
         ReadConfiguration(
             bundle: bundle, includes: includes, configuration: configuration, warnings: warnings)
