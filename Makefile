@@ -72,9 +72,10 @@ release: libraries
 	$(SWIFT) build $(RELEASE) --product edged
 	$(SWIFT) build $(RELEASE) --product edgectl
 
-# About a quarter of an hour; two cores to itself.
+# About half an hour; two cores to itself.
 bench: bench-tools release
 	bench/compare.py --rows $(ROWS)
+	bench/sites.py
 
 soak: test-tools release
 	bench/soak.py --edged .build/release/edged

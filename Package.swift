@@ -56,7 +56,9 @@ let package = Package(
         // protocol (sans-IO)
         .target(name: "EdgeHTTP", dependencies: ["EdgeCore"], swiftSettings: pure),
         .target(name: "EdgeHTTP1", dependencies: ["EdgeCore", "EdgeHTTP"], swiftSettings: pure),
-        .target(name: "EdgeTLS", dependencies: ["EdgeCore", "CEdge"], swiftSettings: hot),
+        .target(name: "EdgeX509", swiftSettings: pure),
+        .target(
+            name: "EdgeTLS", dependencies: ["EdgeCore", "EdgeX509", "CEdge"], swiftSettings: hot),
         // policy (pure)
         .target(name: "EdgeRouting", swiftSettings: pure),
         .target(name: "EdgeUpstream", dependencies: ["EdgeCore"], swiftSettings: pure),
@@ -129,6 +131,7 @@ let package = Package(
         unitTests("EdgeCore"),
         unitTests("EdgeSystem", "CEdge"),
         unitTests("EdgeRing", "CEdge"),
+        unitTests("EdgeX509", "CEdge"),
         unitTests("EdgeTLS", "CEdge"),
         unitTests("EdgeHTTP1", "EdgeHTTP"),
         unitTests("EdgeRouting", "EdgeHTTP"),

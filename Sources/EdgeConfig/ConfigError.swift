@@ -1,21 +1,3 @@
-/// A place in a configuration file. Line and column start at 1 and count characters, as editors do.
-package struct Location: Sendable, Hashable, CustomStringConvertible {
-    package let file: String
-    package let line: Int
-    package let column: Int
-
-    package init(file: String, line: Int, column: Int) {
-        self.file = file
-        self.line = line
-        self.column = column
-    }
-
-    /// For what concerns a file as a whole.
-    static func start(of file: String) -> Location { Location(file: file, line: 1, column: 1) }
-
-    package var description: String { "\(file):\(line):\(column)" }
-}
-
 /// One finding about the configuration, with the place to look at and, where one is known, the
 /// way out.
 package struct Diagnostic: Sendable, Hashable, CustomStringConvertible {

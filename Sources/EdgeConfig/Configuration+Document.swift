@@ -16,14 +16,31 @@ extension Configuration {
         return (configuration, pass.diagnostics.sortedWarnings())
     }
 
+    /// Reads the file at `path` and those it includes, and checks them: as `load(_:)` of what
+    /// `ConfigurationBundle.read(path:)` returns, with the main file parsed once.
+    ///
+    /// - Parameter known: what was read before; files of the same bytes are not parsed again.
+    package static func read(
+        path: String, known: ReadConfiguration? = nil
+    ) throws(ConfigError) -> ReadConfiguration {
+        let (bundle, includes, document) = try ConfigurationBundle.readParsing(
+            path: path, known: known)
+        if let known, known.bundle == bundle { return known }
+        let (configuration, pass) = try decode(bundle, main: document, schema: .current)
+        return ReadConfiguration(
+            bundle: bundle, includes: includes, configuration: configuration,
+            warnings: pass.diagnostics.sortedWarnings())
+    }
+
+    /// - Parameter main: the main file's document, if it is known.
     static func decode(
-        _ bundle: ConfigurationBundle, schema: Schema
+        _ bundle: ConfigurationBundle, main: Document? = nil, schema: Schema
     ) throws(ConfigError) -> (Configuration, DecodingPass) {
         let diagnostics = DiagnosticCollector(files: bundle.files.map(\.path))
         let pass = DecodingPass(
             schema: schema, diagnostics: diagnostics, folder: bundle.main.folder)
-        var documents: [Document] = []
-        for file in bundle.files {
+        var documents = main.map { [$0] } ?? []
+        for file in bundle.files.dropFirst(documents.count) {
             do throws(ConfigError) {
                 documents.append(try Document(path: file.path, bytes: file.bytes))
             } catch {
@@ -35,7 +52,8 @@ extension Configuration {
 
         let roots = documents.enumerated().compactMap { index, document in
             Section(
-                document.root, title: "", schemaPath: "", pass: pass, isFragment: index > 0)
+                document.root, title: "", keys: pass.keys(of: ""), pass: pass,
+                isFragment: index > 0)
         }
         var configuration: Configuration?
         if let main = roots.first, roots.count == documents.count {
@@ -46,6 +64,21 @@ extension Configuration {
             throw ConfigError(.start(of: bundle.main.path), "the configuration is not complete")
         }
         return (configuration, pass)
+    }
+}
+
+/// A configuration with the bytes it was made from.
+package struct ReadConfiguration: Sendable {
+    package let bundle: ConfigurationBundle
+    /// The entries of the main file's `include:`.
+    let includes: [Located<String>]
+    package let configuration: Configuration
+    package let warnings: [Diagnostic]
+
+    /// The same bytes with less kept of what they say.
+    package func replacing(_ configuration: Configuration) -> ReadConfiguration {
+        ReadConfiguration(
+            bundle: bundle, includes: includes, configuration: configuration, warnings: warnings)
     }
 }
 

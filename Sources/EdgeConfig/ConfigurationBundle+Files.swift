@@ -7,15 +7,33 @@ extension ConfigurationBundle {
     ///   and the main file's syntax errors. Everything else about the contents is for
     ///   `Configuration.load(_:)`.
     package static func read(path: String) throws(ConfigError) -> ConfigurationBundle {
+        try readParsing(path: path).0
+    }
+
+    /// As `read(path:)`, with the main file's document, which has to be parsed for its includes.
+    ///
+    /// - Parameter known: if its main file is the same, it is not parsed, and there is no document.
+    static func readParsing(
+        path: String, known: ReadConfiguration? = nil
+    ) throws(ConfigError) -> (ConfigurationBundle, includes: [Located<String>], Document?) {
         let (main, identity) = try read(file: path, at: .start(of: path))
-        let document = try Document(path: path, bytes: main.bytes)
+        let document: Document?
+        let includes: [Located<String>]
+        if let known, known.bundle.main == main {
+            document = nil
+            includes = known.includes
+        } else {
+            let parsed = try Document(path: path, bytes: main.bytes)
+            document = parsed
+            includes = includeEntries(of: parsed.root)
+        }
         let diagnostics = DiagnosticCollector(files: [path])
         var inclusion = Inclusion(
             folder: main.folder, diagnostics: diagnostics, main: path,
             places: [identity: Location.start(of: path)])
-        for entry in includeEntries(of: document.root) { inclusion.include(entry) }
+        for entry in includes { inclusion.include(entry) }
         if let error = diagnostics.makeError() { throw error }
-        return ConfigurationBundle(main: main, included: inclusion.files)
+        return (ConfigurationBundle(main: main, included: inclusion.files), includes, document)
     }
 
     /// The strings of `include:`; what is not a string is for the decoder to report.
@@ -144,7 +162,8 @@ extension ConfigurationBundle {
     ) throws(ConfigError) -> [UInt8] {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(min(max(expected, 0), fileBytesMax) + 1)
-        let chunkBytes = 64 << 10
+        // At once, if it has not grown; the second round sees its end.
+        let chunkBytes = min(max(expected + 1, 4 << 10), 64 << 10)
         while bytes.count <= fileBytesMax {
             var failure: Int32 = 0
             let chunk = [UInt8](unsafeUninitializedCapacity: chunkBytes) { buffer, count in

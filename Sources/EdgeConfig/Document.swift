@@ -44,6 +44,8 @@ enum PlainMeaning: Equatable {
     ]
 
     init?(_ text: String) {
+        // Most values begin with a letter that none of these begins with.
+        if let first = text.utf8.first, Self.isOrdinary(first) { return nil }
         let lower = text.utf8.count <= 5 ? text.lowercased() : text
         if lower.isEmpty || lower == "~" || lower == "null" {
             self = .null
@@ -53,6 +55,18 @@ enum PlainMeaning: Equatable {
             self = .number
         } else {
             return nil
+        }
+    }
+
+    /// Whether nothing but a string begins so: letters other than those of `booleans` and `null`.
+    private static func isOrdinary(_ byte: UInt8) -> Bool {
+        let letter = byte | 0x20
+        guard letter >= UInt8(ascii: "a"), letter <= UInt8(ascii: "z") else { return false }
+        switch letter {
+        case UInt8(ascii: "t"), UInt8(ascii: "f"), UInt8(ascii: "y"), UInt8(ascii: "n"),
+            UInt8(ascii: "o"):
+            return false
+        default: return true
         }
     }
 

@@ -4,16 +4,20 @@ import CEdge
 /// must outlive it. Depth and number of nodes are bounded by `Document`'s limits.
 final class DocumentParser {
     private let path: String
+    private let file: FileNumber
     private let bytes: UnsafeBufferPointer<UInt8>
     private let collector: DiagnosticCollector
     private let parser: UnsafeMutablePointer<yaml_parser_t>
     private var nodes = 0
+
+    private static let comparedMax = 16
 
     /// Thrown to unwind after an error that ends the file; the collector has the reason.
     private struct Stop: Error {}
 
     init(path: String, bytes: UnsafeBufferPointer<UInt8>, collector: DiagnosticCollector) {
         self.path = path
+        file = FileNumber(path)
         self.bytes = bytes
         self.collector = collector
         parser = .allocate(capacity: 1)
@@ -98,6 +102,7 @@ final class DocumentParser {
 
     private func mapping(at location: Location, depth: Int) throws(Stop) -> Node {
         var entries: [Node.Entry] = []
+        // Of mappings with many keys; for a few, comparing is quicker than hashing.
         var places: [String: Location] = [:]
         while true {
             let event = try next()
@@ -105,13 +110,20 @@ final class DocumentParser {
             let keyNode = try node(from: event, depth: depth + 1)
             let value = try node(from: try next(), depth: depth + 1)
             guard let key = key(of: keyNode) else { continue }
-            if let first = places[key] {
+            let first =
+                entries.count <= Self.comparedMax
+                ? entries.first { $0.key == key }?.location : places[key]
+            if let first {
                 collector.error(
                     keyNode.location, "duplicate key \(quoted(key))", hint: "first at \(first)")
                 continue
             }
-            places[key] = keyNode.location
             entries.append(Node.Entry(key: key, location: keyNode.location, value: value))
+            if entries.count == Self.comparedMax {
+                for entry in entries { places[entry.key] = entry.location }
+            } else if entries.count > Self.comparedMax {
+                places[key] = keyNode.location
+            }
         }
         return Node(content: .mapping(entries), location: location)
     }
@@ -237,7 +249,7 @@ final class DocumentParser {
     // MARK: - Positions
 
     private func location(of mark: yaml_mark_t) -> Location {
-        Location(file: path, line: Int(mark.line) + 1, column: Int(mark.column) + 1)
+        Location(file, line: Int(mark.line) + 1, column: Int(mark.column) + 1)
     }
 
     /// libyaml ends the last line itself, so that what is missing there is missing on the next.
@@ -258,7 +270,7 @@ final class DocumentParser {
                 column += 1
             }
         }
-        return Location(file: path, line: line, column: column)
+        return Location(file, line: line, column: column)
     }
 
     /// Of a mark; the end of the file if it lies beyond. Lines are taken to end with a line feed.

@@ -73,8 +73,13 @@ extension Schema {
         Key(
             "certificates.directory", .text(.path), required: true,
             effect: "The folder with the certificates and keys in PEM form: `name.pem`, or "
-                + "`name.crt` with `name.key`. It is read at the start and by every reload.",
-            pitfalls: "Keys that everybody may read are refused."),
+                + "`name.crt` with `name.key`. It is read at the start and by every reload, which "
+                + "passes over files that have not changed. A name may have an ECDSA and an RSA "
+                + "certificate: the client's abilities choose, ECDSA first. Of several of one type "
+                + "a valid one is served, the one that ends last.",
+            pitfalls: "Keys that everybody may read are refused, and so is a key without its "
+                + "certificate. Of more than 256 new files at once, damage that only OpenSSL can "
+                + "see is found in the background, logged and counted; `--check` finds all."),
         Key(
             "certificates.default", .text(.host),
             effect: "A host whose certificate is served to clients that name no host or an "

@@ -41,8 +41,14 @@ package struct Schema: Sendable {
     }
 
     /// One key. In `path`, `[]` stands for an entry of a list and `*` for a chosen name.
-    package struct Key: Sendable {
+    package final class Key: Sendable {
         package let path: String
+        /// The last part of the path.
+        package let name: String
+        /// The path of the mapping the key belongs to; empty at the top level.
+        package let parent: String
+        /// The path of the mappings this key holds; nil if it holds none.
+        package let childrenPath: String?
         package let type: ValueType
         /// As it would be written; nil: nothing is assumed (`absence` says what that means).
         package let defaultText: String?
@@ -60,6 +66,17 @@ package struct Schema: Sendable {
             absence: String? = nil, pitfalls: String? = nil, seeAlso: [String] = []
         ) {
             self.path = path
+            let parts = path.split(separator: ".")
+            name = String(parts.last ?? "")
+            parent = parts.dropLast().joined(separator: ".")
+            switch type {
+            case .mapping: childrenPath = path
+            case .mappings: childrenPath = path + "[]"
+            case .named: childrenPath = path + ".*"
+            case .integer, .integerOrAuto, .duration, .size, .sizeOrUnlimited, .choice, .text,
+                .texts:
+                childrenPath = nil
+            }
             self.type = type
             self.defaultText = defaultText
             self.isRequired = required
@@ -68,28 +85,6 @@ package struct Schema: Sendable {
             self.absence = absence
             self.pitfalls = pitfalls
             self.seeAlso = seeAlso
-        }
-
-        /// The last part of the path.
-        package var name: String {
-            String(path.split(separator: ".").last ?? "")
-        }
-
-        /// The path of the mapping the key belongs to; empty at the top level.
-        package var parent: String {
-            path.split(separator: ".").dropLast().joined(separator: ".")
-        }
-
-        /// The path of the mappings this key holds; nil if it holds none.
-        package var childrenPath: String? {
-            switch type {
-            case .mapping: path
-            case .mappings: path + "[]"
-            case .named: path + ".*"
-            case .integer, .integerOrAuto, .duration, .size, .sizeOrUnlimited, .choice, .text,
-                .texts:
-                nil
-            }
         }
     }
 

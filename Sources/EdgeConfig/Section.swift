@@ -6,8 +6,8 @@ final class DecodingPass {
     let diagnostics: DiagnosticCollector
     /// Relative paths are resolved against this folder; empty: the current one.
     let folder: String
-    /// Paths of the schema that were read, for the test that none is forgotten.
-    private(set) var visited: Set<String> = []
+    /// By the path of the mappings.
+    private var lists: [String: KeyList] = [:]
 
     init(schema: Schema, diagnostics: DiagnosticCollector, folder: String) {
         self.schema = schema
@@ -15,12 +15,15 @@ final class DecodingPass {
         self.folder = folder
     }
 
-    fileprivate func visit(_ path: String) -> Schema.Key {
-        visited.insert(path)
-        guard let key = schema.key(path) else {
-            brokenInvariant("the decoder reads only keys of the schema", file: #fileID, line: #line)
-        }
-        return key
+    /// Paths of the schema that were read, for the test that none is forgotten.
+    var visited: Set<String> { Set(lists.values.flatMap(\.visited)) }
+
+    /// What mappings at `path` may have.
+    func keys(of path: String) -> KeyList {
+        if let known = lists[path] { return known }
+        let made = KeyList(schema.children(of: path))
+        lists[path] = made
+        return made
     }
 
     /// `path` as seen from the folder of the main file.
@@ -32,11 +35,37 @@ final class DecodingPass {
     }
 }
 
+/// The keys that mappings at one place of the schema may have, and which of them were read.
+final class KeyList {
+    let keys: [Schema.Key]
+    /// A bit per key.
+    private var marks: UInt64 = 0
+
+    init(_ keys: [Schema.Key]) {
+        invariant(keys.count <= 64, "a mapping has at most 64 keys")
+        self.keys = keys
+    }
+
+    var visited: [String] {
+        keys.indices.filter { marks >> UInt64($0) & 1 == 1 }.map { keys[$0].path }
+    }
+
+    func visit(_ name: String) -> Schema.Key {
+        for (index, key) in keys.enumerated() where key.name == name {
+            marks |= 1 << UInt64(index)
+            return key
+        }
+        brokenInvariant("the decoder reads only keys of the schema", file: #fileID, line: #line)
+    }
+}
+
 /// A value with the place where it was written.
 struct Located<Value> {
     let value: Value
     let location: Location
 }
+
+extension Located: Sendable where Value: Sendable {}
 
 /// One mapping of the configuration, read by the schema's rules: unknown and missing keys are
 /// reported when it is made, wrong values when they are asked for. After a report, reading goes
@@ -45,17 +74,22 @@ struct Section {
     let pass: DecodingPass
     let location: Location
     /// As the operator would call it: `sites[0]`, `upstreams.grafana.tls`; empty: the top level.
-    let title: String
-    private let schemaPath: String
+    /// Put together when it is asked for: only messages show it.
+    var title: String { index < 0 ? name : "\(name)[\(index)]" }
+    private let name: String
+    /// Place in a list; -1: it is not in one.
+    private let index: Int
+    /// What it may have, by the schema.
+    private let list: KeyList
     private let entries: [Node.Entry]
 
     /// - Returns: nil, after a report, if `node` is not a mapping.
     init?(
-        _ node: Node, title: String, schemaPath: String, pass: DecodingPass,
+        _ node: Node, title: String, index: Int = -1, keys list: KeyList, pass: DecodingPass,
         isFragment: Bool = false
     ) {
         guard case .mapping(let entries) = node.content else {
-            let name = title.isEmpty ? "the file" : title
+            let name = title.isEmpty ? "the file" : index < 0 ? title : "\(title)[\(index)]"
             pass.diagnostics.error(
                 node.location, "\(name) must be a mapping, not \(node.kindText)",
                 hint: node.isEmpty && !title.isEmpty ? "'{}' is the empty mapping" : nil)
@@ -63,38 +97,41 @@ struct Section {
         }
         self.pass = pass
         self.location = node.location
-        self.title = title
-        self.schemaPath = schemaPath
+        name = title
+        self.index = index
+        self.list = list
         self.entries = entries
         checkKeys(isFragment: isFragment)
     }
 
     /// A section that was not written: every key has its default.
-    private init(empty title: String, schemaPath: String, parent: Section) {
+    private init(empty title: String, keys list: KeyList, parent: Section) {
         pass = parent.pass
         location = parent.location
-        self.title = title
-        self.schemaPath = schemaPath
+        name = title
+        index = -1
+        self.list = list
         entries = []
     }
 
     private func checkKeys(isFragment: Bool) {
-        let known = pass.schema.children(of: schemaPath)
-        let place = title.isEmpty ? "at the top level" : "in \(title)"
-        let valid = isFragment ? known.filter(\.isAllowedInFragments) : known
+        let keys = list.keys
+        let valid = isFragment ? keys.filter(\.isAllowedInFragments) : keys
         for entry in entries where !valid.contains(where: { $0.name == entry.key }) {
-            if isFragment, known.contains(where: { $0.name == entry.key }) {
+            if isFragment, keys.contains(where: { $0.name == entry.key }) {
                 pass.diagnostics.error(
                     entry.location, "\(quoted(entry.key)) is not allowed in an included file",
                     hint: "allowed: \(valid.map(\.name).joined(separator: ", "))")
                 continue
             }
             pass.diagnostics.error(
-                entry.location, "unknown key \(quoted(entry.key)) \(place)",
+                entry.location,
+                "unknown key \(quoted(entry.key)) "
+                    + (title.isEmpty ? "at the top level" : "in \(title)"),
                 hint: Suggestion.text(for: entry.key, among: valid.map(\.name)))
         }
         guard !isFragment else { return }
-        for key in known where key.isRequired && key.parent != "" {
+        for key in keys where key.isRequired && !key.parent.isEmpty {
             requireKey(key.name)
         }
     }
@@ -125,51 +162,71 @@ struct Section {
         pass.diagnostics.warning(location, reason, hint: hint)
     }
 
-    private func path(_ name: String) -> String {
-        schemaPath.isEmpty ? name : "\(schemaPath).\(name)"
-    }
-
     private func displayPath(_ name: String) -> String {
         title.isEmpty ? name : "\(title).\(name)"
     }
 
     private func find(_ name: String) -> (key: Schema.Key, node: Node?) {
-        (pass.visit(path(name)), entries.first { $0.key == name }?.value)
+        (list.visit(name), entries.first { $0.key == name }?.value)
     }
 }
 
 // MARK: - Nested sections
 
 extension Section {
+    /// What the mappings that `key` holds may have.
+    private func children(of key: Schema.Key) -> KeyList {
+        pass.keys(of: key.childrenPath ?? key.path)
+    }
+
     func section(_ name: String) -> Section? {
         let (key, node) = find(name)
-        guard let node, let children = key.childrenPath else { return nil }
-        return Section(node, title: displayPath(name), schemaPath: children, pass: pass)
+        guard let node else { return nil }
+        return Section(node, title: displayPath(name), keys: children(of: key), pass: pass)
     }
 
     /// As `section(_:)`; one with nothing but defaults if it is absent or wrong.
     func sectionOrDefaults(_ name: String) -> Section {
         section(name)
-            ?? Section(empty: displayPath(name), schemaPath: path(name), parent: self)
+            ?? Section(
+                empty: displayPath(name), keys: children(of: find(name).key), parent: self)
     }
 
     func sections(_ name: String) -> [Section] {
+        var result: [Section] = []
+        forEachSection(name) { result.append($0) }
+        return result
+    }
+
+    /// As `sections(_:)`, for lists that may be long: one at a time.
+    func forEachSection(_ name: String, _ body: (Section) -> Void) {
         let (key, node) = find(name)
-        guard let node, let children = key.childrenPath else { return [] }
+        guard let node else { return }
         guard case .sequence(let items) = node.content else {
             error(node.location, "\(displayPath(name)) must be a list, not \(node.kindText)")
-            return []
+            return
         }
-        return items.enumerated().compactMap { index, item in
-            Section(
-                item, title: "\(displayPath(name))[\(index)]", schemaPath: children, pass: pass)
+        let title = displayPath(name)
+        let children = children(of: key)
+        for (index, item) in items.enumerated() {
+            if let section = Section(item, title: title, index: index, keys: children, pass: pass) {
+                body(section)
+            }
         }
+    }
+
+    /// How many entries the list has, wrong ones included.
+    func itemCount(_ name: String) -> Int {
+        guard case .sequence(let items)? = entries.first(where: { $0.key == name })?.value.content
+        else { return 0 }
+        return items.count
     }
 
     /// The sections under the names the operator chose, in the order written.
     func namedSections(_ name: String) -> [(name: Located<String>, section: Section)] {
         let (key, node) = find(name)
-        guard let node, let children = key.childrenPath else { return [] }
+        guard let node else { return [] }
+        let children = children(of: key)
         guard case .mapping(let entries) = node.content else {
             error(
                 node.location, "\(displayPath(name)) must be a mapping, not \(node.kindText)",
@@ -186,13 +243,10 @@ extension Section {
                 chosen = quoted(entry.key)
             }
             let title = "\(displayPath(name)).\(chosen)"
-            let section = Section(
-                entry.value, title: title, schemaPath: children, pass: pass)
-            // What is not a mapping keeps its name, or those who use it would be reported too.
-            let defaults = Section(
-                empty: title, schemaPath: children, parent: self)
+            let section = Section(entry.value, title: title, keys: children, pass: pass)
             let owner = Located(value: chosen, location: entry.location)
-            return (owner, section ?? defaults)
+            // What is not a mapping keeps its name, or those who use it would be reported too.
+            return (owner, section ?? Section(empty: title, keys: children, parent: self))
         }
     }
 }
@@ -377,22 +431,24 @@ extension Section {
     }
 
     private func text<Value>(
-        _ node: Node, called name: String, parse: (String) throws(ValueProblem) -> Value
+        _ node: Node, called name: @autoclosure () -> String,
+        parse: (String) throws(ValueProblem) -> Value
     ) -> Located<Value>? {
         guard case .scalar(let text, let isPlain) = node.content else {
-            error(node.location, "\(name) must be a string, not \(node.kindText)")
+            error(node.location, "\(name()) must be a string, not \(node.kindText)")
             return nil
         }
         if isPlain, let meaning = PlainMeaning(text) {
             let reason =
                 meaning == .null
-                ? "\(name) has no value"
-                : "\(name) must be a string: YAML reads \(quoted(text)) as \(meaning.kindText)"
+                ? "\(name()) has no value"
+                : "\(name()) must be a string: YAML reads \(quoted(text)) as \(meaning.kindText)"
             error(node.location, reason, hint: meaning == .null ? nil : "quote it")
             return nil
         }
-        guard !text.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F }) else {
-            error(node.location, "\(name) contains a control character: \(quoted(text))")
+        // All other bytes of UTF-8 are above.
+        guard !text.utf8.contains(where: { $0 < 0x20 || $0 == 0x7F }) else {
+            error(node.location, "\(name()) contains a control character: \(quoted(text))")
             return nil
         }
         do throws(ValueProblem) {

@@ -11,22 +11,25 @@ extension SiteConfiguration {
         let names = upstreams.map(\.name.value)
         let indexes = Dictionary(
             names.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+        let count = roots.reduce(0) { $0 + $1.itemCount("sites") }
         var places: [String: Location] = [:]
+        places.reserveCapacity(count)
         var used = checkListeners(
             listeners, upstreams, indexes, areUpstreamsReadable: areUpstreamsReadable,
             in: roots.first)
         var sites: [SiteConfiguration] = []
-        for section in roots.flatMap({ $0.sections("sites") }) {
+        sites.reserveCapacity(count)
+        func decode(_ section: Section) {
             let hosts = section.texts("hosts")
             checkHosts(hosts, in: section, places: &places)
-            guard let upstream = section.text("upstream") else { continue }
+            guard let upstream = section.text("upstream") else { return }
             guard let index = indexes[upstream.value] else {
-                guard areUpstreamsReadable else { continue }
+                guard areUpstreamsReadable else { return }
                 section.error(
                     upstream.location,
                     "\(section.title).upstream: undefined upstream \(quoted(upstream.value))",
                     hint: Suggestion.defined(for: upstream.value, among: names, kind: "upstream"))
-                continue
+                return
             }
             used.insert(index)
             checkName(of: upstreams[index], for: hosts, in: section)
@@ -35,6 +38,7 @@ extension SiteConfiguration {
                     hosts: hosts.map(\.value), upstream: index,
                     upgrades: section.texts("upgrade").map(\.value)))
         }
+        for root in roots { root.forEachSection("sites", decode) }
         // A site that could not be read might be the one that uses it.
         guard diagnostics.errorCount == errorCount else { return sites }
         for (index, draft) in upstreams.enumerated() where !used.contains(index) {

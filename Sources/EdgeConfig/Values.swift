@@ -114,6 +114,7 @@ enum HostName {
     ///
     /// - Parameter underscore: whether labels may contain `_`, as names of internal services do.
     static func parse(_ text: String, underscore: Bool = false) throws(ValueProblem) -> String {
+        if isCanonical(text.utf8, underscore: underscore) { return text }
         if SocketAddress(address: text, port: 0) != nil {
             throw ValueProblem("\(quoted(text)) is an address, not a host name")
         }
@@ -129,7 +130,11 @@ enum HostName {
     /// A name, `*.example.org` for exactly one label in place of `*`, or `*` for any name.
     static func pattern(_ text: String) throws(ValueProblem) -> String {
         if text == "*" { return text }
-        if text.hasPrefix("*.") { return "*." + (try parse(String(text.dropFirst(2)))) }
+        if text.hasPrefix("*.") {
+            if isCanonical(text.utf8.dropFirst(2), underscore: false) { return text }
+            return "*." + (try parse(String(text.dropFirst(2))))
+        }
+        if isCanonical(text.utf8, underscore: false) { return text }
         guard !text.utf8.contains(UInt8(ascii: "*")) else {
             throw ValueProblem(
                 "the wildcard in \(quoted(text)) does not stand for the first label",
@@ -140,6 +145,38 @@ enum HostName {
                 "\(quoted(text)) is an address, not a host name", hint: "'*' matches any host")
         }
         return try parse(text)
+    }
+
+    /// Whether it is a name as it would be returned, which nearly all are: the rest is looked at
+    /// again for what is wrong with it. An address is not one, for its last label is a number or
+    /// has a colon.
+    private static func isCanonical(
+        _ bytes: some Sequence<UInt8>, underscore: Bool
+    ) -> Bool {
+        var count = 0
+        var labelCount = 0
+        var hasOther = false
+        var last = UInt8(ascii: ".")
+        for byte in bytes {
+            count += 1
+            switch byte {
+            case UInt8(ascii: "."):
+                guard labelCount > 0, last != UInt8(ascii: "-") else { return false }
+                labelCount = 0
+                hasOther = false
+            case 0x61...0x7A:
+                labelCount += 1
+                hasOther = true
+            case 0x30...0x39: labelCount += 1
+            case UInt8(ascii: "-") where labelCount > 0, UInt8(ascii: "_") where underscore:
+                labelCount += 1
+                hasOther = true
+            default: return false
+            }
+            guard count <= bytesMax, labelCount <= labelBytesMax else { return false }
+            last = byte
+        }
+        return labelCount > 0 && hasOther && last != UInt8(ascii: "-")
     }
 
     private static func labels(

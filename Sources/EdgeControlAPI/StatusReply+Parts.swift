@@ -186,22 +186,27 @@ package struct CertificateStatus: WireValue {
     package var names: [String]
     /// Unix seconds.
     package var notAfter: Int64
+    /// OpenSSL cannot use it: its names are served by another one, or not.
+    package var isUnusable: Bool
 
-    package init(names: [String], notAfter: Int64) {
+    package init(names: [String], notAfter: Int64, isUnusable: Bool = false) {
         self.names = names
         self.notAfter = notAfter
+        self.isUnusable = isUnusable
     }
 
     package init(json: JSONValue) throws(WireFailure) {
         let reader = try WireReader(json)
         names = try reader.strings("names")
         notAfter = try reader.integer("not_after")
+        isUnusable = try reader.bool("unusable")
     }
 
     package var json: JSONValue {
         .object([
             .init("names", .strings(names)),
             .init("not_after", .integer(notAfter)),
+            .init("unusable", .bool(isUnusable)),
         ])
     }
 }

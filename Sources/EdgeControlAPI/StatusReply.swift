@@ -28,7 +28,10 @@ package struct StatusReply: WireValue {
     package var listeners: [ListenerStatus]
     package var upstreams: [UpstreamStatus]
     package var names: [NameStatus]
+    /// At most 100: the unusable ones, then those that end first.
     package var certificates: [CertificateStatus]
+    /// How many there are in all.
+    package var certificateCount: Int64
     /// The counters, summed over the workers.
     package var counters: [NamedCount]
     /// Why connections and requests failed; those that are not 0.
@@ -41,7 +44,8 @@ package struct StatusReply: WireValue {
         started: Int64, epoch: Int64, configPath: String, configFingerprint: String,
         workers: [WorkerStatus] = [], listeners: [ListenerStatus] = [],
         upstreams: [UpstreamStatus] = [], names: [NameStatus] = [],
-        certificates: [CertificateStatus] = [], counters: [NamedCount] = [],
+        certificates: [CertificateStatus] = [], certificateCount: Int64 = 0,
+        counters: [NamedCount] = [],
         reasons: [NamedCount] = [], log: [String] = []
     ) {
         self.version = version
@@ -59,6 +63,7 @@ package struct StatusReply: WireValue {
         self.upstreams = upstreams
         self.names = names
         self.certificates = certificates
+        self.certificateCount = certificateCount
         self.counters = counters
         self.reasons = reasons
         self.log = log
@@ -81,6 +86,7 @@ package struct StatusReply: WireValue {
         upstreams = try reader.list("upstreams")
         names = try reader.list("names")
         certificates = try reader.list("certificates")
+        certificateCount = try reader.integer("certificate_count")
         counters = try reader.counts("counters")
         reasons = try reader.counts("reasons")
         log = try reader.strings("log")
@@ -103,6 +109,7 @@ package struct StatusReply: WireValue {
             .init("upstreams", .list(upstreams)),
             .init("names", .list(names)),
             .init("certificates", .list(certificates)),
+            .init("certificate_count", .integer(certificateCount)),
             .init("counters", .counts(counters)),
             .init("reasons", .counts(reasons)),
             .init("log", .strings(log)),

@@ -72,15 +72,16 @@ package struct StatusText {
     }
 
     private mutating func certificates() {
-        section(
-            "certificates", ["names", "ends in"],
-            reply.certificates.map { certificate in
-                let left = certificate.notAfter - reply.now
-                return [
-                    certificate.names.joined(separator: " "),
-                    left > 0 ? Self.span(left) : "expired",
-                ]
-            })
+        let hidden = reply.certificateCount - Int64(reply.certificates.count)
+        var rows = reply.certificates.map { certificate in
+            let left = certificate.notAfter - reply.now
+            return [
+                certificate.names.joined(separator: " "),
+                certificate.isUnusable ? "unusable" : left > 0 ? Self.span(left) : "expired",
+            ]
+        }
+        if hidden > 0 { rows.append(["and \(hidden) more, which end later", ""]) }
+        section("certificates", ["names", "ends in"], rows)
     }
 
     private mutating func reasons() {

@@ -40,12 +40,15 @@ public enum Counter: Int, Sendable, CaseIterable {
     /// Ticket keys that are known, and how many have been made.
     case ticketKeys
     case ticketKeyRotations
+    case certificates
+    case certificatesUnusable
 
     /// A gauge goes up and down and starts at 0 with each proxy; a counter never goes back.
     public var isGauge: Bool {
         switch self {
         case .connectionsOpen, .requestsActive, .upstreamConnectionsOpen,
-            .upstreamConnectionsIdle, .chunkBytes, .requestsWaiting, .ticketKeys:
+            .upstreamConnectionsIdle, .chunkBytes, .requestsWaiting, .ticketKeys, .certificates,
+            .certificatesUnusable:
             true
         default: false
         }

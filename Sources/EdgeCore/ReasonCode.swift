@@ -26,6 +26,7 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case draining
     case notServing
     case internalError
+    case certificateUnusable
     // The upstream's side.
     case upstreamConnectRefused
     case upstreamConnectTimeout
@@ -60,7 +61,7 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
             .misdirected:
             .client
         case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining,
-            .notServing, .internalError:
+            .notServing, .internalError, .certificateUnusable:
             .edge
         case .upstreamConnectRefused, .upstreamConnectTimeout, .upstreamConnectFailed,
             .upstreamTLSFailed, .upstreamNotVerified, .upstreamReset, .upstreamClosedEarly,

@@ -117,10 +117,9 @@ package enum EdgedCommand {
     /// would read them.
     private static func check(_ path: String) -> Int32 {
         do throws(ConfigError) {
-            let bundle = try ConfigurationBundle.read(path: path)
-            let (configuration, warnings) = try Configuration.load(bundle)
-            for warning in warnings { complain("warning: \(warning)") }
-            if let runAs = configuration.runAs, Privileges.canChangeUser {
+            let read = try Configuration.read(path: path)
+            for warning in read.warnings { complain("warning: \(warning)") }
+            if let runAs = read.configuration.runAs, Privileges.canChangeUser {
                 do throws(SystemError) {
                     try Privileges.drop(user: runAs.user, group: runAs.group)
                 } catch {
@@ -130,7 +129,8 @@ package enum EdgedCommand {
             }
             do throws(Preparation.Refusal) {
                 let result = try Preparation.prepare(
-                    bundle, previous: nil, workers: nil)
+                    read.bundle, previous: nil, workers: nil,
+                    parsed: (read.configuration, read.warnings), checking: .all)
                 print(
                     "\(path): ok (\(result.configuration.sites.count) sites, "
                         + "\(result.configuration.upstreams.count) upstreams, "

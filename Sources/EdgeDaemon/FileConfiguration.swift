@@ -1,17 +1,35 @@
+internal import CEdge
 internal import EdgeConfig
 internal import EdgeGuardian
 
-/// The guardian's configuration: the YAML file and what it includes, read once and sealed.
-struct FileConfiguration: ConfigurationSource {
+/// The guardian's configuration: the YAML file and what it includes, read once and sealed. Files
+/// that have not changed since the last time are not parsed again.
+final class FileConfiguration: ConfigurationSource {
+    private var last: ReadConfiguration?
+
     func read(path: String) throws(ConfigurationRefusal) -> LoadedConfiguration {
         do throws(ConfigError) {
-            let bundle = try ConfigurationBundle.read(path: path)
-            let (configuration, warnings) = try Configuration.load(bundle)
+            let found = try Configuration.read(path: path, known: last)
+            let configuration = found.configuration.withoutSites
+            last = found.replacing(configuration)
+            // A large file's tree has just been freed.
+            if found.bundle.main.bytes.count > 1 << 16 { ce_give_back_memory() }
             return LoadedConfiguration(
-                configuration: configuration, warnings: warnings.map(\.description),
-                descriptor: try bundle.sealed())
+                configuration: configuration, warnings: found.warnings.map(\.description),
+                descriptor: try found.bundle.sealed())
         } catch {
             throw ConfigurationRefusal(error.diagnostics.map(\.description))
         }
+    }
+}
+
+extension Configuration {
+    /// What the guardian needs: sites and upstreams have been checked and are the proxy's business.
+    fileprivate var withoutSites: Configuration {
+        Configuration(
+            runAs: runAs, workers: workers, listeners: listeners, certificates: certificates,
+            tls: tls, sites: [], upstreams: [], resolvers: resolvers, timeouts: timeouts,
+            limits: limits, requests: requests, admin: admin, process: process,
+            accessLog: accessLog)
     }
 }

@@ -20,6 +20,7 @@ struct Preparation {
     let errorPages: ErrorPages
     /// A number that tells two configurations apart (FNV-1a of all files' bytes).
     let fingerprint: UInt64
+    let byteCount: Int
     let path: String
     /// Nil: requests are not logged, or this was a check.
     let accessLog: AccessLog?
@@ -29,47 +30,63 @@ struct Preparation {
         let diagnostics: [String]
     }
 
-    /// - Parameter previous: what is in use; unchanged certificates and CAs are taken from it, so
-    ///   that workers keep what they have parsed; so is the access log.
-    /// - Parameter workers: whose lines the access log gets; nil: a check, which makes no file.
+    /// - Parameters:
+    ///   - previous: what is in use; unchanged certificates and CAs are taken from it, so that
+    ///     workers keep what they have parsed; so are a configuration of the same bytes and the
+    ///     access log.
+    ///   - workers: whose lines the access log gets; nil: a check, which makes no file.
+    ///   - parsed: the configuration of `bundle`, if it is known.
+    ///   - checking: which certificates OpenSSL parses before they are used.
     static func prepare(
-        _ bundle: ConfigurationBundle, previous: Preparation?, workers: Int?
+        _ bundle: ConfigurationBundle, previous: Preparation?, workers: Int?,
+        parsed: (Configuration, warnings: [Diagnostic])? = nil,
+        checking: CertificateFolder.Checking = .upTo(CertificateFolder.checkedMax)
     ) throws(Refusal) -> Preparation {
+        let (fingerprint, byteCount) = fingerprint(bundle)
         let configuration: Configuration
-        let warnings: [Diagnostic]
-        do throws(ConfigError) {
-            (configuration, warnings) = try Configuration.load(bundle)
-        } catch {
-            throw Refusal(diagnostics: error.diagnostics.map(\.description))
+        let warnings: [String]
+        if let previous, previous.fingerprint == fingerprint, previous.byteCount == byteCount {
+            configuration = previous.configuration
+            warnings = previous.warnings
+        } else {
+            do throws(ConfigError) {
+                let loaded: (Configuration, warnings: [Diagnostic])
+                if let parsed { loaded = parsed } else { loaded = try Configuration.load(bundle) }
+                configuration = loaded.0
+                warnings = loaded.warnings.map(\.description)
+            } catch {
+                throw Refusal(diagnostics: error.diagnostics.map(\.description))
+            }
         }
         var diagnostics: [String] = []
-        let store = certificates(configuration, previous, &diagnostics)
+        let store = certificates(configuration, previous, checking, &diagnostics)
         let trusts = authorities(configuration, previous, &diagnostics)
         let identities = identities(configuration, previous, &diagnostics)
         let pages = errorPages(configuration, &diagnostics)
         guard diagnostics.isEmpty, let store else { throw Refusal(diagnostics: diagnostics) }
         let accessLog = try accessLog(configuration, previous, workers)
         return Preparation(
-            configuration: configuration, warnings: warnings.map(\.description),
-            certificates: store, trusts: trusts, identities: identities, errorPages: pages,
-            fingerprint: fingerprint(bundle), path: bundle.main.path, accessLog: accessLog)
+            configuration: configuration, warnings: warnings, certificates: store, trusts: trusts,
+            identities: identities, errorPages: pages, fingerprint: fingerprint,
+            byteCount: byteCount, path: bundle.main.path, accessLog: accessLog)
     }
 
     private static func certificates(
-        _ configuration: Configuration, _ previous: Preparation?, _ diagnostics: inout [String]
+        _ configuration: Configuration, _ previous: Preparation?,
+        _ checking: CertificateFolder.Checking, _ diagnostics: inout [String]
     ) -> CertificateStore? {
         guard let settings = configuration.certificates else {
             return CertificateStore(entries: [])
         }
         do throws(CertificateFolderError) {
-            let store = try CertificateFolder.load(settings.directory)
+            let store = try CertificateFolder.load(
+                settings.directory, previous: previous?.certificates, checking: checking)
             if let fallback = settings.fallback, store.matches(for: fallback).isEmpty {
                 diagnostics.append(
                     "certificates.default: no certificate in \(settings.directory) covers "
                         + "'\(fallback)'")
                 return nil
             }
-            if let known = previous?.certificates, known.entries == store.entries { return known }
             return store
         } catch {
             diagnostics += error.problems.map(\.description)
@@ -146,9 +163,10 @@ struct Preparation {
         return pages
     }
 
-    private static func fingerprint(_ bundle: ConfigurationBundle) -> UInt64 {
+    private static func fingerprint(_ bundle: ConfigurationBundle) -> (UInt64, count: Int) {
+        let bytes = bundle.encode()
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in bundle.encode() { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-        return hash
+        for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        return (hash, bytes.count)
     }
 }

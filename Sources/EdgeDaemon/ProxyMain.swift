@@ -20,6 +20,8 @@ enum ProxyMain {
         for number in [SIGHUP, SIGUSR1, SIGUSR2] { signal(number, SIG_IGN) }
         CrashReport.install()
         OpenSSLMemory.install()
+        // Threads may be in the middle of OpenSSL when the process ends.
+        OPENSSL_init_crypto(CE_OPENSSL_INIT_NO_ATEXIT, nil)
         do throws(SystemError) {
             _ = Privileges.raiseDescriptorLimit()
             if let user, Privileges.canChangeUser {

@@ -36,9 +36,8 @@ extension ProxyService: ControlTarget {
                 age: name.age.map { Int64($0.components.seconds) }, lastError: name.lastError,
                 resolver: name.resolver)
         }
-        reply.certificates = current.certificates.entries.map {
-            CertificateStatus(names: $0.names, notAfter: $0.notAfter)
-        }
+        reply.certificates = certificateStatus(current.certificates)
+        reply.certificateCount = Int64(current.certificates.entries.count)
         let blocks = (0...board.workers).map(board.block)
         reply.counters = Counter.allCases.map { counter in
             NamedCount(
@@ -117,6 +116,7 @@ extension ProxyService: ControlTarget {
 
     func metrics(into text: inout String) {
         guard let board else { return }
+        countCertificates()
         var metrics = MetricsText()
         metrics.board(
             board,

@@ -49,6 +49,7 @@ final class ProxyService {
     private var prepared: (id: UInt64, preparation: Preparation)?
     let builder = SnapshotBuilder()
     private var memoryReturn = MemoryReturn()
+    let audit = CertificateAudit()
     private(set) var resolver: Resolver?
     private var workers: WorkerGroup?
     private var server: ControlServer?
@@ -156,6 +157,7 @@ final class ProxyService {
             Log.error("\(error)")
             exit(71)
         }
+        ce_give_back_memory()
         beat()
     }
 
@@ -290,6 +292,7 @@ final class ProxyService {
         workers?.post(.serve)
         channel?.send(.serving)
         listenForAdmins()
+        auditCertificates()
         Log.notice("serving with \(hello?.workers ?? 0) workers")
     }
 
@@ -359,7 +362,9 @@ final class ProxyService {
         resolver?.track(prepared.preparation.configuration.upstreamNames)
         tickets?.use(lifetime: prepared.preparation.configuration.tls.ticketLifetime)
         publish()
+        ce_give_back_memory()
         if let snapshot { awaitedEpoch = (snapshot.epoch, id) }
+        auditCertificates()
     }
 
     private func applied(_ worker: Int, _ epoch: UInt64) {

@@ -34,24 +34,28 @@ final class SnapshotBuilder {
         self.workers = max(workers, 1)
         epoch += 1
         let configuration = preparation.configuration
+        var groups = configuration.upstreams.map {
+            Group(
+                upstream: $0, trust: trust($0, preparation),
+                identity: $0.tls?.identity.flatMap { preparation.identities[$0] },
+                members: members($0, addresses))
+        }
         var pools: [Int32: RuntimeSnapshot.Pool] = [:]
         var routes: [(pattern: String, route: RouteTable.Route)] = []
+        routes.reserveCapacity(configuration.sites.count)
         for (index, site) in configuration.sites.enumerated() {
-            let upstream = configuration.upstreams[site.upstream]
             for host in site.hosts {
-                let pool = self.pool(upstream, host, preparation, addresses)
-                pools[pool.id] = pool
-                routes.append((host, .init(site: Int32(index), pool: pool.id)))
+                let pool = self.pool(&groups[site.upstream], host, &pools)
+                routes.append((host, .init(site: Int32(index), pool: pool)))
             }
         }
         let listeners = configuration.listeners.map { listener in
-            let relay = configuration.upstreams.first { $0.name == listener.upstream }.map {
-                pool($0, "", preparation, addresses)
+            let relay = groups.firstIndex { $0.upstream.name == listener.upstream }.map {
+                pool(&groups[$0], "", &pools)
             }
-            if let relay { pools[relay.id] = relay }
             return RuntimeSnapshot.Listener(
                 name: listener.name, isTLS: listener.kind == .tls,
-                redirectPort: listener.redirectPort, relayPool: relay?.id,
+                redirectPort: listener.redirectPort, relayPool: relay,
                 port: listener.addresses.first?.port ?? 0)
         }
         return RuntimeSnapshot(
@@ -99,40 +103,55 @@ final class SnapshotBuilder {
         return limits
     }
 
+    /// What all pools of one upstream have in common, found out once per snapshot.
+    private struct Group {
+        let upstream: UpstreamConfiguration
+        /// Nil: plaintext.
+        let trust: ClientTrust?
+        let identity: ClientIdentity?
+        let members: [SocketAddress]
+        /// The pool of all sites, if the name it asks for is not the site's.
+        var shared: Int32?
+    }
+
+    private func trust(
+        _ upstream: UpstreamConfiguration, _ preparation: Preparation
+    ) -> ClientTrust? {
+        guard let settings = upstream.tls else { return nil }
+        switch settings.verify {
+        case .none: return .unverified
+        case .full: return settings.authorityFile.flatMap { preparation.trusts[$0] } ?? .system
+        }
+    }
+
+    /// The number of the pool for a host; it is in `pools` from then on.
     private func pool(
-        _ upstream: UpstreamConfiguration, _ host: String, _ preparation: Preparation,
-        _ addresses: (String) -> [SocketAddress]
-    ) -> RuntimeSnapshot.Pool {
-        let tls = upstream.tls.map { settings -> RuntimeSnapshot.PoolTLS in
-            let trust: ClientTrust
-            switch settings.verify {
-            case .none: trust = .unverified
-            case .full:
-                trust = settings.authorityFile.flatMap { preparation.trusts[$0] } ?? .system
-            }
-            // The configuration allows a wildcard only with a name or without verification.
-            let own = host.hasPrefix("*") ? nil : host
-            return RuntimeSnapshot.PoolTLS(
-                trust: trust, identity: settings.identity.flatMap { preparation.identities[$0] },
-                name: settings.name ?? own)
-        }
-        let name = tls.flatMap { _ in
-            upstream.tls?.name ?? (host.hasPrefix("*") ? nil : host)
-        }
+        _ group: inout Group, _ host: String, _ pools: inout [Int32: RuntimeSnapshot.Pool]
+    ) -> Int32 {
+        if let shared = group.shared { return shared }
+        let upstream = group.upstream
+        // The configuration allows a wildcard only with a name or without verification.
+        let own = host.hasPrefix("*") ? nil : host
+        let name = upstream.tls.flatMap { $0.name ?? own }
         let key = PoolKey(
-            upstream: upstream.name, isTLS: tls != nil,
-            trust: tls.map { ObjectIdentifier($0.trust) },
-            identity: tls?.identity.map { ObjectIdentifier($0) }, name: name)
+            upstream: upstream.name, isTLS: group.trust != nil,
+            trust: group.trust.map { ObjectIdentifier($0) },
+            identity: group.identity.map { ObjectIdentifier($0) }, name: name)
         let number = numbers[key] ?? Int32(numbers.count)
         numbers[key] = number
-        return RuntimeSnapshot.Pool(
-            id: number, upstream: upstream.name, members: members(upstream, addresses), tls: tls,
+        if upstream.tls == nil || upstream.tls?.name != nil { group.shared = number }
+        guard pools[number] == nil else { return number }
+        pools[number] = RuntimeSnapshot.Pool(
+            id: number, upstream: upstream.name, members: group.members,
+            tls: group.trust.map {
+                RuntimeSnapshot.PoolTLS(trust: $0, identity: group.identity, name: name)
+            },
             sendsProxyHeader: upstream.sendsProxyHeader,
             memberMax: share(upstream.memberConnectionsMax ?? 0),
-            queueMax: share(upstream.queueMax),
-            queueTimeout: upstream.queueTimeout,
+            queueMax: share(upstream.queueMax), queueTimeout: upstream.queueTimeout,
             connectTimeout: upstream.connectTimeout, responseTimeout: upstream.responseTimeout,
             bodyTimeout: upstream.bodyTimeout, idleTimeout: upstream.keepAlive)
+        return number
     }
 
     /// A worker's part of what all of them may have together.

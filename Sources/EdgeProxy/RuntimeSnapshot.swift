@@ -13,7 +13,10 @@ package final class RuntimeSnapshot: Sendable {
     package let fallbackName: String?
     package let tls: TLSPolicy
     package let listeners: [Listener]
+    /// In the order of their numbers.
     package let pools: [Pool]
+    /// Those of all pools, each once.
+    package let clientPolicies: [(trust: ClientTrust, identity: ClientIdentity?)]
     package let timeouts: Timeouts
     package let requestLimits: HeadLimits
     package let responseLimits: HeadLimits
@@ -144,10 +147,28 @@ package final class RuntimeSnapshot: Sendable {
         self.tls = tls
         self.listeners = listeners
         self.pools = pools
+        var policies: [[ObjectIdentifier]: (trust: ClientTrust, identity: ClientIdentity?)] = [:]
+        for case let tls? in pools.lazy.map(\.tls) {
+            let key =
+                [ObjectIdentifier(tls.trust)] + (tls.identity.map { [ObjectIdentifier($0)] } ?? [])
+            policies[key] = (tls.trust, tls.identity)
+        }
+        clientPolicies = Array(policies.values)
         self.timeouts = timeouts
         self.requestLimits = requestLimits
         self.responseLimits = responseLimits
         self.accessLog = accessLog
         self.client = client
+    }
+
+    /// The pool of this number. Cost: the logarithm of their number.
+    func pool(_ id: Int32) -> Pool? {
+        var low = 0
+        var high = pools.count
+        while low < high {
+            let middle = (low + high) / 2
+            if pools[middle].id < id { low = middle + 1 } else { high = middle }
+        }
+        return low < pools.count && pools[low].id == id ? pools[low] : nil
     }
 }

@@ -41,8 +41,8 @@ extension Worker {
                 isCurrent.append(false)
             }
             isCurrent[id] = true
-            let pool = pools[id] ?? UpstreamPool(settings)
-            pools[id] = pool
+            // Others are made when they are first used.
+            guard let pool = pools[id] else { continue }
             for slot in pool.update(settings) { endIdle(Int(slot)) }
             callQueue(pool)
         }
@@ -54,11 +54,22 @@ extension Worker {
             isAnyRetired = true
         }
         if isAnyRetired { upstreamSessions.removeAll { !isCurrent[Int($0)] } }
-        engine.keepClients(
-            snapshot.pools.compactMap(\.tls).map { ($0.trust, $0.identity) })
+        engine.keepClients(snapshot.clientPolicies)
         useAccessLog(of: snapshot)
         block.epoch = snapshot.epoch
         block.add(.snapshotsApplied)
+    }
+
+    /// The pool of this number, made now if this is its first use.
+    ///
+    /// - Returns: nil if there is none and the snapshot knows of none.
+    func pool(_ id: Int) -> UpstreamPool? {
+        if let known = pools[id] { return known }
+        guard let settings = snapshot.pool(Int32(id)) else { return nil }
+        let pool = UpstreamPool(settings)
+        pools[id] = pool
+        _ = pool.update(settings)
+        return pool
     }
 
     // MARK: - Leaving

@@ -345,7 +345,7 @@ extension Worker {
         }
         downstreams[slot].pointee.phase = .ended
         switch reason {
-        case .clientHandshakeFailed, .clientTLSError:
+        case .clientHandshakeFailed, .certificateUnusable, .clientTLSError:
             // Our alert is on its way; a reset would take it along.
             channels[slot].pointee.flags.remove(.broken)
             closeGracefully(slot)

@@ -144,7 +144,7 @@ extension Worker {
     /// Step 6: the next member in turn; an unused connection of its, or a new one.
     func acquireUpstream(_ exchange: Int, allowsReuse: Bool) {
         let state = exchanges[exchange]
-        guard let pool = pools[Int(state.pointee.pool)] else {
+        guard let pool = pool(Int(state.pointee.pool)) else {
             failExchange(exchange, .noAddress)
             return
         }
@@ -517,7 +517,7 @@ extension ReasonCode {
             .clientHandshakeFailed, .clientIdleTimeout, .clientReadTimeout, .clientTLSError,
             .clientBadRequest:
             400
-        case .none, .internalError, .tunnelTimeout: 500
+        case .none, .internalError, .certificateUnusable, .tunnelTimeout: 500
         }
     }
 }

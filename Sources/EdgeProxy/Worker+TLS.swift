@@ -127,7 +127,9 @@ extension Worker {
         if isDownstream(slot) {
             block.add(.handshakesFailed)
             _ = TLSFailure.takeErrorText()
-            markBroken(slot, .clientHandshakeFailed)
+            let failure = engine.takeCertificateFailure()
+            if let failure, failure.isNews { Log.error("\(failure.problem)") }
+            markBroken(slot, failure == nil ? .clientHandshakeFailed : .certificateUnusable)
         } else {
             upstreamHandshakeFailed(slot, session)
         }

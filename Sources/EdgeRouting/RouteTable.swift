@@ -43,25 +43,28 @@ package struct RouteTable: Sendable {
         buckets = Array(
             repeating: Bucket(hash: 0, start: 0, count: -1, isWildcard: false, route: none),
             count: size)
+        names.reserveCapacity(hosts.reduce(0) { $0 + $1.pattern.utf8.count })
         for (pattern, route) in hosts {
-            if pattern == "*" {
+            let bytes = pattern.utf8.span
+            let star = UInt8(ascii: "*")
+            if bytes.count == 1, bytes[0] == star {
                 if anyName == nil { anyName = route }
                 continue
             }
-            let isWildcard = pattern.hasPrefix("*.")
-            insert(
-                Array((isWildcard ? pattern.dropFirst(2) : pattern[...]).utf8), isWildcard, route)
+            let isWildcard =
+                bytes.count > 2 && bytes[0] == star && bytes[1] == UInt8(ascii: ".")
+            insert(bytes.extracting((isWildcard ? 2 : 0)..<bytes.count), isWildcard, route)
         }
     }
 
-    private mutating func insert(_ name: [UInt8], _ isWildcard: Bool, _ route: Route) {
-        let hash = Self.hash(name.span, from: 0)
+    private mutating func insert(_ name: Span<UInt8>, _ isWildcard: Bool, _ route: Route) {
+        let hash = Self.hash(name, from: 0)
         var index = Int(truncatingIfNeeded: hash) & mask
         while buckets[index].count >= 0 { index = (index + 1) & mask }
         buckets[index] = Bucket(
             hash: hash, start: Int32(names.count), count: Int32(name.count),
             isWildcard: isWildcard, route: route)
-        names.append(contentsOf: name)
+        for index in 0..<name.count { names.append(name[index]) }
     }
 
     /// The route for a host as the client wrote it: any letter case, one trailing dot allowed.

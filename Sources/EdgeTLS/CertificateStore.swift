@@ -1,5 +1,3 @@
-internal import CEdge
-
 /// What is wrong with a file in the certificate folder; nothing of a folder with one is used.
 package struct CertificateProblem: Error, Equatable, CustomStringConvertible {
     package let file: String
@@ -9,56 +7,139 @@ package struct CertificateProblem: Error, Equatable, CustomStringConvertible {
     package var description: String { "\(file): \(reason) (\(hint))" }
 }
 
-/// All certificates of one generation: checked, immutable, shared by all threads as DER bytes. Each
-/// worker parses what it serves, on first use (`TLSEngine`), because parsed keys belong to a
-/// thread's own library context.
+/// All certificates of one generation: indexed, immutable, shared by all threads as DER bytes. Each
+/// worker parses what it serves, on first use (`CertificateShelf`), because parsed keys belong to
+/// a thread's own library context.
 package final class CertificateStore: Sendable {
-    package struct Entry: Sendable, Equatable {
-        package enum KeyKind: String, Sendable {
-            case ecdsa, rsa, ed25519, other
-        }
+    /// In the order of their files.
+    package let entries: [CertificateEntry]
+    /// What each entry was read from; empty if it was not read from files.
+    let files: [CertificateFile]
+    private let index: CertificateIndex
 
-        package let file: String
-        /// Lower-case DNS names of the subject alternative name; `*.` for wildcards.
-        package let names: [String]
-        package let key: KeyKind
-        /// Seconds since 1970.
-        package let notBefore: Int64
-        package let notAfter: Int64
-        let leaf: [UInt8]
-        /// The issuers sent along, in the file's order.
-        let chain: [[UInt8]]
-        let privateKey: [UInt8]
+    package convenience init(entries: [CertificateEntry]) {
+        self.init(entries: entries, files: [])
     }
 
-    package let entries: [Entry]
-    private let exact: [String: [Int]]
-    /// By what follows `*.`.
-    private let wildcard: [String: [Int]]
-
-    package init(entries: [Entry]) {
+    /// - Parameters:
+    ///   - entries: in the order of their files.
+    ///   - files: as many.
+    init(entries: [CertificateEntry], files: [CertificateFile]) {
         self.entries = entries
-        var exact: [String: [Int]] = [:]
-        var wildcard: [String: [Int]] = [:]
-        for (index, entry) in entries.enumerated() {
-            for name in entry.names {
-                if name.hasPrefix("*.") {
-                    wildcard[String(name.dropFirst(2)), default: []].append(index)
-                } else {
-                    exact[name, default: []].append(index)
-                }
+        self.files = files
+        index = CertificateIndex(entries)
+    }
+
+    /// The same entries, read from files that have changed in nothing that counts.
+    init(_ other: CertificateStore, files: [CertificateFile]) {
+        entries = other.entries
+        self.files = files
+        index = other.index
+    }
+
+    /// The certificates for a name, in the order of their files: exact before wildcard (one
+    /// label, RFC 9525 §6.3). Empty: none covers it. For cold paths.
+    package func matches(for name: String) -> [Int] {
+        var result: [Int] = []
+        Self.withName(name) { name in
+            index.forEach(name) { entry, isExact in
+                if isExact { result.append(entry) }
+            }
+            if result.isEmpty { index.forEach(name) { entry, _ in result.append(entry) } }
+        }
+        return result
+    }
+
+    /// The best certificate of each key type for a name, at most one each: one that OpenSSL can use
+    /// before one that it cannot, a valid one before one that is not, one for the very name before
+    /// a wildcard, the one that ends last.
+    ///
+    /// - Parameter seconds: since 1970. Cost: as for one site, however many there are.
+    func choose(_ name: UnsafeBufferPointer<UInt8>, at seconds: Int64) -> Choice {
+        var choice = Choice()
+        index.forEach(name) { index, isExact in
+            choice.consider(entries[index], index, isExact: isExact, at: seconds)
+        }
+        return choice
+    }
+
+    /// Whether this very entry is served, not just one like it.
+    func contains(_ entry: CertificateEntry) -> Bool { find(entry.name) === entry }
+
+    /// The entry of a file of this name. Cost: the logarithm of their number.
+    func find(_ name: String) -> CertificateEntry? {
+        var low = 0
+        var high = entries.count
+        while low < high {
+            let middle = (low + high) / 2
+            if entries[middle].name < name { low = middle + 1 } else { high = middle }
+        }
+        guard low < entries.count, entries[low].name == name else { return nil }
+        return entries[low]
+    }
+
+    static func withName<Result>(
+        _ name: String, _ body: (UnsafeBufferPointer<UInt8>) -> Result
+    ) -> Result {
+        var name = name
+        return name.withUTF8(body)
+    }
+
+    /// Certificates to be offered together.
+    struct Choice {
+        private struct Rank {
+            var index: Int32 = -1
+            var isUsable = false
+            var isValid = false
+            var isExact = false
+            var notAfter = Int64.min
+        }
+
+        private var ecdsa = Rank()
+        private var rsa = Rank()
+        private var ed25519 = Rank()
+        private var other = Rank()
+
+        var isEmpty: Bool {
+            ecdsa.index < 0 && rsa.index < 0 && ed25519.index < 0 && other.index < 0
+        }
+
+        mutating func consider(
+            _ entry: CertificateEntry, _ index: Int, isExact: Bool, at seconds: Int64
+        ) {
+            let rank = Rank(
+                index: Int32(index), isUsable: entry.verdict != .unusable,
+                isValid: entry.notBefore <= seconds && seconds <= entry.notAfter,
+                isExact: isExact, notAfter: entry.notAfter)
+            switch entry.key {
+            case .ecdsa: Self.improve(&ecdsa, rank)
+            case .rsa: Self.improve(&rsa, rank)
+            case .ed25519: Self.improve(&ed25519, rank)
+            case .other: Self.improve(&other, rank)
             }
         }
-        self.exact = exact
-        self.wildcard = wildcard
-    }
 
-    /// The certificates for a name: exact before wildcard (one label, RFC 9525 §6.3), several if
-    /// there are several key types. Empty: none covers it.
-    package func matches(for name: String) -> [Int] {
-        let name = name.lowercased()
-        if let found = exact[name] { return found }
-        guard let dot = name.firstIndex(of: "."), dot != name.startIndex else { return [] }
-        return wildcard[String(name[name.index(after: dot)...])] ?? []
+        private static func improve(_ best: inout Rank, _ rank: Rank) {
+            if best.index >= 0 {
+                if best.isUsable != rank.isUsable {
+                    guard rank.isUsable else { return }
+                } else if best.isValid != rank.isValid {
+                    guard rank.isValid else { return }
+                } else if best.isExact != rank.isExact {
+                    guard rank.isExact else { return }
+                } else if rank.notAfter <= best.notAfter {
+                    return
+                }
+            }
+            best = rank
+        }
+
+        /// Calls `body` with the index of each.
+        func forEach(_ body: (Int) -> Void) {
+            if ecdsa.index >= 0 { body(Int(ecdsa.index)) }
+            if rsa.index >= 0 { body(Int(rsa.index)) }
+            if ed25519.index >= 0 { body(Int(ed25519.index)) }
+            if other.index >= 0 { body(Int(other.index)) }
+        }
     }
 }

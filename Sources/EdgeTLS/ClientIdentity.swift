@@ -33,16 +33,16 @@ package final class ClientIdentity: Sendable {
     package static func load(
         certificate: String, key: String
     ) throws(CertificateProblem) -> ClientIdentity {
-        let pem = try CertificateFolder.read(certificate, secret: certificate == key)
+        let pem = try PEMFile.read(certificate, secret: certificate == key)
         let keyPEM =
-            certificate == key ? pem : try CertificateFolder.read(key, secret: true)
-        guard let privateKey = CertificateFolder.parseKey(keyPEM) else {
+            certificate == key ? pem : try PEMFile.read(key, secret: true)
+        guard let privateKey = PEMFile.parseKey(keyPEM) else {
             throw CertificateProblem(
                 file: key, reason: "no usable private key: \(TLSFailure.takeErrorText())",
                 hint: "an unencrypted PEM key is expected")
         }
         defer { EVP_PKEY_free(privateKey) }
-        let chain = try CertificateFolder.parseCertificates(pem, file: certificate)
+        let chain = try PEMFile.parseCertificates(pem, file: certificate)
         defer { for certificate in chain { X509_free(certificate) } }
         let leaf = chain.firstIndex { X509_check_private_key($0, privateKey) == 1 }
         ERR_clear_error()
@@ -52,10 +52,10 @@ package final class ClientIdentity: Sendable {
                 hint: "certificate and key must be a pair")
         }
         return ClientIdentity(
-            certificateFile: certificate, keyFile: key, leaf: CertificateFolder.der(chain[leaf]),
+            certificateFile: certificate, keyFile: key, leaf: PEMFile.der(chain[leaf]),
             chain: chain.enumerated().filter { $0.offset != leaf }
-                .map { CertificateFolder.der($0.element) },
-            privateKey: CertificateFolder.derKey(privateKey))
+                .map { PEMFile.der($0.element) },
+            privateKey: PEMFile.derKey(privateKey))
     }
 
     /// Gives it to a context of the calling thread.

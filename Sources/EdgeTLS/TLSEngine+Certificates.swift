@@ -1,16 +1,31 @@
 internal import CEdge
+internal import Glibc
 
 /// Which certificate a handshake gets: by SNI from the store, parsed on first use.
 extension TLSEngine {
-    /// Serves from now on what `store` holds; sessions that are open keep what they have.
+    /// Serves from now on what `store` holds; sessions that are open keep what they have, and
+    /// what both stores hold stays parsed.
     ///
     /// - Parameter fallback: the name whose certificate is for clients without SNI or with an
     ///   unknown one; nil: they get the alert `unrecognized_name`.
     package func use(_ store: CertificateStore, fallback: String?) {
-        guard store !== self.store || fallback != self.fallback else { return }
-        self.store = store
         self.fallback = fallback
-        parsed.removeAll()
+        guard store !== self.store else { return }
+        self.store = store
+        shelf.keep(store)
+    }
+
+    /// A handshake for which no certificate could be used.
+    package struct CertificateFailure {
+        package let problem: CertificateProblem
+        /// True the first time that this engine meets it, when OpenSSL says why.
+        package let isNews: Bool
+    }
+
+    /// Why the handshake that has just failed had no certificate, if that was the reason.
+    package func takeCertificateFailure() -> CertificateFailure? {
+        defer { certificateFailure = nil }
+        return certificateFailure
     }
 
     func installCertificateCallbacks(in context: OpaquePointer) {
@@ -31,88 +46,43 @@ extension TLSEngine {
                     return SSL_TLSEXT_ERR_ALERT_FATAL
                 }
                 let engine = Unmanaged<TLSEngine>.fromOpaque(argument).takeUnretainedValue()
-                guard engine.certificates(for: session).isEmpty else { return SSL_TLSEXT_ERR_OK }
+                guard engine.choice(for: session).isEmpty else { return SSL_TLSEXT_ERR_OK }
                 alert?.pointee = SSL_AD_UNRECOGNIZED_NAME
                 return SSL_TLSEXT_ERR_ALERT_FATAL
             }, Unmanaged.passUnretained(self).toOpaque())
     }
 
-    /// Entries for the name that the client asked for, or the fallback's.
-    private func certificates(for session: OpaquePointer) -> [Int] {
+    /// Certificates for the name that the client asked for, or the fallback's.
+    private func choice(for session: OpaquePointer) -> CertificateStore.Choice {
+        let seconds = Int64(time(nil))
         if let name = SSL_get_servername(session, TLSEXT_NAMETYPE_host_name) {
-            let found = store.matches(for: String(cString: name))
+            let found = name.withMemoryRebound(to: UInt8.self, capacity: strlen(name)) {
+                store.choose(UnsafeBufferPointer(start: $0, count: strlen(name)), at: seconds)
+            }
             if !found.isEmpty { return found }
         }
-        return fallback.map { store.matches(for: $0) } ?? []
+        guard let fallback else { return CertificateStore.Choice() }
+        return CertificateStore.withName(fallback) { store.choose($0, at: seconds) }
     }
 
-    /// OpenSSL asks for a certificate, after SNI and signature algorithms are known. All key types
-    /// are attached; OpenSSL takes the one that the client can verify.
+    /// OpenSSL asks for a certificate, after SNI and signature algorithms are known. One of each
+    /// key type is attached; OpenSSL takes the first in our order (ECDSA before RSA) that the
+    /// client can verify.
     private func attachCertificate(to session: OpaquePointer) -> Int32 {
         var attached = false
-        for index in certificates(for: session) {
-            let certificate: ParsedCertificate
-            if let known = parsed[index] {
-                certificate = known
-            } else if let fresh = ParsedCertificate(store.entries[index], library: library) {
-                parsed[index] = fresh
-                certificate = fresh
+        choice(for: session).forEach { index in
+            let entry = store.entries[index]
+            if let certificate = shelf.certificate(entry), certificate.attach(to: session) {
+                attached = true
             } else {
-                continue
+                let isNews = ERR_peek_error() != 0
+                certificateFailure = CertificateFailure(
+                    problem: .unusable(entry, TLSFailure.takeErrorText()), isNews: isNews)
             }
-            if certificate.attach(to: session) { attached = true }
         }
         // One that could not be attached must not make the next step look failed.
         ERR_clear_error()
+        if attached { certificateFailure = nil }
         return attached ? 1 : 0
-    }
-}
-
-/// A certificate, its chain and key as OpenSSL objects of one worker.
-final class ParsedCertificate {
-    private let leaf: OpaquePointer
-    private let key: OpaquePointer
-    private let chain: OpaquePointer
-
-    init?(_ entry: CertificateStore.Entry, library: OpaquePointer) {
-        guard let leaf = Self.certificate(entry.leaf, library),
-            let key = Self.privateKey(entry.privateKey, library),
-            let chain = ce_sk_x509_new()
-        else {
-            ERR_clear_error()
-            return nil
-        }
-        self.leaf = leaf
-        self.key = key
-        self.chain = chain
-        for issuer in entry.chain {
-            guard let certificate = Self.certificate(issuer, library) else { continue }
-            _ = ce_sk_x509_push(chain, certificate)
-        }
-    }
-
-    deinit {
-        X509_free(leaf)
-        EVP_PKEY_free(key)
-        ce_sk_x509_free(chain)
-    }
-
-    func attach(to session: OpaquePointer) -> Bool {
-        SSL_use_cert_and_key(session, leaf, key, chain, 1) == 1
-    }
-
-    private static func certificate(_ der: [UInt8], _ library: OpaquePointer) -> OpaquePointer? {
-        var result = X509_new_ex(library, nil)
-        return der.withUnsafeBufferPointer {
-            var start = $0.baseAddress
-            return d2i_X509(&result, &start, $0.count)
-        }
-    }
-
-    private static func privateKey(_ der: [UInt8], _ library: OpaquePointer) -> OpaquePointer? {
-        der.withUnsafeBufferPointer {
-            var start = $0.baseAddress
-            return d2i_AutoPrivateKey_ex(nil, &start, $0.count, library, nil)
-        }
     }
 }

@@ -10,7 +10,8 @@ package final class TLSEngine {
     // Of TLSEngine+Certificates.swift.
     var store: CertificateStore
     var fallback: String?
-    var parsed: [Int: ParsedCertificate] = [:]
+    let shelf: CertificateShelf
+    var certificateFailure: CertificateFailure?
     // Of TLSEngine+Tickets.swift.
     let ticketKeys: TicketKeys
     // Of TLSEngine+Client.swift.
@@ -43,6 +44,7 @@ package final class TLSEngine {
         self.wire = wire
         self.server = server
         store = CertificateStore(entries: [])
+        shelf = CertificateShelf(parser: CertificateParser(library: library))
         ticketKeys = try TicketKeys(library: library)
         try Self.configure(server)
         try installTickets(in: server)
@@ -51,7 +53,7 @@ package final class TLSEngine {
     }
 
     deinit {
-        parsed.removeAll()
+        shelf.removeAll()
         for session in freshSessions { session.free() }
         for context in clients.values { SSL_CTX_free(context) }
         SSL_CTX_free(server)

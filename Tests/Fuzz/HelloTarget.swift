@@ -1,4 +1,5 @@
 internal import CEdge
+internal import EdgeCore
 internal import EdgeTLS
 internal import EdgeTesting
 
@@ -15,9 +16,13 @@ enum HelloTarget {
         let folder = try TemporaryDirectory("edged-fuzz")
         try mint.leaf("www.home.example", "*.home.example").writeBundle("a", in: folder.path)
         try mint.leaf("www.home.example", key: .rsa2048).writeBundle("b", in: folder.path)
-        let keys = [UInt8](repeating: 7, count: TLSEngine.ticketKeyBytes)
-        let engine = try TLSEngine(ticketKeys: keys)
+        let engine = try TLSEngine()
         engine.use(try CertificateFolder.load(folder.path), fallback: nil)
+        engine.useTickets([
+            TicketKey(
+                random: [UInt8](repeating: 7, count: TicketKey.randomBytes),
+                madeAt: Instant(nanoseconds: 0), createdSeconds: 1_700_000_000)
+        ])
         return engine
     }
 

@@ -58,7 +58,8 @@ enum ResponseTarget {
             do throws(HTTP1Violation) {
                 try HTTP1Parser.parseResponse(
                     bytes.span, requestMethod: circumstances.method,
-                    upgrade: circumstances.isUpgrade ? .webSocket : .none, into: &head, limits: input.limits)
+                    upgrade: circumstances.isUpgrade ? .webSocket : .none, into: &head,
+                    limits: input.limits)
                 return (.accepted(owned(head, bytes)), bytes)
             } catch {
                 return (.refused, [])

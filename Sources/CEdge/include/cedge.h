@@ -99,6 +99,9 @@ CE_INLINE int ce_unacknowledged(int fd) { int count = 0; return ioctl(fd, TIOCOU
 struct ce_ucred { int32_t pid; uint32_t uid; uint32_t gid; };
 static const int CE_SO_PEERCRED = 17;
 
+/* What a large parse has left free goes back to the system; glibc keeps it otherwise. */
+CE_INLINE void ce_give_back_memory(void) { malloc_trim(1 << 20); }
+
 /* ---- descriptors over Unix sockets: CMSG_* are macros ---- */
 CE_INLINE size_t ce_cmsg_space(size_t bytes) { return CMSG_SPACE(bytes); }
 CE_INLINE void ce_cmsg_put_fds(struct msghdr *m, const int *fds, size_t count) {
@@ -166,6 +169,8 @@ static const uint64_t CE_SSL_OP_NO_COMPRESSION = SSL_OP_NO_COMPRESSION;
 static const uint64_t CE_SSL_OP_CIPHER_SERVER_PREFERENCE = SSL_OP_CIPHER_SERVER_PREFERENCE;
 static const uint64_t CE_SSL_OP_PRIORITIZE_CHACHA = SSL_OP_PRIORITIZE_CHACHA;
 static const uint64_t CE_SSL_OP_IGNORE_UNEXPECTED_EOF = SSL_OP_IGNORE_UNEXPECTED_EOF;
+static const uint64_t CE_OPENSSL_INIT_NO_ATEXIT = OPENSSL_INIT_NO_ATEXIT;
+static const int CE_EVP_PKEY_KEYPAIR = EVP_PKEY_KEYPAIR;
 static const int CE_BIO_READ = BIO_FLAGS_READ, CE_BIO_WRITE = BIO_FLAGS_WRITE;
 
 #endif
