@@ -67,6 +67,8 @@ struct Channel: BitwiseCopyable {
         static let shutsWhenDrained = Flags(rawValue: 8192)
         /// Our direction has ended.
         static let sendingShut = Flags(rawValue: 16384)
+        /// Our close_notify has been written.
+        static let closingSaid = Flags(rawValue: 32768)
     }
 
     var descriptor: Int32
