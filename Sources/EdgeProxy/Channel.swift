@@ -36,7 +36,7 @@ struct Channel: BitwiseCopyable {
     }
 
     struct Flags: OptionSet {
-        let rawValue: UInt16
+        let rawValue: UInt32
         /// The machine above wants input; else it is stashed.
         static let wantsInput = Flags(rawValue: 1)
         /// The peer has sent its end (FIN).
@@ -69,6 +69,8 @@ struct Channel: BitwiseCopyable {
         static let sendingShut = Flags(rawValue: 16384)
         /// A client of TLS 1.3 that is owed a session ticket: it goes out with the first answer.
         static let owesTicket = Flags(rawValue: 32768)
+        /// Our close_notify has been written.
+        static let closingSaid = Flags(rawValue: 65536)
     }
 
     var descriptor: Int32

@@ -67,6 +67,8 @@ struct Upstream: BitwiseCopyable {
     var interimCount: UInt8
     /// The answer's head said that another request may follow.
     var keepAlive: Bool
+    /// A PROXY header was sent: it serves that client alone, whatever is configured since.
+    var namesClient = false
     var pool: Int32
     var member: Int32
     var exchange: Int32

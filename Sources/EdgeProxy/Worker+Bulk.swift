@@ -42,8 +42,14 @@ extension Worker {
     /// turn.
     func receiveMuch(_ slot: Int) {
         let channel = channels[slot]
+        if channel.pointee.phase == .established,
+            !channel.pointee.flags.contains(.wantsInput)
+        {
+            // Paused since it was asked: it stays in the kernel until it is wanted again.
+            return
+        }
         let wanted = Worker.roundBytes(max(channel.pointee.receiveLevel, 1))
-        let capacity = chunks.roundMax(wanted)
+        let capacity = hasOutlet(slot) ? chunks.roundMax(wanted) : Ring.bufferBytes
         if let peer = plainPeer(slot), let chunk = chunks.take(capacity) {
             let count = ring.tryReceive(
                 from: channel.pointee.descriptor, into: chunk.bytes, capacity: capacity)
@@ -65,6 +71,19 @@ extension Worker {
         }
         adaptLevel(slot, count, wanted: wanted)
         received(slot, rounds, count: count)
+    }
+
+    /// What comes can go on at once. A client's heads, and a body that waits for its upstream, are
+    /// kept: large rounds of them would be memory that a client fills for nothing.
+    private func hasOutlet(_ slot: Int) -> Bool {
+        guard isDownstream(slot) else { return true }
+        switch downstreams[slot].pointee.phase {
+        case .tunnel, .ended: return true
+        case .awaitingHead, .awaitingAnswer: return false
+        case .receivingBody:
+            let exchange = Int(downstreams[slot].pointee.exchange)
+            return exchange >= 0 && exchanges[exchange].pointee.flags.contains(.prefixSent)
+        }
     }
 
     private func adaptLevel(_ slot: Int, _ count: Int, wanted: Int) {
@@ -128,7 +147,18 @@ extension Worker {
             }
             chunk.pointee.start += Int32(max(sent, 0))
         }
-        channel.pointee.output.pushLast(chunk)
+        if chunk.count <= Int(chunk.pointee.capacity) / 4 {
+            // A little must not hold much for as long as a slow peer likes.
+            let isKept = channel.pointee.output.append(
+                chunk.waiting, count: chunk.count, from: &chunks)
+            chunks.give(chunk)
+            guard isKept else {
+                markBroken(slot, .memoryLimit)
+                return
+            }
+        } else {
+            channel.pointee.output.pushLast(chunk)
+        }
         sendOutput(slot)
     }
 }

@@ -350,8 +350,9 @@ extension Worker {
     func closeGracefully(_ slot: Int) {
         let channel = channels[slot]
         if let session = channel.pointee.session, channel.pointee.phase == .established,
-            !channel.pointee.flags.contains(.tlsFailed)
+            channel.pointee.flags.isDisjoint(with: [.tlsFailed, .closingSaid])
         {
+            channel.pointee.flags.insert(.closingSaid)
             session.closeNotify()
         }
         flushWire(slot)

@@ -372,6 +372,7 @@ extension Worker {
             return
         }
 
+        resumeQueueDeadline(exchange)
         if downstreams[slot].pointee.phase == .receivingBody {
             setDeadline(slot, .body, snapshot.timeouts.body)
         }

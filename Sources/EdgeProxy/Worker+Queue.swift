@@ -20,8 +20,37 @@ extension Worker {
             pool.queueFirst = Int32(exchange)
         }
         pool.queueLast = Int32(exchange)
+        noteQueued(exchange, pool)
+    }
+
+    /// Puts an exchange whose connection has died in front: the room that this makes is its own.
+    /// As many as there are connections at most, beside those that the queue's bound allows.
+    func enqueueFirst(_ exchange: Int, _ pool: UpstreamPool) {
+        let state = exchanges[exchange]
+        state.pointee.flags.insert(.queued)
+        state.pointee.queuePrevious = -1
+        state.pointee.queueNext = pool.queueFirst
+        if pool.queueFirst >= 0 {
+            exchanges[Int(pool.queueFirst)].pointee.queuePrevious = Int32(exchange)
+        } else {
+            pool.queueLast = Int32(exchange)
+        }
+        pool.queueFirst = Int32(exchange)
+        noteQueued(exchange, pool)
+    }
+
+    private func noteQueued(_ exchange: Int, _ pool: UpstreamPool) {
         pool.queueCount += 1
         block.add(.requestsWaiting)
+        setDeadline(
+            Int(exchanges[exchange].pointee.downstream), .queue, pool.settings.queueTimeout)
+    }
+
+    /// The deadline for a client that took nothing has stood in place of the queue's.
+    func resumeQueueDeadline(_ exchange: Int) {
+        let state = exchanges[exchange]
+        guard state.pointee.flags.contains(.queued), let pool = pools[Int(state.pointee.pool)]
+        else { return }
         setDeadline(Int(state.pointee.downstream), .queue, pool.settings.queueTimeout)
     }
 

@@ -75,6 +75,7 @@ extension Worker {
         ) { bytes in
             guard let start = bytes.baseAddress else { return }
             let count = ProxyProtocol.write(from: source, to: destination, into: start)
+            upstream.pointee.namesClient = true
             sendBytes(slot, start, count: count)
         }
     }
@@ -104,8 +105,13 @@ extension Worker {
 
     func tunnelTimedOut(_ slot: Int) {
         guard !isDownstream(slot) else { return }
-        block.add(.tunnelTimeout)
         let exchange = Int(upstream(slot).pointee.exchange)
+        if exchange >= 0, isBlocked(Int(exchanges[exchange].pointee.downstream)) {
+            // The client takes what waits, or its own deadline ends it.
+            moveTunnelDeadline(slot)
+            return
+        }
+        block.add(.tunnelTimeout)
         if exchange >= 0 { exchanges[exchange].pointee.reason = .tunnelTimeout }
         tunnelEnded(exchange)
     }
@@ -207,6 +213,17 @@ extension Worker {
         guard channel.pointee.flags.contains(.shutsWhenDrained), channel.pointee.output.isEmpty,
             channel.pointee.flags.isDisjoint(with: [.sendingShut, .broken])
         else { return }
+        if let session = channel.pointee.session,
+            channel.pointee.flags.isDisjoint(with: [.tlsFailed, .closingSaid])
+        {
+            // Without it the end would look like an attacker's.
+            channel.pointee.flags.insert(.closingSaid)
+            session.closeNotify()
+            flushWire(slot)
+            guard channel.pointee.output.isEmpty,
+                channel.pointee.flags.isDisjoint(with: [.broken, .sendFailed])
+            else { return }
+        }
         channel.pointee.flags.insert(.sendingShut)
         ring.shutdownSending(channel.pointee.descriptor)
     }

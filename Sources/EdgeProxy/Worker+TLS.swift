@@ -161,7 +161,7 @@ extension Worker {
         while offset < count,
             channels[slot].pointee.flags.isDisjoint(with: [.broken, .tlsFailed])
         {
-            if count - offset >= Worker.directWriteMin {
+            if count - offset >= Worker.directWriteMin, !session.hasSmallRecords {
                 let used = writeMuch(slot, session, bytes + offset, count: count - offset)
                 offset += used
                 if used > 0 { continue }

@@ -15,6 +15,7 @@ extension Worker {
     /// - Returns: nil if it is under way; else why it can't be.
     func connect(_ pool: UpstreamPool, _ member: Int, _ exchange: Int) -> ReasonCode? {
         let address = pool.members.members[member].address
+        if let surplus = pool.members.takeSurplus(member) { endIdle(Int(surplus)) }
         guard let index = upstreamSlots.take() else { return .connectionLimit }
         let descriptor = ring.openSocket(for: address)
         guard descriptor >= 0 else {
@@ -74,6 +75,8 @@ extension Worker {
         let upstream = self.upstream(slot)
         clearDeadline(slot)
         exchanges[Int(upstream.pointee.exchange)].pointee.times.connected = now
+        // What waits since before (PROXY header, handshake) has a deadline from now on.
+        if isBlocked(slot) { startPace(slot) }
         if exchanges[Int(upstream.pointee.exchange)].pointee.flags.contains(.relay) {
             startRelay(slot, Int(upstream.pointee.exchange))
             return
@@ -407,7 +410,15 @@ extension Worker {
             return
         }
         var next = pool.members.next(excluding: state.pointee.tried)
-        if next == nil, mayReturn { next = pool.members.next(excluding: 0) }
+        if next == nil, mayReturn {
+            next = pool.members.next(excluding: 0)
+            if next == nil, pool.members.isWorthWaiting(excluding: 0) {
+                // The dead connection counts until the kernel has let go of it.
+                state.pointee.tried = 0
+                enqueueFirst(exchange, pool)
+                return
+            }
+        }
         guard let member = next else {
             failExchange(exchange, reason)
             return
@@ -445,7 +456,8 @@ extension Worker {
     func upstreamDrained(_ slot: Int) {
         let exchange = Int(upstream(slot).pointee.exchange)
         shutIfDue(slot)
-        guard exchange >= 0 else { return }
+        // The handshake goes on; nothing is wanted from the client for it.
+        guard exchange >= 0, upstream(slot).pointee.phase != .connecting else { return }
         if let limit = tunnelLimit(slot) { setDeadline(slot, .tunnel, limit) }
         resumeBody(exchange)
         if upstream(slot).pointee.phase == .receivingBody {
@@ -472,6 +484,7 @@ extension Worker {
         let channel = channels[slot]
         let isSound =
             isReusable && upstream.pointee.phase == .ended && upstream.pointee.keepAlive
+            && !upstream.pointee.namesClient
             && pools[Int(upstream.pointee.pool)]?.settings.sendsProxyHeader == false
             && upstream.pointee.held == nil && channel.pointee.output.isEmpty
             && channel.pointee.stash.isEmpty && phase != .draining

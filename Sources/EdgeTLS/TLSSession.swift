@@ -71,6 +71,13 @@ package struct TLSSession: BitwiseCopyable {
     /// OpenSSL holds bytes of a record that it has read but not handed out.
     package var hasPending: Bool { SSL_has_pending(ssl) == 1 }
 
+    /// The peer asked for records of less than 16 KiB (RFC 6066 §4): they add more than usual.
+    package var hasSmallRecords: Bool {
+        guard let session = SSL_get_session(ssl) else { return false }
+        return SSL_SESSION_get_max_fragment_length(session)
+            != UInt8(TLSEXT_max_fragment_length_DISABLED)
+    }
+
     package var isResumed: Bool { SSL_session_reused(ssl) == 1 }
 
     /// The chain or the name did not verify, on a client session that verifies.

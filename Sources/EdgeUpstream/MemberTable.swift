@@ -99,6 +99,15 @@ package struct MemberTable: Sendable {
     /// An unused connection to the member, which is used from now on.
     package mutating func takeIdle(_ member: Int) -> Int32? { members[member].idle.popLast() }
 
+    /// The oldest unused connection, if one more connection would be more than the member may have:
+    /// the caller closes it before it opens another.
+    package mutating func takeSurplus(_ member: Int) -> Int32? {
+        guard useMax > 0, members[member].connectionCount >= useMax,
+            !members[member].idle.isEmpty
+        else { return nil }
+        return members[member].idle.removeFirst()
+    }
+
     /// Offers a connection for reuse.
     ///
     /// - Returns: false if it must be closed: the member has left, or has enough.

@@ -194,6 +194,7 @@ final class Bench {
         #expect(worker.downstreamSlots.used == 0, sourceLocation: location)
         #expect(worker.upstreamSlots.used == 0, sourceLocation: location)
         #expect(worker.exchangeSlots.used == 0, sourceLocation: location)
+        #expect(count(Counter.requestsWaiting) == 0, sourceLocation: location)
         #expect(worker.chunks.bytesInUse == 0, sourceLocation: location)
         #expect(ring.buffersLent == 0, sourceLocation: location)
     }
@@ -248,7 +249,41 @@ final class Bench {
                 "upstream \(slot) names an exchange that is not its own")
         }
         check(count(.upstreamConnectionsIdle) == idle, "upstreamConnectionsIdle")
+        checkQueues(&faults)
         return faults
+    }
+
+    /// Each queue is as long as it says, linked both ways, and nobody waits in it for ever.
+    private func checkQueues(_ faults: inout [String]) {
+        var total = 0
+        for case let pool? in worker.pools {
+            var previous: Int32 = -1
+            var next = pool.queueFirst
+            var length = 0
+            while next >= 0, length <= pool.queueCount {
+                let state = worker.exchanges[Int(next)].pointee
+                let client = worker.channels[Int(state.downstream)].pointee
+                if !state.flags.contains(.queued) || state.phase == .free
+                    || state.pool != pool.id || state.queuePrevious != previous
+                    || state.upstream >= 0
+                {
+                    faults.append("exchange \(next) is wrong in queue \(pool.id)")
+                }
+                if client.deadlineKind != .queue, client.output.isEmpty,
+                    client.flags.isDisjoint(with: [.queued, .broken, .drained])
+                {
+                    faults.append("exchange \(next) waits without a deadline")
+                }
+                length += 1
+                previous = next
+                next = state.queueNext
+            }
+            if length != pool.queueCount || previous != pool.queueLast {
+                faults.append("queue \(pool.id): \(length) linked, \(pool.queueCount) counted")
+            }
+            total += length
+        }
+        if count(Counter.requestsWaiting) != UInt64(total) { faults.append("requestsWaiting") }
     }
 
     private func checkTransport(_ slot: Int, _ faults: inout [String]) {

@@ -19,13 +19,20 @@ import Testing
         var epoch: UInt64 = 1
 
         init(_ random: SeededRandom, log: AccessLog? = nil) throws {
-            self.random = random
+            var random = random
             var options = Bench.Options()
             options.members = (1...3).map { Bench.member($0) }
             options.connectionsMax = 12
             options.chunkBudget = 2 << 20
             options.buffers = 16
             options.accessLog = log
+            // Some lives with limits and queues, PROXY headers and least rates.
+            options.memberMax = random.chance(1, of: 2) ? 2 : 0
+            options.queueMax = 3
+            options.sendsProxyHeader = random.chance(1, of: 4)
+            options.uploadMin = random.chance(1, of: 3) ? 200 : 0
+            options.downloadMin = random.chance(1, of: 3) ? 200 : 0
+            self.random = random
             bench = try Bench(options)
             bench.ring.disorder = SeededRandom(seed: random.seed &+ 1)
         }
@@ -48,7 +55,7 @@ import Testing
         }
 
         private func event() {
-            switch number(21) {
+            switch number(23) {
             case 0, 1: arrive()
             case 2...6: speak()
             case 7...11: answer()
@@ -59,13 +66,43 @@ import Testing
             case 17: starve()
             case 18: connectSome()
             case 19: pauseServing()
-            default:
-                guard random.chance(1, of: 5) else { return }
-                epoch += 1
-                bench.apply(
-                    epoch, (1...4).filter { _ in random.chance(2, of: 3) }.map { Bench.member($0) },
-                    pool: Int32(number(2)))
+            case 20: flood()
+            case 21: bench.ring.setUnacknowledged(anybody() ?? -1, number(100_000))
+            default: if random.chance(1, of: 5) { reload() }
             }
+        }
+
+        private func anybody() -> Int32? {
+            bench.ring.openDescriptors.randomElement(using: &random)
+        }
+
+        /// Other members, and now and then other limits.
+        private func reload() {
+            epoch += 1
+            let members = (1...4).filter { _ in random.chance(2, of: 3) }.map { Bench.member($0) }
+            var options = bench.options
+            if random.chance(1, of: 3) {
+                options.memberMax = number(4)
+                options.queueMax = number(4)
+                options.sendsProxyHeader.toggle()
+            }
+            bench.worker.handle(
+                .apply(Bench.snapshot(epoch, options, members, pool: Int32(number(2)))))
+        }
+
+        /// Bulk from anybody, whether it fits the protocol or not.
+        private func flood() {
+            guard let descriptor = anybody() else { return }
+            let length = 20_000 + number(400_000)
+            let text: String
+            switch number(3) {
+            case 0: text = ""
+            case 1: text = "HTTP/1.1 200 OK\r\nContent-Length: \(length)\r\n\r\n"
+            default:
+                text = "PUT / HTTP/1.1\r\nHost: home.example\r\nContent-Length: \(length)\r\n\r\n"
+            }
+            bench.ring.receives(descriptor, text)
+            bench.ring.receives(descriptor, [UInt8](repeating: 0x66, count: length))
         }
 
         /// Now and then nothing is accepted for a while.
@@ -80,10 +117,10 @@ import Testing
         private func arrive() {
             let listeners = [
                 Bench.listener, Bench.listener, Bench.listener, Bench.tlsListener,
-                Bench.redirectListener,
+                Bench.redirectListener, Bench.tcpListener, Bench.tcpListener,
             ]
             bench.ring.incoming(
-                listeners[number(5)], [SocketAddress(ipv4: 0xC000_0201, port: 1)],
+                listeners[number(7)], [SocketAddress(ipv4: 0xC000_0201, port: 1)],
                 isAnnounced: random.chance(9, of: 10))
         }
 
@@ -251,7 +288,7 @@ import Testing
             }
             walk.finish()
             try walk.check(-1)
-            #expect(walk.bench.count(Counter.requests) > 100, "\(random)")
+            #expect(walk.bench.count(Counter.requests) > 50, "\(random)")
             #expect(walk.bench.count(Counter.responses2xx) > 10, "\(random)")
             #expect(walk.bench.count(Counter.staleCompletions) == 0, "\(random)")
             walk.bench.expectEmpty()

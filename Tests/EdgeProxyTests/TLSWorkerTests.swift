@@ -38,9 +38,13 @@ import Testing
         var piece = Int.max
 
         /// A client of the TLS listener.
-        convenience init(_ bench: Bench, piece: Int = .max) throws {
+        convenience init(_ bench: Bench, piece: Int = .max, smallRecords: Bool = false) throws {
             try self.init(bench, bench.client(Bench.tlsListener), TLS_client_method())
             self.piece = piece
+            if smallRecords {
+                // 512 bytes a record (RFC 6066 §4).
+                #expect(SSL_set_tlsext_max_fragment_length(ssl, 1) == 1)
+            }
             SSL_set_connect_state(ssl)
             _ = ce_ssl_set_sni(ssl, "home.example")
         }
@@ -413,5 +417,50 @@ import Testing
 
         #expect(bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 504"))
         #expect(bench.ring.isClosed(bench.upstream))
+    }
+
+    @Test("A client with room for small records only gets any answer whole")
+    func smallRecords() throws {
+        let bench = try Self.bench()
+        let client = try Peer(bench, smallRecords: true)
+        client.exchange()
+        for count in stride(from: 33_000, to: 70_000, by: 500) {
+            client.send(bench.get())
+            bench.ring.receives(
+                bench.upstream, "HTTP/1.1 200 OK\r\nContent-Length: \(count)\r\n\r\n")
+            bench.settle()
+            // In one piece, as a bulk connection gets it.
+            bench.worker.channels[bench.worker.upstreamBase].pointee.receiveLevel = 2
+            bench.worker.stopReceiving(bench.worker.upstreamBase)
+            bench.settle()
+            bench.ring.receives(bench.upstream, String(repeating: "z", count: count))
+            bench.settle()
+            try #require(client.take().hasSuffix("\r\n\r\n" + String(repeating: "z", count: count)))
+        }
+    }
+
+    @Test("The end of a relayed client is told to a TLS server with close_notify")
+    func relayedEnd() throws {
+        let folder = try TemporaryDirectory()
+        let roots = try folder.write("ca.pem", try Self.authority.get().rootPEM)
+        var options = Bench.Options()
+        options.isTLSUpstream = .init(trust: try ClientTrust.load(roots), name: "home.example")
+        let bench = try Bench(options)
+        let client = bench.client(Bench.tcpListener)
+        let server = try Peer(upstreamOf: bench, try Self.authority.get().leaf("home.example"))
+        server.exchange()
+        bench.send(client, "query")
+        bench.ring.ends(client)
+        bench.settle()
+
+        #expect(server.take() == "query")
+        #expect(server.sawEnd)
+        #expect(bench.ring.isSendingShut(server.descriptor))
+        server.send("answer")
+        server.close()
+        bench.ring.ends(server.descriptor)
+        bench.settle()
+        #expect(bench.ring.takeSent(to: client) == "answer")
+        bench.expectEmpty()
     }
 }

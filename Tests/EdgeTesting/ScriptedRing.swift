@@ -121,7 +121,9 @@ package final class ScriptedRing: Ring {
     package var isAwaited: Bool { backlog.values.contains { !$0.isEmpty } }
 
     package func receives(_ descriptor: Int32, _ bytes: some Sequence<UInt8>) {
-        sockets[descriptor]?.arrivals.append(.bytes(Array(bytes)))
+        let content = Array(bytes)
+        // Nothing is not something that a kernel reports; as a result it would be an end.
+        if !content.isEmpty { sockets[descriptor]?.arrivals.append(.bytes(content)) }
     }
 
     package func receives(_ descriptor: Int32, _ text: String) {

@@ -197,7 +197,7 @@ extension Scenarios.UpstreamTLS {
             defer { edged.stop() }
             #expect(try edged.get().status == 502)
             try edged.process.waitForLine(
-                containing: "(name app.test): TLS failed: \(reason)", within: .seconds(5))
+                containing: "TLS failed: \(reason)", within: .seconds(5))
         }
     }
 }
