@@ -112,6 +112,8 @@ struct Exchange: BitwiseCopyable {
         static let relay = Flags(rawValue: 32)
         static let clientEnded = Flags(rawValue: 64)
         static let upstreamEnded = Flags(rawValue: 128)
+        /// A tunnel whose peers the kernel does not probe yet.
+        static let unprobed = Flags(rawValue: 2048)
         /// Waits in its pool's queue.
         static let queued = Flags(rawValue: 256)
         /// Has a record for the access log.

@@ -35,23 +35,16 @@ extension Worker {
     /// The server of a relayed connection is there.
     func startRelay(_ slot: Int, _ exchange: Int) {
         exchanges[exchange].pointee.phase = .answering
-        ring.probeWhenSilent(channels[slot].pointee.descriptor)
         joinTunnel(slot, exchange)
     }
 
-    /// The upstream has accepted an upgrade.
-    func beginTunnel(_ slot: Int, _ exchange: Int) {
-        let client = Int(exchanges[exchange].pointee.downstream)
-        ring.probeWhenSilent(channels[slot].pointee.descriptor)
-        ring.probeWhenSilent(channels[client].pointee.descriptor)
-        joinTunnel(slot, exchange)
-    }
-
-    private func joinTunnel(_ slot: Int, _ exchange: Int) {
+    /// Both sides are there, or the upstream has accepted an upgrade.
+    func joinTunnel(_ slot: Int, _ exchange: Int) {
         let client = Int(exchanges[exchange].pointee.downstream)
         upstream(slot).pointee.phase = .tunnel
         downstreams[client].pointee.phase = .tunnel
         downstreams[client].pointee.closesAfterAnswer = true
+        exchanges[exchange].pointee.flags.insert(.unprobed)
         moveTunnelDeadline(slot)
         clearDeadline(client)
         // An end that came before is told to the tunnel as well.
@@ -99,8 +92,25 @@ extension Worker {
 
     /// The deadline is on the upstream's channel and moves with bytes in either direction; the
     /// client's has one only while it is blocked.
-    private func moveTunnelDeadline(_ slot: Int) {
-        if let limit = tunnelLimit(slot) { setDeadline(slot, .tunnel, limit) }
+    func moveTunnelDeadline(_ slot: Int) {
+        guard let limit = tunnelLimit(slot) else { return }
+        let state = exchanges[Int(upstream(slot).pointee.exchange)]
+        let isUnprobed = state.pointee.flags.contains(.unprobed)
+        setDeadline(slot, .tunnel, isUnprobed ? min(limit, Worker.probeAfter) : limit)
+    }
+
+    /// The first silence of a tunnel that is worth the calls: from now on the kernel probes the
+    /// server (it probes clients anyway).
+    ///
+    /// - Returns: false if that was done before; the silence has lasted the whole limit then.
+    private func startProbing(_ slot: Int) -> Bool {
+        guard let limit = tunnelLimit(slot), limit > Worker.probeAfter else { return false }
+        let state = exchanges[Int(upstream(slot).pointee.exchange)]
+        guard state.pointee.flags.contains(.unprobed) else { return false }
+        state.pointee.flags.remove(.unprobed)
+        ring.probeWhenSilent(channels[slot].pointee.descriptor)
+        setDeadline(slot, .tunnel, limit - Worker.probeAfter)
+        return true
     }
 
     func tunnelTimedOut(_ slot: Int) {
@@ -111,6 +121,7 @@ extension Worker {
             moveTunnelDeadline(slot)
             return
         }
+        if startProbing(slot) { return }
         block.add(.tunnelTimeout)
         if exchange >= 0 { exchanges[exchange].pointee.reason = .tunnelTimeout }
         tunnelEnded(exchange)

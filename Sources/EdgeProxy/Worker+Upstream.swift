@@ -256,7 +256,7 @@ extension Worker {
         if responseHead.dropsTrailers { state.pointee.flags.insert(.dropsAnswerTrailers) }
         if responseHead.isUpgradeAccepted {
             countStatus(responseHead.status)
-            beginTunnel(slot, exchange)
+            joinTunnel(slot, exchange)
             return
         }
         upstream.pointee.decoder = BodyDecoder(framing: responseHead.framing)
@@ -353,7 +353,7 @@ extension Worker {
         }
         let wasConnecting = upstream.pointee.phase == .connecting
         let member = Int(upstream.pointee.member)
-        let mayRetry = wasConnecting || isSilentDeath(slot, reason)
+        let remedy = remedy(slot, reason)
         upstream.pointee.exchange = -1
         upstream.pointee.phase = .ended
         terminate(slot)
@@ -364,35 +364,51 @@ extension Worker {
         guard exchange >= 0 else { return }
         let state = exchanges[exchange]
         state.pointee.upstream = -1
-        guard mayRetry, state.pointee.attempts < 8 else {
+        guard remedy != .nowhere, state.pointee.attempts < 8 else {
             failExchange(exchange, reason)
             return
         }
         state.pointee.tried |= MemberTable.bit(member)
-        retry(exchange, reason, mayReturn: !wasConnecting)
+        retry(exchange, reason, mayReturn: remedy == .anyMember)
     }
 
-    /// A reused connection that died before a byte of the answer, with a request that may be sent
-    /// again (RFC 9110 §9.2.2).
-    private func isSilentDeath(_ slot: Int, _ reason: ReasonCode) -> Bool {
+    /// Where a request may be sent again whose connection has failed.
+    private enum Remedy {
+        case nowhere
+        case anotherMember
+        /// Also the one that failed: it closed an old connection, which does not mean that it
+        /// refuses new ones.
+        case anyMember
+    }
+
+    /// Only before a byte of the answer, and only what does no harm twice (RFC 9110 §9.2.2): on a
+    /// reused connection its silent end is to be expected; a fresh one that ends is a member that
+    /// is going away, or a request that kills members, so safe methods have one more try elsewhere.
+    private func remedy(_ slot: Int, _ reason: ReasonCode) -> Remedy {
         let upstream = self.upstream(slot)
-        guard upstream.pointee.isReused, !upstream.pointee.answerStarted,
-            upstream.pointee.exchange >= 0,
+        guard upstream.pointee.phase != .connecting else { return .anotherMember }
+        guard !upstream.pointee.answerStarted, upstream.pointee.exchange >= 0,
             reason == .upstreamReset || reason == .upstreamClosedEarly
-        else { return false }
+        else { return .nowhere }
         let state = exchanges[Int(upstream.pointee.exchange)]
-        guard state.pointee.flags.contains(.replayable) else { return false }
+        guard state.pointee.flags.contains(.replayable) else { return .nowhere }
+        guard upstream.pointee.isReused else {
+            guard state.pointee.attempts == 0 else { return .nowhere }
+            switch state.pointee.method {
+            case .get, .head, .options, .trace: return .anotherMember
+            case .put, .delete, .post, .patch, .connect, .other: return .nowhere
+            }
+        }
         switch state.pointee.method {
-        case .get, .head, .put, .delete, .options, .trace: return true
+        case .get, .head, .put, .delete, .options, .trace: return .anyMember
         case .post, .patch, .connect, .other:
-            return !state.pointee.flags.contains(.prefixSent)
+            return state.pointee.flags.contains(.prefixSent) ? .nowhere : .anyMember
         }
     }
 
     /// Another member, on a fresh connection: unused ones are likely to be as dead.
     ///
-    /// - Parameter mayReturn: with no other member left, the one that failed is asked once more (it
-    ///   closed an old connection; that does not mean that it refuses new ones).
+    /// - Parameter mayReturn: with no other member left, the one that failed is asked once more.
     private func retry(_ exchange: Int, _ reason: ReasonCode, mayReturn: Bool) {
         let state = exchanges[exchange]
         state.pointee.attempts &+= 1
@@ -458,7 +474,7 @@ extension Worker {
         shutIfDue(slot)
         // The handshake goes on; nothing is wanted from the client for it.
         guard exchange >= 0, upstream(slot).pointee.phase != .connecting else { return }
-        if let limit = tunnelLimit(slot) { setDeadline(slot, .tunnel, limit) }
+        moveTunnelDeadline(slot)
         resumeBody(exchange)
         if upstream(slot).pointee.phase == .receivingBody {
             awaitContent(slot)

@@ -63,6 +63,8 @@ package final class Worker {
     static let wirePiece = 64 * 1024
     /// What a silent connection gets when the worker drains.
     static let drainGrace: UInt64 = 1_000_000_000
+    /// A tunnel that is silent for this long has its server probed.
+    static let probeAfter: UInt64 = 30_000_000_000
     /// For an answer of an upstream that has stopped taking its request.
     static let lastWords: UInt64 = 5_000_000_000
     /// Handshake messages of a peer after its handshake; one more and the connection is closed.

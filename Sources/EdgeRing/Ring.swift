@@ -245,7 +245,7 @@ open class Ring {
 
     // MARK: - Direct system calls
 
-    /// Takes one connection from a listener's queue without waiting.
+    /// Takes one connection from a listener's queue without waiting. It has the listener's options.
     ///
     /// - Returns: the descriptor (close-on-exec, blocking: each call says MSG_DONTWAIT itself) or
     ///   a negated errno; the client's address if there was a connection.
@@ -254,9 +254,6 @@ open class Ring {
         let descriptor = ce_accept4(
             listener, addressScratch, &length, Int32(SOCK_CLOEXEC.rawValue))
         guard descriptor >= 0 else { return (-errno, nil) }
-        var on: Int32 = 1
-        setsockopt(
-            descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &on, socklen_t(MemoryLayout<Int32>.size))
         return (descriptor, SocketAddress(kernel: addressScratch, byteCount: Int(length)))
     }
 

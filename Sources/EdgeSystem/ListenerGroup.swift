@@ -16,7 +16,8 @@ package final class ListenerGroup {
     package static let backlog: Int32 = 4096
 
     /// Binds `count` sockets: non-blocking, close-on-exec, `::` dual-stack, other IPv6 addresses
-    /// for IPv6 only.
+    /// for IPv6 only. What they accept has TCP_NODELAY, and is probed when silent: a peer that is
+    /// gone is known within 90 s.
     ///
     /// - Throws: the address with EADDRINUSE, EACCES, EADDRNOTAVAIL or another errno, with a hint.
     package init(address: SocketAddress, count: Int) throws(SystemError) {
@@ -65,6 +66,13 @@ package final class ListenerGroup {
         let socket = FileDescriptor(owning: fd)
         try setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR")
         try setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT")
+        // What is accepted inherits these: no calls per connection.
+        let tcp = Int32(IPPROTO_TCP)
+        try setOption(fd, tcp, TCP_NODELAY, 1, "TCP_NODELAY")
+        try setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE")
+        try setOption(fd, tcp, TCP_KEEPIDLE, 30, "TCP_KEEPIDLE")
+        try setOption(fd, tcp, TCP_KEEPINTVL, 10, "TCP_KEEPINTVL")
+        try setOption(fd, tcp, TCP_KEEPCNT, 6, "TCP_KEEPCNT")
         if !address.isIPv4 {
             let isDualStack = address.high == 0 && address.low == 0
             try setOption(

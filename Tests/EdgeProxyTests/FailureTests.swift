@@ -33,6 +33,51 @@ import Testing
         #expect(bench.ring.takeSent(to: client).hasSuffix("ok"))
     }
 
+    @Test(
+        "A fresh connection that ends before an answer sends a safe request to one other member",
+        arguments: [true, false])
+    func freshDeath(byReset: Bool) throws {
+        let bench = try Self.bench(members: 3)
+        let client = bench.client()
+        func die() {
+            if byReset {
+                bench.ring.fails(bench.upstream, ECONNRESET)
+            } else {
+                bench.ring.ends(bench.upstream)
+            }
+            bench.settle()
+        }
+
+        bench.send(client, bench.get())
+        die()
+        #expect(bench.ring.opened.count == 2)
+        #expect(bench.ring.takeSent(to: bench.upstream).hasPrefix("GET / "))
+        bench.send(bench.upstream, Bench.ok)
+        #expect(bench.ring.takeSent(to: client).hasSuffix("ok"))
+
+        // A request that kills members has killed two, not all.
+        bench.send(client, bench.get("/poison", "Cache-Control: no-cache\r\n"))
+        let before = bench.ring.opened.count
+        bench.ring.fails(bench.upstream, ECONNRESET)
+        bench.settle()
+        for _ in 0..<3 { die() }
+        #expect(bench.ring.opened.count - before <= 2)
+        #expect(bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 502"))
+    }
+
+    @Test("A fresh connection that ends before an answer is a 502 for what may do harm twice")
+    func freshDeathOfPost() throws {
+        let bench = try Self.bench(members: 3)
+        let client = bench.client()
+
+        bench.send(client, "POST / HTTP/1.1\r\nHost: home.example\r\nContent-Length: 2\r\n\r\nhi")
+        bench.ring.fails(bench.upstream, ECONNRESET)
+        bench.settle()
+
+        #expect(bench.ring.opened.count == 1)
+        #expect(bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 502"))
+    }
+
     @Test("All members refuse: 502, the connection goes on, and control is told once")
     func allRefuse() throws {
         let bench = try Self.bench(members: 3)
@@ -119,20 +164,6 @@ import Testing
                 #expect(bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 502"))
             }
         }
-    }
-
-    @Test("A fresh connection that dies is not tried again")
-    func freshDeath() throws {
-        let bench = try Self.bench(members: 2)
-        let client = bench.client()
-
-        bench.send(client, bench.get())
-        bench.ring.ends(bench.upstream)
-        bench.settle()
-
-        #expect(bench.ring.opened.count == 1)
-        #expect(bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 502"))
-        #expect(bench.count(ReasonCode.upstreamClosedEarly) == 1)
     }
 
     @Test("Nothing is sent again once a byte of the answer has come")

@@ -16,7 +16,23 @@ import Testing
 
         #expect(bench.ring.takeSent(to: client) == "world")
         #expect(bench.count(.tcpConnections) == 1)
+    }
+
+    @Test("A server that is silent for half a minute is probed by the kernel")
+    func probed() throws {
+        let bench = try Bench()
+        let client = bench.client(Bench.tcpListener)
+        bench.send(client, "x")
+        for _ in 0..<4 {
+            bench.pass(.seconds(20))
+            bench.send(client, "x")
+        }
+        #expect(!bench.ring.isProbed(bench.upstream))
+
+        bench.pass(.seconds(31))
+
         #expect(bench.ring.isProbed(bench.upstream))
+        #expect(!bench.ring.isClosed(client))
     }
 
     @Test("Nothing is read from a client before it has a server")
