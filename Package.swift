@@ -56,6 +56,8 @@ let package = Package(
         // protocol (sans-IO)
         .target(name: "EdgeHTTP", dependencies: ["EdgeCore"], swiftSettings: pure),
         .target(name: "EdgeHTTP1", dependencies: ["EdgeCore", "EdgeHTTP"], swiftSettings: pure),
+        .target(
+            name: "EdgeHTTP2", dependencies: ["EdgeCore", "EdgeHTTP", "CEdge"], swiftSettings: hot),
         .target(name: "EdgeX509", swiftSettings: pure),
         .target(
             name: "EdgeTLS", dependencies: ["EdgeCore", "EdgeX509", "CEdge"], swiftSettings: hot),
@@ -79,7 +81,7 @@ let package = Package(
             name: "EdgeProxy",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeRouting", "EdgeUpstream", "CEdge",
+                "EdgeHTTP2", "EdgeRouting", "EdgeUpstream", "CEdge",
             ],
             swiftSettings: hot),
         .target(

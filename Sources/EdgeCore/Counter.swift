@@ -42,13 +42,16 @@ public enum Counter: Int, Sendable, CaseIterable {
     case ticketKeyRotations
     case certificates
     case certificatesUnusable
+    /// Clients' connections of HTTP/2, and streams on either side.
+    case http2Connections
+    case http2Streams
 
     /// A gauge goes up and down and starts at 0 with each proxy; a counter never goes back.
     public var isGauge: Bool {
         switch self {
         case .connectionsOpen, .requestsActive, .upstreamConnectionsOpen,
             .upstreamConnectionsIdle, .chunkBytes, .requestsWaiting, .ticketKeys, .certificates,
-            .certificatesUnusable:
+            .certificatesUnusable, .http2Connections, .http2Streams:
             true
         default: false
         }

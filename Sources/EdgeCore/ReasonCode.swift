@@ -46,6 +46,20 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case tunnelTimeout
     case clientHelloTimeout
     case clientBodyTooLarge
+    // A client of HTTP/2 beyond a limit, by what it did too much of.
+    case clientResetFlood
+    case clientPingFlood
+    case clientSettingsFlood
+    case clientPriorityFlood
+    case clientWindowFlood
+    case clientEmptyDataFlood
+    case clientUnknownFrameFlood
+    case clientHeaderFlood
+    case clientConnectionMemory
+    /// Frames that are none of HTTP/2.
+    case clientProtocolError
+    /// The upstream takes no more streams on this connection.
+    case upstreamStreamRefused
 
     /// Whose fault it was.
     public enum Blame: String, Sendable {
@@ -58,7 +72,10 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
         case .clientClosed, .clientReset, .clientHelloTimeout, .clientHandshakeTimeout,
             .clientHandshakeFailed, .clientHeadTimeout, .clientIdleTimeout, .clientBodyTimeout,
             .clientReadTimeout, .clientTLSError, .clientBadRequest, .clientBodyTooLarge, .noRoute,
-            .misdirected:
+            .misdirected, .clientResetFlood, .clientPingFlood, .clientSettingsFlood,
+            .clientPriorityFlood, .clientWindowFlood, .clientEmptyDataFlood,
+            .clientUnknownFrameFlood, .clientHeaderFlood, .clientConnectionMemory,
+            .clientProtocolError:
             .client
         case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining,
             .notServing, .internalError, .certificateUnusable:
@@ -66,7 +83,8 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
         case .upstreamConnectRefused, .upstreamConnectTimeout, .upstreamConnectFailed,
             .upstreamTLSFailed, .upstreamNotVerified, .upstreamReset, .upstreamClosedEarly,
             .upstreamHeadTimeout, .upstreamBodyTimeout, .upstreamBadResponse, .upstreamTruncated,
-            .upstreamSurplusBytes, .upstreamQueueFull, .upstreamQueueTimeout:
+            .upstreamSurplusBytes, .upstreamQueueFull, .upstreamQueueTimeout,
+            .upstreamStreamRefused:
             .upstream
         }
     }

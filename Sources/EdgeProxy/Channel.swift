@@ -1,10 +1,14 @@
 internal import EdgeCore
+internal import EdgeHTTP2
 internal import EdgeRing
 internal import EdgeTLS
 
 /// The transport half of a connection, client's or upstream's alike: socket, TLS, what is in
 /// flight in the kernel, and bytes that wait on either side. A slot of the channel table; which
 /// side it is follows from the slot's number (`Worker.isDownstream`).
+///
+/// A stream of an HTTP/2 connection has a channel of its own, without socket and TLS: to all above
+/// it looks like a connection, with deadlines, back-pressure and bytes that wait (`HTTP2Stream`).
 ///
 ///     free ─▶ connecting ─▶ handshaking ─▶ established ─▶ flushing ─▶ lingering ─▶ closing ─▶ free
 ///             (upstream)    (TLS)                             └────────────────────▶┘
@@ -71,6 +75,8 @@ struct Channel: BitwiseCopyable {
         static let owesTicket = Flags(rawValue: 32768)
         /// Our close_notify has been written.
         static let closingSaid = Flags(rawValue: 65536)
+        /// An HTTP/2 stream: its bytes travel by another channel, its connection's.
+        static let isStream = Flags(rawValue: 131_072)
     }
 
     var descriptor: Int32
@@ -90,6 +96,8 @@ struct Channel: BitwiseCopyable {
     /// Why it failed, when `broken`.
     var failure: ReasonCode
     var session: TLSSession?
+    /// What multiplexes streams over this connection.
+    var http2: HTTP2Session?
     /// Encrypted bytes that the socket did not take yet.
     var output: ChunkList
     /// Received bytes (ciphertext on TLS) that came while no input was wanted.

@@ -11,10 +11,11 @@ extension Worker {
 
     /// A request begins: its head is in `requestHead`, and gone by the time of its line.
     func logBegin(_ exchange: Int, _ slot: Int, _ head: Span<UInt8>) {
-        let session = channels[slot].pointee.session
+        let session = channels[transport(slot)].pointee.session
         accessLog.keep(
             exchange, requestHead, head, tlsVersion: session?.version ?? 0,
             name: session?.serverNameBytes, number: downstreams[slot].pointee.requestCount)
+        if isStream(slot) { accessLog.record(exchange).pointee.version = 20 }
         exchanges[exchange].pointee.flags.insert(.logged)
     }
 
@@ -76,7 +77,7 @@ extension Worker {
 
     /// A request that was answered on our own account before it became an exchange.
     func logUnserved(_ slot: Int, _ head: Span<UInt8>, _ status: UInt16, _ reason: ReasonCode) {
-        let session = channels[slot].pointee.session
+        let session = channels[transport(slot)].pointee.session
         accessLog.keep(
             accessLog.spare, requestHead, head, tlsVersion: session?.version ?? 0,
             name: session?.serverNameBytes, number: downstreams[slot].pointee.requestCount)
@@ -123,7 +124,7 @@ extension Worker {
     }
 
     private func keepSpare(_ slot: Int, number: UInt32) {
-        let session = channels[slot].pointee.session
+        let session = channels[transport(slot)].pointee.session
         accessLog.keepSpare(
             tlsVersion: session?.version ?? 0, name: session?.serverNameBytes, number: number)
     }

@@ -76,7 +76,7 @@ extension Worker {
     /// What comes can go on at once. A client's heads, and a body that waits for its upstream, are
     /// kept: large rounds of them would be memory that a client fills for nothing.
     private func hasOutlet(_ slot: Int) -> Bool {
-        guard isDownstream(slot) else { return true }
+        guard isDownstream(slot), channels[slot].pointee.http2 == nil else { return true }
         switch downstreams[slot].pointee.phase {
         case .tunnel, .ended: return true
         case .awaitingHead, .awaitingAnswer: return false

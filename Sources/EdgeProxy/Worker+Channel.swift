@@ -17,7 +17,7 @@ extension Worker {
         channel.pointee = Channel(
             descriptor: descriptor, generation: channel.pointee.generation, phase: phase,
             inFlight: [], flags: .wantsInput, deadlineKind: .none, receiveLevel: 0,
-            receiveStreak: 0, afterHandshake: 0, failure: .none, session: nil,
+            receiveStreak: 0, afterHandshake: 0, failure: .none, session: nil, http2: nil,
             output: ChunkList(), stash: ChunkList(), pace: Pace())
     }
 
@@ -32,7 +32,7 @@ extension Worker {
     func armReceive(_ slot: Int) {
         let channel = channels[slot]
         guard !channel.pointee.inFlight.contains(.receive),
-            !channel.pointee.flags.contains(.peerEnded)
+            channel.pointee.flags.isDisjoint(with: [.peerEnded, .isStream])
         else { return }
         channel.pointee.inFlight.insert(.receive)
         // Scarce memory: what nobody may be able to take stays in the kernel.
@@ -148,7 +148,11 @@ extension Worker {
 
     /// Plaintext to the machine above.
     func handOn(_ slot: Int, _ bytes: UnsafeMutableRawBufferPointer) {
-        if isDownstream(slot) {
+        if let session = channels[slot].pointee.http2 {
+            http2Input(slot, session, UnsafeRawBufferPointer(bytes))
+        } else if isStream(slot) {
+            stashedContent(slot, UnsafeRawBufferPointer(bytes))
+        } else if isDownstream(slot) {
             downstreamInput(slot, UnsafeRawBufferPointer(bytes))
         } else {
             upstreamInput(slot, UnsafeRawBufferPointer(bytes))
@@ -178,7 +182,7 @@ extension Worker {
         let generation = channel.pointee.generation
         if channel.pointee.flags.contains(.drained) {
             channel.pointee.flags.remove(.drained)
-            if channel.pointee.output.isEmpty { drained(slot) }
+            if channel.pointee.output.isEmpty || isStream(slot) { drained(slot) }
             guard isOpen(slot, generation) else { return }
         }
         guard channel.pointee.flags.contains(.wantsInput) else { return }
@@ -224,11 +228,23 @@ extension Worker {
             !channel.pointee.flags.contains(.endDelivered)
         else { return }
         channel.pointee.flags.insert(.endDelivered)
-        if isDownstream(slot) { downstreamEnded(slot) } else { upstreamEnded(slot) }
+        if isStream(slot) {
+            deliverStreamEnd(slot)
+        } else if isDownstream(slot) {
+            downstreamEnded(slot)
+        } else {
+            upstreamEnded(slot)
+        }
     }
 
     private func drained(_ slot: Int) {
-        if isDownstream(slot) { downstreamDrained(slot) } else { upstreamDrained(slot) }
+        if channels[slot].pointee.http2 != nil {
+            http2Drained(slot)
+        } else if isDownstream(slot) {
+            downstreamDrained(slot)
+        } else {
+            upstreamDrained(slot)
+        }
     }
 
     private func failed(_ slot: Int, _ reason: ReasonCode) {
@@ -246,7 +262,10 @@ extension Worker {
     // hot: once per message; no allocation unless the socket is full.
     func sendBytes(_ slot: Int, _ bytes: UnsafeRawPointer, count: Int) {
         let channel = channels[slot]
-        guard channel.pointee.flags.isDisjoint(with: [.broken, .sendFailed]) else { return }
+        guard channel.pointee.flags.isDisjoint(with: [.broken, .sendFailed, .isStream]) else {
+            if isStream(slot) { appendContent(slot, bytes, count: count) }
+            return
+        }
         block.add(isDownstream(slot) ? .clientBytesSent : .upstreamBytesSent, UInt64(count))
         var sent = 0
         if channel.pointee.output.isEmpty {
@@ -334,7 +353,9 @@ extension Worker {
     }
 
     /// Bytes wait for the socket: whoever feeds this channel should pause.
-    func isBlocked(_ slot: Int) -> Bool { !channels[slot].pointee.output.isEmpty }
+    func isBlocked(_ slot: Int) -> Bool {
+        !channels[slot].pointee.output.isEmpty && (!isStream(slot) || isStreamBlocked(slot))
+    }
 
     func markBroken(_ slot: Int, _ reason: ReasonCode) {
         let channel = channels[slot]
@@ -349,6 +370,10 @@ extension Worker {
     /// Sends what is left, says good-bye, waits for the peer's end, closes.
     func closeGracefully(_ slot: Int) {
         let channel = channels[slot]
+        if isStream(slot) {
+            if isDownstream(slot) { finishStream(slot) } else { resetStream(slot, .cancel) }
+            return
+        }
         if let session = channel.pointee.session, channel.pointee.phase == .established,
             channel.pointee.flags.isDisjoint(with: [.tlsFailed, .closingSaid])
         {
@@ -391,6 +416,11 @@ extension Worker {
     func terminate(_ slot: Int, reset: Bool = false) {
         let channel = channels[slot]
         guard channel.pointee.phase != .closing, channel.pointee.phase != .free else { return }
+        if isStream(slot) {
+            resetStream(slot, isDownstream(slot) ? .internalError : .cancel)
+            return
+        }
+        abandonHTTP2(slot, isDownstream(slot) ? .clientReset : .upstreamReset)
         if stageSlot == slot {
             stageSlot = -1
             stageCount = 0

@@ -33,7 +33,7 @@ extension Worker {
         let peer = downstreams[slot].pointee.peer
         var context = ForwardingContext(
             client: peer,
-            scheme: channels[slot].pointee.flags.contains(.isTLS) ? .https : .http,
+            scheme: channels[transport(slot)].pointee.flags.contains(.isTLS) ? .https : .http,
             requestID: (identifiers.next(), identifiers.next()),
             framing: requestHead.framing)
         context.port = snapshot.listeners[Int(downstreams[slot].pointee.listener)].port

@@ -93,6 +93,10 @@ extension Worker {
         case .free, .closing, .lingering, .flushing, .connecting: return
         case .handshaking, .established: break
         }
+        if channel.pointee.http2 != nil {
+            leaveHTTP2(slot)
+            return
+        }
         let downstream = downstreams[slot]
         downstream.pointee.closesAfterAnswer = true
         if channel.pointee.phase == .established, downstream.pointee.phase == .awaitingHead,

@@ -51,6 +51,10 @@ extension Worker {
             block.add(.handshakesFailed)
             downstreamFailed(slot, .clientHandshakeTimeout)
         case .requestHead:
+            if channels[slot].pointee.http2 != nil {
+                endHTTP2(slot, .protocolError, .clientHeadTimeout)
+                return
+            }
             refuse(slot, status: 408, .clientHeadTimeout, isHead: heldBeginsHEAD(slot))
         case .keepAlive:
             block.add(.clientIdleTimeout)
@@ -109,7 +113,8 @@ extension Worker {
         let limit = paceLimit(slot)
         let isTunnel = tunnelLimit(slot) != nil
         let price = isDownstream(slot) && !isTunnel ? snapshot.timeouts.downloadPrice : 0
-        let left = ring.unacknowledged(channel.pointee.descriptor) ?? 0
+        let left =
+            isStream(slot) ? 0 : ring.unacknowledged(channel.pointee.descriptor) ?? 0
         var pace = channel.pointee.pace
         let passed = now.nanoseconds(since: pace.lookedAt)
         pace.allowance = pace.allowance > passed ? pace.allowance - passed : 0

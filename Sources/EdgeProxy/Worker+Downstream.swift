@@ -195,7 +195,7 @@ extension Worker {
 
     /// The client broke the protocol: it gets the offence's status, nothing of the message goes on,
     /// and nothing behind it is looked at (RFC 9112 §11.2).
-    private func violated(_ slot: Int, _ violation: HTTP1Violation, isHead: Bool = false) {
+    func violated(_ slot: Int, _ violation: HTTP1Violation, isHead: Bool = false) {
         block.addViolation(violation.rawValue)
         refuse(slot, status: violation.status, .clientBadRequest, violation, isHead: isHead)
     }
@@ -242,6 +242,11 @@ extension Worker {
         _ slot: Int, status: UInt16, _ label: String, close: Bool, isHead: Bool,
         location: ByteWriterText?, id: RequestID = RequestID()
     ) {
+        if isStream(slot) {
+            answerStream(
+                slot, status: status, label, isHead: isHead, location: location, id: id)
+            return
+        }
         if location == nil, let page = snapshot.client.errorPages.page(for: status) {
             answer(
                 slot, status: status, label, page: page, id: id, close: close, isHead: isHead)
@@ -278,6 +283,14 @@ extension Worker {
 
     /// Says what is left to say and closes; nothing more is read.
     func closeDownstream(_ slot: Int) {
+        if isStream(slot) {
+            finishStream(slot)
+            return
+        }
+        if channels[slot].pointee.http2 != nil {
+            endHTTP2(slot, .noError, .none)
+            return
+        }
         downstreams[slot].pointee.phase = .ended
         releaseHeld(slot)
         flushStage()
@@ -288,6 +301,10 @@ extension Worker {
     /// last chunk, or short of its length, and by RST where only that tells.
     func cutAnswer(_ slot: Int) {
         downstreams[slot].pointee.phase = .ended
+        if isStream(slot) {
+            resetStream(slot, .internalError)
+            return
+        }
         releaseHeld(slot)
         flushStage()
         channels[slot].pointee.flags.insert(.tlsFailed)
@@ -309,6 +326,10 @@ extension Worker {
     /// The client has sent its end.
     func downstreamEnded(_ slot: Int) {
         let downstream = downstreams[slot]
+        if channels[slot].pointee.http2 != nil {
+            abandonHTTP2(slot, .clientClosed)
+            downstream.pointee.phase = .ended
+        }
         switch downstream.pointee.phase {
         case .awaitingHead:
             // Between requests: a normal end. In the middle of a head: nobody to answer to.
@@ -333,6 +354,11 @@ extension Worker {
 
     /// The client is gone, or what it does can't be answered.
     func downstreamFailed(_ slot: Int, _ reason: ReasonCode) {
+        if isStream(slot) {
+            clientStreamFailed(slot, reason)
+            return
+        }
+        abandonHTTP2(slot, reason)
         let exchange = Int(downstreams[slot].pointee.exchange)
         var isAnswering = false
         if exchange >= 0 {
@@ -385,7 +411,7 @@ extension Worker {
     }
 
     func setIdleDeadline(_ slot: Int) {
-        guard downstreams[slot].pointee.phase == .awaitingHead else { return }
+        guard downstreams[slot].pointee.phase == .awaitingHead, !isStream(slot) else { return }
         if downstreams[slot].pointee.headStarted {
             setDeadline(slot, .requestHead, snapshot.timeouts.requestHead)
         } else {

@@ -19,7 +19,8 @@ extension Worker {
         let begun =
             downstream.pointee.headBegun.nanoseconds == 0 ? now : downstream.pointee.headBegun
         defer { downstream.pointee.headBegun = Instant(nanoseconds: 0) }
-        downstream.pointee.closesAfterAnswer = !requestHead.keepAlive || phase == .draining
+        downstream.pointee.closesAfterAnswer =
+            (!requestHead.keepAlive || phase == .draining) && !isStream(slot)
         let host = head.extracting(requestHead.host.indices)
         if let port = snapshot.listeners[Int(downstream.pointee.listener)].redirectPort {
             redirect(slot, head, to: port)
@@ -95,9 +96,13 @@ extension Worker {
             exchanges[exchange].pointee.flags.contains(.expectsContinue)
         else { return }
         exchanges[exchange].pointee.flags.remove(.expectsContinue)
+        block.add(.responses1xx)
+        if isStream(slot) {
+            submitContinue(slot)
+            return
+        }
         var writer = ByteWriter(stageSpace(slot, 64))
         if HTTP1Writer.writeContinue(into: &writer) { staged(writer.count) }
-        block.add(.responses1xx)
     }
 
     /// Answers a request that has no exchange; the connection goes on if the request had no body.
@@ -112,7 +117,7 @@ extension Worker {
         answer(
             slot, status: status, reason.label, close: close,
             isHead: requestHead.method == .head, location: nil)
-        if close { closeDownstream(slot) } else { setIdleDeadline(slot) }
+        if close || isStream(slot) { closeDownstream(slot) } else { setIdleDeadline(slot) }
     }
 
     /// 308 to https, for listeners that only redirect (RFC 9110 §15.4.9).
@@ -136,7 +141,7 @@ extension Worker {
         answer(
             slot, status: 308, ReasonCode.redirected.label, close: close,
             isHead: requestHead.method == .head, location: ByteWriterText(location))
-        if close { closeDownstream(slot) } else { setIdleDeadline(slot) }
+        if close || isStream(slot) { closeDownstream(slot) } else { setIdleDeadline(slot) }
     }
 
     // MARK: - Upstream
@@ -367,6 +372,12 @@ extension Worker {
 
     /// Content on its way to `slot`, in our own chunks if it is chunked.
     func stageBody(_ slot: Int, _ content: Span<UInt8>, isChunked: Bool) {
+        if isStream(slot) {
+            content.withUnsafeBytes {
+                if let start = $0.baseAddress { appendContent(slot, start, count: $0.count) }
+            }
+            return
+        }
         if isChunked {
             var writer = ByteWriter(stageSpace(slot, HTTP1Writer.chunkHeaderBytesMax))
             _ = HTTP1Writer.writeChunkHeader(content.count, into: &writer)
@@ -393,6 +404,10 @@ extension Worker {
         releaseExchange(exchange)
         let downstream = downstreams[slot]
         downstream.pointee.exchange = -1
+        if isStream(slot) {
+            finishStream(slot)
+            return
+        }
         if downstream.pointee.closesAfterAnswer || !isComplete || phase == .draining {
             // The rest of the answer and close_notify leave in one segment.
             holdsWire = stageSlot == slot
@@ -433,7 +448,7 @@ extension Worker {
             cutAnswer(slot)
             return
         }
-        let close = downstream.pointee.closesAfterAnswer || !isComplete
+        let close = downstream.pointee.closesAfterAnswer || !isComplete || isStream(slot)
         answer(
             slot, status: reason.answerStatus, reason.label, close: close, isHead: isHead,
             location: nil, id: id)
@@ -503,7 +518,7 @@ extension ReasonCode {
         case .upstreamConnectTimeout, .upstreamHeadTimeout, .upstreamBodyTimeout: 504
         case .upstreamConnectRefused, .upstreamConnectFailed, .upstreamTLSFailed,
             .upstreamNotVerified, .upstreamReset, .upstreamClosedEarly, .upstreamBadResponse,
-            .upstreamTruncated, .upstreamSurplusBytes:
+            .upstreamTruncated, .upstreamSurplusBytes, .upstreamStreamRefused:
             502
         case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining, .notServing,
             .upstreamQueueFull, .upstreamQueueTimeout:
@@ -515,7 +530,10 @@ extension ReasonCode {
         case .redirected: 308
         case .clientClosed, .clientReset, .clientHelloTimeout, .clientHandshakeTimeout,
             .clientHandshakeFailed, .clientIdleTimeout, .clientReadTimeout, .clientTLSError,
-            .clientBadRequest:
+            .clientBadRequest, .clientResetFlood, .clientPingFlood, .clientSettingsFlood,
+            .clientPriorityFlood, .clientWindowFlood, .clientEmptyDataFlood,
+            .clientUnknownFrameFlood, .clientHeaderFlood, .clientConnectionMemory,
+            .clientProtocolError:
             400
         case .none, .internalError, .certificateUnusable, .tunnelTimeout: 500
         }

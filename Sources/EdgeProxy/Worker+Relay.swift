@@ -59,7 +59,7 @@ extension Worker {
         guard pools[Int(upstream.pointee.pool)]?.settings.sendsProxyHeader == true,
             upstream.pointee.exchange >= 0
         else { return }
-        let client = Int(exchanges[Int(upstream.pointee.exchange)].pointee.downstream)
+        let client = transport(Int(exchanges[Int(upstream.pointee.exchange)].pointee.downstream))
         let source = downstreams[client].pointee.peer
         let destination =
             ring.localAddress(of: channels[client].pointee.descriptor) ?? source.with(port: 0)
@@ -170,8 +170,8 @@ extension Worker {
             isDownstream(slot)
                 ? exchanges[exchange].pointee.upstream : exchanges[exchange].pointee.downstream)
         let isPlain =
-            !channels[slot].pointee.flags.contains(.isTLS)
-            && !channels[peer].pointee.flags.contains(.isTLS)
+            channels[slot].pointee.flags.isDisjoint(with: [.isTLS, .isStream])
+            && channels[peer].pointee.flags.isDisjoint(with: [.isTLS, .isStream])
         guard isPlain, channels[slot].pointee.stash.isEmpty,
             channels[slot].pointee.flags.contains(.wantsInput)
         else { return nil }

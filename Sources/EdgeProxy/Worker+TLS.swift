@@ -116,7 +116,11 @@ extension Worker {
             block.add(.handshakesCompleted)
             if session.isResumed { block.add(.handshakesResumed) }
             if session.isTLS13 { channels[slot].pointee.flags.insert(.owesTicket) }
-            setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
+            if session.isHTTP2 {
+                startClientHTTP2(slot)
+            } else {
+                setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
+            }
         } else {
             upstreamHandshakeCompleted(slot, session)
         }

@@ -214,6 +214,13 @@ extension Worker {
             return true
         }
         let client = Int(exchanges[exchange].pointee.downstream)
+        if isStream(client) {
+            if submitAnswer(client, head, framing: .none, isInterim: true) {
+                touchHTTP2(transport(client))
+                block.add(.responses1xx)
+            }
+            return true
+        }
         var writer = ByteWriter(stageSpace(client, head.count + 256))
         if HTTP1Writer.writeInterim(responseHead, from: head, into: &writer) {
             staged(writer.count)
@@ -242,17 +249,12 @@ extension Worker {
         block.observe(
             .upstreamResponse, answered.nanoseconds(since: state.pointee.times.sent))
         dropPrefix(exchange)
-        let context = ResponseContext(
-            framing: framing, clientMinor: state.pointee.clientMinor,
-            keepAlive: !downstream.pointee.closesAfterAnswer)
-        var writer = ByteWriter(stageSpace(client, head.count + 512))
-        guard HTTP1Writer.writeResponse(responseHead, from: head, context: context, into: &writer)
-        else {
+        guard writeAnswerHead(client, head, framing: framing) else {
+            // Nothing of it has gone down.
+            state.pointee.phase = .forwarding
             upstreamFailed(slot, .internalError)
             return
         }
-        unsentAnswer = stageCount
-        staged(writer.count)
         if responseHead.dropsTrailers { state.pointee.flags.insert(.dropsAnswerTrailers) }
         if responseHead.isUpgradeAccepted {
             countStatus(responseHead.status)
@@ -262,6 +264,25 @@ extension Worker {
         upstream.pointee.decoder = BodyDecoder(framing: responseHead.framing)
         upstream.pointee.phase = .receivingBody
         awaitContent(slot)
+    }
+
+    /// - Returns: false if there is no room for it.
+    private func writeAnswerHead(
+        _ client: Int, _ head: Span<UInt8>, framing: BodyFraming
+    ) -> Bool {
+        if isStream(client) {
+            return submitAnswer(client, head, framing: framing, isInterim: false)
+        }
+        let state = exchanges[Int(downstreams[client].pointee.exchange)]
+        let context = ResponseContext(
+            framing: framing, clientMinor: state.pointee.clientMinor,
+            keepAlive: !downstreams[client].pointee.closesAfterAnswer)
+        var writer = ByteWriter(stageSpace(client, head.count + 512))
+        guard HTTP1Writer.writeResponse(responseHead, from: head, context: context, into: &writer)
+        else { return false }
+        unsentAnswer = stageCount
+        staged(writer.count)
+        return true
     }
 
     /// The answer's next piece has to come in time.
@@ -307,7 +328,9 @@ extension Worker {
         let client = Int(exchanges[exchange].pointee.downstream)
         let dropsTrailers = exchanges[exchange].pointee.flags.contains(.dropsAnswerTrailers)
         let trailers = dropsTrailers ? nil : trailers
-        if exchanges[exchange].pointee.answerFraming.isChunked {
+        if isStream(client) {
+            endContent(client, trailers: keepTrailers(trailers, isRequest: false))
+        } else if exchanges[exchange].pointee.answerFraming.isChunked {
             var writer = ByteWriter(stageSpace(client, lastChunkBytes(trailers)))
             guard writeLastChunk(trailers, isRequest: false, &writer) else {
                 upstreamFailed(slot, .internalError)

@@ -1,6 +1,7 @@
 package import EdgeCore
 internal import EdgeHTTP
 internal import EdgeHTTP1
+internal import EdgeHTTP2
 package import EdgeRing
 internal import EdgeRouting
 package import EdgeSystem
@@ -79,8 +80,24 @@ package final class Worker {
     let mailbox: Mailbox
     let report: @Sendable (WorkerEvent) -> Void
 
-    /// Slots below this are clients', from here on upstreams'.
+    /// Slots below this are clients', from here on upstreams'. On both sides connections come
+    /// first, then their HTTP/2 streams.
     let upstreamBase: Int
+    let clientStreamBase: Int
+    let upstreamStreamBase: Int
+    let streams: ReservedArray<HTTP2Stream>
+    /// By the connection's slot.
+    let links: ReservedArray<HTTP2Link>
+    var clientStreamSlots: SlotList
+    var upstreamStreamSlots: SlotList
+    /// Made when the first client or upstream speaks HTTP/2.
+    var http2Engine: HTTP2Engine?
+    /// Connections whose sessions have something to send.
+    var http2Dirty: [Int32] = []
+    /// Sessions of connections that are closed, freed at the end of the turn.
+    var http2Retired: [HTTP2Session] = []
+    /// Requests that wait for the end of what was received with them.
+    var http2Begun: [Int32] = []
     let channels: ReservedArray<Channel>
     let downstreams: ReservedArray<Downstream>
     let upstreams: ReservedArray<Upstream>
@@ -154,18 +171,31 @@ package final class Worker {
         // An exchange needs one connection on each side; as many unused ones may be kept, and some
         // more are on their way out.
         let clients = setup.connectionsMax
-        let servers = 2 * setup.connectionsMax + 256
-        guard let channels = ReservedArray<Channel>(capacity: clients + servers),
-            let downstreams = ReservedArray<Downstream>(capacity: clients),
-            let upstreams = ReservedArray<Upstream>(capacity: servers),
-            let exchanges = ReservedArray<Exchange>(capacity: clients),
+        let clientStreams = max(1024, min(4 * clients, 65536))
+        let requests = clients + clientStreams
+        let servers = 2 * clients + clientStreams + 256
+        let slots = requests + servers + requests
+        guard let channels = ReservedArray<Channel>(capacity: slots),
+            let downstreams = ReservedArray<Downstream>(capacity: requests),
+            let upstreams = ReservedArray<Upstream>(capacity: servers + requests),
+            let exchanges = ReservedArray<Exchange>(capacity: requests),
+            let streams = ReservedArray<HTTP2Stream>(capacity: clientStreams + requests),
+            let links = ReservedArray<HTTP2Link>(capacity: slots),
             let downstreamSlots = SlotList(capacity: clients),
+            let clientStreamSlots = SlotList(capacity: clientStreams),
             let upstreamSlots = SlotList(capacity: servers),
-            let exchangeSlots = SlotList(capacity: clients),
-            let wheel = TimerWheel(capacity: clients + servers, tick: Worker.tick, now: now),
-            let accessLog = AccessLogStage(exchanges: clients)
+            let upstreamStreamSlots = SlotList(capacity: requests),
+            let exchangeSlots = SlotList(capacity: requests),
+            let wheel = TimerWheel(capacity: slots, tick: Worker.tick, now: now),
+            let accessLog = AccessLogStage(exchanges: requests)
         else { throw .memory }
-        upstreamBase = clients
+        clientStreamBase = clients
+        upstreamBase = requests
+        upstreamStreamBase = requests + servers
+        self.streams = streams
+        self.links = links
+        self.clientStreamSlots = clientStreamSlots
+        self.upstreamStreamSlots = upstreamStreamSlots
         self.channels = channels
         self.downstreams = downstreams
         self.upstreams = upstreams
@@ -250,7 +280,7 @@ package final class Worker {
 
     /// Until the next deadline or housekeeping.
     private var waitLimit: UInt64 {
-        guard attention.isEmpty, queueAttention.isEmpty else { return 0 }
+        guard attention.isEmpty, queueAttention.isEmpty, http2Dirty.isEmpty else { return 0 }
         var limit = nextHousekeeping.nanoseconds(since: now)
         if let next = wheel.nanosecondsUntilNext(now: now) { limit = min(limit, next) }
         if phase == .serving {
@@ -274,12 +304,16 @@ package final class Worker {
     /// Handles what was found on the way. Bounded: a channel that is found again while its round is
     /// on is handled in the next one, and there are few rounds.
     func attendAll() {
-        for _ in 0..<8 where !attention.isEmpty || !queueAttention.isEmpty {
+        for _ in 0..<8
+        where !attention.isEmpty || !queueAttention.isEmpty || !http2Dirty.isEmpty {
             swap(&attention, &attentionRound)
             for index in attentionRound.indices { attend(Int(attentionRound[index])) }
             attentionRound.removeAll(keepingCapacity: true)
             if !queueAttention.isEmpty { serveQueues() }
+            // Last, so that all that the round has brought goes out together.
+            if attention.isEmpty, !http2Dirty.isEmpty { flushAllHTTP2() }
         }
+        if !http2Retired.isEmpty { freeRetiredHTTP2() }
     }
 
     /// Puts a channel on the list for the end of the turn.

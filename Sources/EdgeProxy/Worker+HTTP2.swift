@@ -1,0 +1,234 @@
+internal import EdgeCore
+internal import EdgeHTTP2
+internal import EdgeTLS
+
+/// Connections that multiplex (RFC 9113), either side: input to the session, what it has to say out
+/// in one write per turn, and the connection's end. Streams are in `Worker+HTTP2Streams`.
+extension Worker {
+    /// Content kept per stream before who sends it has to wait (BEHAVIOUR: 33).
+    static let streamOutputMax = 64 * 1024
+    /// Of a connection that keeps much.
+    static let streamOutputLess = 16 * 1024
+    /// Control frames that may wait for a peer that takes nothing before it is no longer read.
+    static let framesQueuedMax = 128
+
+    /// The engine, made at its first use.
+    func engineOfHTTP2() -> HTTP2Engine? {
+        if let http2Engine { return http2Engine }
+        http2Engine = HTTP2Engine(HTTP2Events(self), seed: identifiers.next())
+        return http2Engine
+    }
+
+    // MARK: - Beginning
+
+    /// The client has chosen h2 (RFC 9113 §3.3).
+    func startClientHTTP2(_ slot: Int) {
+        let limits = snapshot.http2.limits(headBytes: snapshot.requestLimits.headBytesMax)
+        guard let session = engineOfHTTP2()?.makeServer(Int32(slot), limits, now: now) else {
+            markBroken(slot, .memoryLimit)
+            return
+        }
+        channels[slot].pointee.http2 = session
+        links[slot].pointee = HTTP2Link()
+        block.add(.http2Connections)
+        setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
+        touchHTTP2(slot)
+    }
+
+    // MARK: - Input
+
+    /// Plaintext of a connection that multiplexes.
+    func http2Input(_ slot: Int, _ session: HTTP2Session, _ bytes: UnsafeRawBufferPointer) {
+        let generation = channels[slot].pointee.generation
+        switch session.receive(bytes, now: now) {
+        case .open: break
+        case .breach(let breach):
+            endHTTP2(slot, breach.code, breach.reason)
+            return
+        case .failed:
+            endHTTP2(slot, .protocolError, .clientProtocolError)
+            return
+        }
+        sendBegun()
+        flushStage()
+        guard isOpen(slot, generation), channels[slot].pointee.http2 != nil else { return }
+        guard session.byteCount + links[slot].pointee.bytesKept <= snapshot.http2.memoryMax else {
+            endHTTP2(slot, .enhanceYourCalm, .clientConnectionMemory)
+            return
+        }
+        noteBlock(slot, session)
+        touchHTTP2(slot)
+    }
+
+    /// Requests whose heads came in this round, with what came of their content.
+    private func sendBegun() {
+        guard !http2Begun.isEmpty else { return }
+        for index in http2Begun.indices {
+            let slot = Int(http2Begun[index])
+            guard channels[slot].pointee.phase == .established else { continue }
+            let exchange = Int(downstreams[slot].pointee.exchange)
+            if exchange >= 0 { sendRequest(exchange) }
+        }
+        http2Begun.removeAll(keepingCapacity: true)
+    }
+
+    /// A head in several pieces has a total deadline (BEHAVIOUR: 35).
+    private func noteBlock(_ slot: Int, _ session: HTTP2Session) {
+        let downstream = downstreams[slot]
+        guard isDownstream(slot), session.isInBlock != downstream.pointee.headStarted else {
+            return
+        }
+        downstream.pointee.headStarted = session.isInBlock
+        if session.isInBlock {
+            setDeadline(slot, .requestHead, snapshot.timeouts.requestHead)
+        } else {
+            setHTTP2Idle(slot)
+        }
+    }
+
+    // MARK: - Output
+
+    /// The session has something to say; it goes out at the end of the turn.
+    func touchHTTP2(_ slot: Int) {
+        let link = links[slot]
+        guard !link.pointee.isDirty else { return }
+        link.pointee.isDirty = true
+        http2Dirty.append(Int32(slot))
+    }
+
+    func flushAllHTTP2() {
+        // Flushing one may touch another; that one is in the list by then.
+        var index = 0
+        while index < http2Dirty.count {
+            flushHTTP2(Int(http2Dirty[index]))
+            index += 1
+        }
+        http2Dirty.removeAll(keepingCapacity: true)
+    }
+
+    /// One write for all that the streams of a connection have to say.
+    // hot: once per turn and connection.
+    private func flushHTTP2(_ slot: Int) {
+        let link = links[slot]
+        let channel = channels[slot]
+        link.pointee.isDirty = false
+        guard let session = channel.pointee.http2, channel.pointee.phase == .established,
+            !channel.pointee.flags.contains(.broken)
+        else { return }
+        writeSession(slot, session)
+        guard channel.pointee.http2 != nil, !channel.pointee.flags.contains(.broken) else {
+            return
+        }
+        if isBlocked(slot) {
+            if session.queuedFrames > Worker.framesQueuedMax { pauseInput(slot) }
+        } else if session.isOver {
+            closeHTTP2(slot)
+            return
+        }
+        if link.pointee.bytesKept > 0 { noteStalled(slot) }
+    }
+
+    private func writeSession(_ slot: Int, _ session: HTTP2Session) {
+        while !isBlocked(slot), let bytes = session.output(), let start = bytes.baseAddress {
+            let space = stageSpace(slot, bytes.count)
+            space.baseAddress!.copyMemory(from: start, byteCount: bytes.count)
+            staged(bytes.count)
+        }
+        flushStage()
+    }
+
+    /// The socket has taken what waited.
+    func http2Drained(_ slot: Int) {
+        touchHTTP2(slot)
+        resumeInput(slot)
+    }
+
+    // MARK: - Deadlines
+
+    /// A connection without streams is idle, whatever else it says.
+    func setHTTP2Idle(_ slot: Int) {
+        guard isDownstream(slot) else { return }
+        if links[slot].pointee.streamCount == 0 {
+            let limit =
+                links[slot].pointee.isLeaving ? Worker.drainGrace : snapshot.timeouts.keepAlive
+            setDeadline(slot, .keepAlive, limit)
+        } else {
+            clearDeadline(slot)
+        }
+    }
+
+    // MARK: - Ends
+
+    /// Takes no more streams; those that are open go on.
+    func leaveHTTP2(_ slot: Int) {
+        guard let session = channels[slot].pointee.http2, !links[slot].pointee.isLeaving else {
+            return
+        }
+        links[slot].pointee.isLeaving = true
+        session.sayLeaving()
+        touchHTTP2(slot)
+        setHTTP2Idle(slot)
+    }
+
+    /// Ends the connection: GOAWAY with the reason, all its streams given up.
+    func endHTTP2(_ slot: Int, _ code: HTTP2Code, _ reason: ReasonCode) {
+        guard let session = channels[slot].pointee.http2 else { return }
+        if reason != .none {
+            block.add(reason)
+            if isDownstream(slot), accessLog.isOn { logFailure(slot, reason) }
+        }
+        session.terminate(code)
+        dropStreams(slot, reason == .none ? .clientClosed : reason, isCounted: false)
+        writeSession(slot, session)
+        closeHTTP2(slot)
+    }
+
+    /// Says good-bye and closes; nothing more is read.
+    private func closeHTTP2(_ slot: Int) {
+        dropStreams(slot, isDownstream(slot) ? .clientClosed : .upstreamReset)
+        retireHTTP2(slot)
+        if isDownstream(slot) {
+            downstreams[slot].pointee.phase = .ended
+            closeGracefully(slot)
+        } else {
+            closeUpstreamConnection(slot)
+        }
+    }
+
+    /// The connection is gone, and its streams with it.
+    func abandonHTTP2(_ slot: Int, _ reason: ReasonCode) {
+        guard channels[slot].pointee.http2 != nil else { return }
+        dropStreams(slot, reason)
+        retireHTTP2(slot)
+    }
+
+    private func retireHTTP2(_ slot: Int) {
+        guard let session = channels[slot].pointee.http2 else { return }
+        channels[slot].pointee.http2 = nil
+        // It may be what is calling us.
+        http2Retired.append(session)
+        if isDownstream(slot) { block.subtract(.http2Connections) }
+    }
+
+    func freeRetiredHTTP2() {
+        for session in http2Retired { session.free() }
+        http2Retired.removeAll(keepingCapacity: true)
+    }
+}
+
+extension HTTP2Breach {
+    var code: HTTP2Code { .enhanceYourCalm }
+
+    var reason: ReasonCode {
+        switch self {
+        case .resets, .resetShare: .clientResetFlood
+        case .pings: .clientPingFlood
+        case .settings: .clientSettingsFlood
+        case .priorities: .clientPriorityFlood
+        case .windowUpdates: .clientWindowFlood
+        case .emptyData: .clientEmptyDataFlood
+        case .unknownFrames: .clientUnknownFrameFlood
+        case .continuations, .headerBlock: .clientHeaderFlood
+        }
+    }
+}
