@@ -141,6 +141,7 @@ let package = Package(
         unitTests("EdgeDNS", "EdgeSystem"),
         unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeSystem"),
+        unitTests("EdgeDaemon", "EdgeConfig", "EdgeProxy", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem"),
         unitTests(
             "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeRing", "EdgeTLS", "EdgeSystem", "CEdge"),

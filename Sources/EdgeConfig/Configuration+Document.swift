@@ -109,6 +109,7 @@ struct Assembly {
         let resolvers = Configuration.Resolver.decode(roots)
         let timeouts = main.sectionOrDefaults("timeouts")
         let limits = main.sectionOrDefaults("limits")
+        let bounds = Configuration.Limits.decode(limits)
         if afterListeners == before {
             checkServing(listeners: listeners, certificates: certificates, sites: sites)
         }
@@ -120,8 +121,9 @@ struct Assembly {
             certificates: certificates?.value, tls: .decode(main.sectionOrDefaults("tls")),
             sites: sites,
             upstreams: upstreams.map(\.configuration), resolvers: resolvers.map(\.value),
-            timeouts: .decode(timeouts), limits: .decode(limits),
+            timeouts: .decode(timeouts), limits: bounds,
             requests: .decode(main, limits: limits, timeouts: timeouts),
+            http2: .decode(main.sectionOrDefaults("http2"), limits: bounds),
             admin: admin.value, process: .decode(timeouts),
             accessLog: .decode(main.section("access_log")))
     }

@@ -19,6 +19,7 @@ package struct Configuration: Sendable, Equatable {
     package let timeouts: Timeouts
     package let limits: Limits
     package let requests: Requests
+    package let http2: HTTP2Configuration
     package let admin: Admin
     package let process: Process
     /// Nil: requests are not logged.
@@ -190,7 +191,8 @@ package struct Configuration: Sendable, Equatable {
         runAs: RunAs?, workers: Int?, listeners: [Listener],
         certificates: Certificates?, tls: TLS, sites: [SiteConfiguration],
         upstreams: [UpstreamConfiguration], resolvers: [Resolver], timeouts: Timeouts,
-        limits: Limits, requests: Requests = Requests(), admin: Admin, process: Process,
+        limits: Limits, requests: Requests = Requests(),
+        http2: HTTP2Configuration = HTTP2Configuration(), admin: Admin, process: Process,
         accessLog: AccessLog? = nil
     ) {
         self.runAs = runAs
@@ -204,6 +206,7 @@ package struct Configuration: Sendable, Equatable {
         self.timeouts = timeouts
         self.limits = limits
         self.requests = requests
+        self.http2 = http2
         self.admin = admin
         self.process = process
         self.accessLog = accessLog

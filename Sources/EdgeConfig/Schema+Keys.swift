@@ -133,6 +133,14 @@ extension Schema {
             absence: "there are none, and so no sites",
             pitfalls: "An upstream that no site uses is an error."),
         Key(
+            "upstreams.*.protocol", .choice(["http1", "h2", "auto"]), default: "http1",
+            effect: "What is spoken with the servers: HTTP/1.1; HTTP/2 and nothing else (`h2`), "
+                + "over plaintext too; or what each server chooses (`auto`), which over plaintext "
+                + "is HTTP/1.1. gRPC needs `h2` or `auto`.",
+            pitfalls: "With `h2` a server that does not speak it answers nothing: 502. Not "
+                + "together with `proxy_protocol: v2`, and not for `tcp` listeners.",
+            seeAlso: ["upstreams.*.tls", "http2"]),
+        Key(
             "upstreams.*.servers", .texts(.server, orSingle: false), required: true,
             effect: "The servers, as host name or address with a port.",
             pitfalls: "Quote entries with brackets: `\"[2001:db8::1]:80\"`. Names are looked up "
@@ -142,7 +150,7 @@ extension Schema {
             "upstreams.*.tls", .mapping,
             effect: "Speaks TLS to the servers and checks who they are; `tls: {}` with the "
                 + "system's authorities and the site's own host name.",
-            absence: "plaintext"),
+            absence: "plaintext", seeAlso: ["upstreams.*.protocol"]),
         Key(
             "upstreams.*.tls.ca", .text(.path),
             effect: "A PEM file with the authorities that are trusted for these servers.",
@@ -177,7 +185,8 @@ extension Schema {
             "upstreams.*.proxy_protocol", .choice(["off", "v2"]), default: "off",
             effect: "`v2` tells the servers the client's address at the start of each connection.",
             pitfalls: "The servers must expect it. Connections then belong to one client, and are "
-                + "not kept for others' requests."),
+                + "not kept for others' requests; so not with `protocol: h2` or `auto`.",
+            seeAlso: ["upstreams.*.protocol"]),
         Key(
             "upstreams.*.limits", .mapping,
             effect: "How much the servers are given to do at a time.",

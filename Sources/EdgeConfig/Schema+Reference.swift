@@ -40,10 +40,13 @@ extension Schema {
     private func title(for key: Key) -> String {
         let top = String(key.path.prefix { $0 != "." && $0 != "[" })
         let holdsKeys = self.key(top)?.childrenPath != nil
+        if let name = Self.abbreviations[top] { return name }
         let words = top.map { $0 == "_" ? " " : $0 }
         return holdsKeys
             ? words.prefix(1).map { $0.uppercased() }.joined() + words.dropFirst() : "General"
     }
+
+    private static let abbreviations = ["http2": "HTTP/2", "tls": "TLS"]
 
     private func entry(for key: Key) -> String {
         var lines = ["### `\(key.path)`", "", key.effect, ""]

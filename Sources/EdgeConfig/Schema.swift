@@ -90,7 +90,7 @@ package struct Schema: Sendable {
 
     package static let current = Schema(
         keys: generalKeys + listenerKeys + siteKeys + upstreamKeys + resolverKeys + forwardingKeys
-            + tuningKeys)
+            + http2Keys + tuningKeys)
 
     package let keys: [Key]
     private let byPath: [String: Key]

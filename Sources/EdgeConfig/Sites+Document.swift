@@ -75,6 +75,12 @@ extension SiteConfiguration {
                     hint: "a tcp listener passes bytes on as they are; TLS is then between the "
                         + "client and the server")
             }
+            if upstreams[index].configuration.version != .http1 {
+                root?.error(
+                    listener.location,
+                    "listener '\(listener.value.name)': upstream '\(name)' has a 'protocol'",
+                    hint: "a tcp listener passes bytes on as they are, whatever they mean")
+            }
         }
         return used
     }

@@ -23,6 +23,10 @@ extension UpstreamConfiguration {
         case off, v2
     }
 
+    private enum ProtocolWord: String {
+        case http1, h2, auto
+    }
+
     /// Every upstream of all files, in the order written; names are unique.
     static func decode(_ roots: [Section]) -> [UpstreamDraft] {
         var places: [String: Location] = [:]
@@ -47,9 +51,11 @@ extension UpstreamConfiguration {
         checkServers(servers, in: section)
         let timeouts = section.sectionOrDefaults("timeouts")
         let limits = section.sectionOrDefaults("limits")
+        let sendsProxyHeader = section.choice("proxy_protocol", as: ProxyWord.self) == .v2
         return UpstreamConfiguration(
             name: name, servers: servers.map(\.value), tls: tls(section.section("tls")),
-            sendsProxyHeader: section.choice("proxy_protocol", as: ProxyWord.self) == .v2,
+            version: version(section, sendsProxyHeader: sendsProxyHeader),
+            sendsProxyHeader: sendsProxyHeader,
             memberConnectionsMax: limits.integer("connections"),
             queueMax: limits.integer("queue") ?? 0,
             queueTimeout: timeouts.duration("queue"),
@@ -75,6 +81,32 @@ extension UpstreamConfiguration {
                     hint: "add 'tls: {}'")
             }
         }
+    }
+
+    private static func version(
+        _ section: Section, sendsProxyHeader: Bool
+    ) -> UpstreamProtocol {
+        let word = section.choice("protocol", as: ProtocolWord.self) ?? .http1
+        let version: UpstreamProtocol
+        switch word {
+        case .http1: return .http1
+        case .h2: version = .http2
+        case .auto: version = .auto
+        }
+        if sendsProxyHeader {
+            section.error(
+                section.location(of: "proxy_protocol"),
+                "\(section.title).proxy_protocol does not go with 'protocol: \(word.rawValue)'",
+                hint: "it makes a connection one client's, and HTTP/2 shares connections")
+        }
+        if word == .auto, !section.has("tls") {
+            section.warning(
+                section.location(of: "protocol"),
+                "\(section.title).protocol: without 'tls' there is nothing to choose, so it is "
+                    + "HTTP/1.1",
+                hint: "'h2' if all servers speak it")
+        }
+        return version
     }
 
     private static func tls(_ section: Section?) -> TLS? {

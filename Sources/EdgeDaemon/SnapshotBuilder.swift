@@ -11,10 +11,16 @@ internal import EdgeUpstream
 /// moment. Pool numbers are given out once per key and kept, so that a reload leaves the
 /// connections of unchanged pools alone. Control thread.
 final class SnapshotBuilder {
-    /// What connections and TLS sessions may be shared over (invariant 5): the upstream, whom it is
-    /// trusted by, the certificate it is shown, and the name it is asked for.
+    /// Whether the workers speak HTTP/2; else it is offered to nobody, whatever the configuration
+    /// says.
+    static let servesHTTP2 = false
+
+    /// What connections and TLS sessions may be shared over (invariant 5): the upstream, what is
+    /// spoken with it, whom it is trusted by, the certificate it is shown, and the name it is asked
+    /// for.
     private struct PoolKey: Hashable {
         let upstream: String
+        let version: UpstreamProtocol
         let isTLS: Bool
         let trust: ObjectIdentifier?
         let identity: ObjectIdentifier?
@@ -24,6 +30,9 @@ final class SnapshotBuilder {
     private var numbers: [PoolKey: Int32] = [:]
     private var epoch: UInt64 = 0
     private var workers = 1
+    private let servesHTTP2: Bool
+
+    init(servesHTTP2: Bool = SnapshotBuilder.servesHTTP2) { self.servesHTTP2 = servesHTTP2 }
 
     /// - Parameters:
     ///   - workers: how many share each upstream's limits.
@@ -58,12 +67,13 @@ final class SnapshotBuilder {
                 redirectPort: listener.redirectPort, relayPool: relay,
                 port: listener.addresses.first?.port ?? 0)
         }
+        let http2 = self.http2(configuration.http2)
         return RuntimeSnapshot(
             epoch: epoch, routes: RouteTable(routes), certificates: preparation.certificates,
             fallbackName: configuration.certificates?.fallback,
             tls: TLSPolicy(
                 minimum: configuration.tls.minimumVersion == .tls13 ? .tls13 : .tls12,
-                ticketLifetime: configuration.tls.ticketLifetime),
+                ticketLifetime: configuration.tls.ticketLifetime, offersHTTP2: http2.isEnabled),
             listeners: listeners,
             pools: pools.values.sorted { $0.id < $1.id },
             timeouts: .init(
@@ -74,7 +84,25 @@ final class SnapshotBuilder {
                 downloadMin: configuration.limits.downloadMin),
             requestLimits: limits(configuration.limits.requestHeadBytes, configuration),
             responseLimits: limits(configuration.limits.responseHeadBytes, configuration),
-            accessLog: preparation.accessLog, client: client(preparation))
+            accessLog: preparation.accessLog, client: client(preparation),
+            http2: http2)
+    }
+
+    private func http2(_ configuration: HTTP2Configuration) -> HTTP2Settings {
+        var settings = HTTP2Settings()
+        settings.isEnabled = configuration.isEnabled && servesHTTP2
+        settings.streamsMax = configuration.streamsMax
+        settings.streamWindow = configuration.streamWindow
+        settings.memoryMax = configuration.memoryMax
+        settings.continuationsMax = configuration.continuationsMax
+        settings.resets = configuration.resets
+        settings.pings = configuration.pings
+        settings.settings = configuration.settings
+        settings.priorities = configuration.priorities
+        settings.windowUpdates = configuration.windowUpdates
+        settings.emptyData = configuration.emptyData
+        settings.unknownFrames = configuration.unknownFrames
+        return settings
     }
 
     private func client(_ preparation: Preparation) -> ClientPolicy {
@@ -124,6 +152,16 @@ final class SnapshotBuilder {
         }
     }
 
+    /// What is spoken with an upstream: without TLS there is no choice to leave to it.
+    private func version(_ upstream: UpstreamConfiguration) -> UpstreamProtocol {
+        guard servesHTTP2 else { return .http1 }
+        switch upstream.version {
+        case .http1: return .http1
+        case .http2: return .http2
+        case .auto: return upstream.tls == nil ? .http1 : .auto
+        }
+    }
+
     /// The number of the pool for a host; it is in `pools` from then on.
     private func pool(
         _ group: inout Group, _ host: String, _ pools: inout [Int32: RuntimeSnapshot.Pool]
@@ -133,8 +171,9 @@ final class SnapshotBuilder {
         // The configuration allows a wildcard only with a name or without verification.
         let own = host.hasPrefix("*") ? nil : host
         let name = upstream.tls.flatMap { $0.name ?? own }
+        let version = self.version(upstream)
         let key = PoolKey(
-            upstream: upstream.name, isTLS: group.trust != nil,
+            upstream: upstream.name, version: version, isTLS: group.trust != nil,
             trust: group.trust.map { ObjectIdentifier($0) },
             identity: group.identity.map { ObjectIdentifier($0) }, name: name)
         let number = numbers[key] ?? Int32(numbers.count)
@@ -146,7 +185,7 @@ final class SnapshotBuilder {
             tls: group.trust.map {
                 RuntimeSnapshot.PoolTLS(trust: $0, identity: group.identity, name: name)
             },
-            sendsProxyHeader: upstream.sendsProxyHeader,
+            version: version, sendsProxyHeader: upstream.sendsProxyHeader,
             memberMax: share(upstream.memberConnectionsMax ?? 0),
             queueMax: share(upstream.queueMax), queueTimeout: upstream.queueTimeout,
             connectTimeout: upstream.connectTimeout, responseTimeout: upstream.responseTimeout,

@@ -2,6 +2,7 @@ package import EdgeCore
 package import EdgeHTTP1
 package import EdgeRouting
 package import EdgeTLS
+package import EdgeUpstream
 
 /// Everything a worker needs to know, immutable, replaced as a whole between two events. Requests
 /// in flight hold numbers, never a reference to it.
@@ -23,6 +24,7 @@ package final class RuntimeSnapshot: Sendable {
     /// Nil: requests are not logged.
     package let accessLog: AccessLog?
     package let client: ClientPolicy
+    package let http2: HTTP2Settings
 
     /// What a worker does with connections of one listener.
     package struct Listener: Sendable {
@@ -49,12 +51,15 @@ package final class RuntimeSnapshot: Sendable {
 
     /// Connections that may be shared: same upstream, same TLS policy and name (invariant 5).
     package struct Pool: Sendable {
-        /// Stable over snapshots as long as the key (upstream, trust, identity, name) is the same.
+        /// Stable over snapshots as long as the key (upstream, protocol, trust, identity, name) is
+        /// the same.
         package let id: Int32
         package let upstream: String
         /// In the order they are used in turn. Empty: no address known yet.
         package let members: [SocketAddress]
         package let tls: PoolTLS?
+        /// `auto` with TLS only.
+        package let version: UpstreamProtocol
         /// Connections begin with a PROXY header, and so belong to one client.
         package let sendsProxyHeader: Bool
         /// Connections per member in this worker; 0: no limit.
@@ -70,7 +75,8 @@ package final class RuntimeSnapshot: Sendable {
 
         package init(
             id: Int32, upstream: String, members: [SocketAddress], tls: PoolTLS?,
-            sendsProxyHeader: Bool = false, memberMax: Int = 0, queueMax: Int = 0,
+            version: UpstreamProtocol = .http1, sendsProxyHeader: Bool = false, memberMax: Int = 0,
+            queueMax: Int = 0,
             queueTimeout: Duration = .seconds(5),
             connectTimeout: Duration, responseTimeout: Duration, bodyTimeout: Duration,
             idleTimeout: Duration
@@ -79,6 +85,7 @@ package final class RuntimeSnapshot: Sendable {
             self.upstream = upstream
             self.members = members
             self.tls = tls
+            self.version = version
             self.sendsProxyHeader = sendsProxyHeader
             self.memberMax = memberMax
             self.queueMax = queueMax
@@ -138,7 +145,7 @@ package final class RuntimeSnapshot: Sendable {
         epoch: UInt64, routes: RouteTable, certificates: CertificateStore, fallbackName: String?,
         tls: TLSPolicy = TLSPolicy(), listeners: [Listener], pools: [Pool], timeouts: Timeouts,
         requestLimits: HeadLimits, responseLimits: HeadLimits, accessLog: AccessLog? = nil,
-        client: ClientPolicy = ClientPolicy()
+        client: ClientPolicy = ClientPolicy(), http2: HTTP2Settings = HTTP2Settings()
     ) {
         self.epoch = epoch
         self.routes = routes
@@ -159,6 +166,7 @@ package final class RuntimeSnapshot: Sendable {
         self.responseLimits = responseLimits
         self.accessLog = accessLog
         self.client = client
+        self.http2 = http2
     }
 
     /// The pool of this number. Cost: the logarithm of their number.

@@ -24,14 +24,20 @@ extension TLSEngine {
     ///     (then nothing is verified but the chain).
     ///   - resuming: a session that `takeFreshSession` gave for the same upstream, trust, identity
     ///     and name: the handshake that it comes from has verified the upstream. It stays the
-    ///     caller's; the upstream may decline it.
+    ///     caller's; the upstream may decline it, and it is not offered where what was spoken on
+    ///     it is not.
+    ///   - protocols: what the upstream may choose of (`TLSSession.isHTTP2` tells what it chose).
     /// - Throws: if the trusted CAs or the certificate can't be used on this thread.
     package func makeClientSession(
         _ trust: ClientTrust, identity: ClientIdentity? = nil, name: UnsafePointer<CChar>?,
-        resuming: ResumableSession? = nil
+        resuming: ResumableSession? = nil, protocols: ALPNOffer = .http1
     ) throws(TLSFailure) -> TLSSession? {
         let context = try clientContext(ClientPolicy(trust: trust, identity: identity))
         guard let session = makeSession(context) else { return nil }
+        guard offer(protocols, on: session) else {
+            SSL_free(session)
+            return nil
+        }
         if let name {
             let parameters = SSL_get0_param(session)
             if X509_VERIFY_PARAM_set1_ip_asc(parameters, name) != 1 {
@@ -42,7 +48,11 @@ extension TLSEngine {
             }
         }
         // One that does not fit is no reason not to connect.
-        if let resuming, SSL_set_session(session, resuming.pointer) != 1 { ERR_clear_error() }
+        if let resuming, resuming.fits(protocols),
+            SSL_set_session(session, resuming.pointer) != 1
+        {
+            ERR_clear_error()
+        }
         SSL_set_connect_state(session)
         return TLSSession(ssl: session)
     }
@@ -70,7 +80,6 @@ extension TLSEngine {
         }
         let verifies = policy.trust.verifies
         SSL_CTX_set_verify(context, verifies ? SSL_VERIFY_PEER : SSL_VERIFY_NONE, nil)
-        SSL_CTX_set_alpn_protos(context, [8] + Array("http/1.1".utf8), 9)
         keepSessions(of: context)
         clients[policy] = context
         return context

@@ -14,6 +14,8 @@ package final class TLSEngine {
     var certificateFailure: CertificateFailure?
     // Of TLSEngine+Tickets.swift.
     let ticketKeys: TicketKeys
+    // Of TLSEngine+Protocols.swift.
+    var offersHTTP2 = true
     // Of TLSEngine+Client.swift.
     var clients: [ClientPolicy: OpaquePointer] = [:]
     var freshSessions: [ResumableSession] = []
@@ -71,6 +73,7 @@ package final class TLSEngine {
             throw .library("TLS versions")
         }
         SSL_CTX_set_timeout(server, Int(policy.ticketLifetime.components.seconds))
+        offersHTTP2 = policy.offersHTTP2
     }
 
     /// - Parameter context: what a ticket must have been made in to be resumed here; nil: the one
@@ -119,37 +122,7 @@ package final class TLSEngine {
     }
 
     private func configureServer() {
-        SSL_CTX_set_alpn_select_cb(
-            server,
-            { _, selected, selectedCount, offered, offeredCount, _ in
-                TLSEngine.selectProtocol(selected, selectedCount, offered, offeredCount)
-            }, nil)
+        installProtocolChoice(in: server)
         installCertificateCallbacks(in: server)
-    }
-
-    // MARK: - Callbacks
-
-    /// ALPN (RFC 7301): http/1.1; a client that offers only others is told so by an alert.
-    private static func selectProtocol(
-        _ selected: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
-        _ selectedCount: UnsafeMutablePointer<UInt8>?,
-        _ offered: UnsafePointer<UInt8>?, _ offeredCount: UInt32
-    ) -> Int32 {
-        guard let selected, let selectedCount, let offered else {
-            return SSL_TLSEXT_ERR_ALERT_FATAL
-        }
-        var offset = 0
-        while offset < Int(offeredCount) {
-            let length = Int(offered[offset])
-            let name = UnsafeBufferPointer(start: offered + offset + 1, count: length)
-            guard offset + 1 + length <= Int(offeredCount) else { break }
-            if name.elementsEqual("http/1.1".utf8) {
-                selected.pointee = offered + offset + 1
-                selectedCount.pointee = UInt8(length)
-                return SSL_TLSEXT_ERR_OK
-            }
-            offset += 1 + length
-        }
-        return SSL_TLSEXT_ERR_ALERT_FATAL
     }
 }

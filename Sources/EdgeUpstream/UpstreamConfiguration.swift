@@ -1,5 +1,15 @@
 package import EdgeCore
 
+/// What is spoken on the connections to an upstream.
+package enum UpstreamProtocol: Sendable, Hashable {
+    case http1
+    /// And nothing else: over TLS it is the only one offered (RFC 7301), over plaintext it is known
+    /// beforehand (RFC 9113 §3.3).
+    case http2
+    /// What the server chooses of both over TLS; over plaintext nothing can be chosen, so HTTP/1.1.
+    case auto
+}
+
 /// One entry of `upstreams:`, checked and with its defaults filled in.
 package struct UpstreamConfiguration: Sendable, Equatable {
     package let name: String
@@ -7,6 +17,7 @@ package struct UpstreamConfiguration: Sendable, Equatable {
     package let servers: [Server]
     /// Nil: plaintext to the upstream (offloading). Set: TLS (bridging).
     package let tls: TLS?
+    package let version: UpstreamProtocol
     /// Each connection begins with a PROXY protocol header, version 2.
     package let sendsProxyHeader: Bool
     /// Connections per server over all workers; nil: no limit.
@@ -25,7 +36,8 @@ package struct UpstreamConfiguration: Sendable, Equatable {
     package let keepAlive: Duration
 
     package init(
-        name: String, servers: [Server], tls: TLS?, sendsProxyHeader: Bool = false,
+        name: String, servers: [Server], tls: TLS?, version: UpstreamProtocol = .http1,
+        sendsProxyHeader: Bool = false,
         memberConnectionsMax: Int? = nil, queueMax: Int = 1024,
         queueTimeout: Duration = .seconds(5),
         connectTimeout: Duration, responseTimeout: Duration, bodyTimeout: Duration,
@@ -34,6 +46,7 @@ package struct UpstreamConfiguration: Sendable, Equatable {
         self.name = name
         self.servers = servers
         self.tls = tls
+        self.version = version
         self.sendsProxyHeader = sendsProxyHeader
         self.memberConnectionsMax = memberConnectionsMax
         self.queueMax = queueMax

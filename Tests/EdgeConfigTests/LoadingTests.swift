@@ -40,6 +40,8 @@ struct LoadingTests {
             ])
         #expect(
             configuration.upstreams.map(\.name) == ["grafana", "postgres", "ingress", "dashboard"])
+        #expect(configuration.upstreams.map(\.version) == [.http1, .http1, .auto, .http1])
+        #expect(configuration.http2 == HTTP2Configuration())
         #expect(configuration.upstreams[1].sendsProxyHeader)
         #expect(configuration.upstreams[1].memberConnectionsMax == 200)
         #expect(configuration.upstreams[0].connectTimeout == .milliseconds(500))
@@ -95,6 +97,8 @@ struct LoadingTests {
                     headerFields: 200, uploadMin: 240, downloadMin: 240))
         #expect(configuration.admin == .init(socket: nil, group: nil, http: nil))
         #expect(configuration.resolvers == [])
+        #expect(configuration.http2 == HTTP2Configuration())
+        #expect(configuration.upstreams[0].version == .http1)
         #expect(configuration.upstreams[0].connectTimeout == .seconds(2))
         #expect(configuration.upstreams[0].responseTimeout == .seconds(60))
         #expect(configuration.upstreams[0].keepAlive == .seconds(60))

@@ -72,22 +72,6 @@ import Testing
         }
     }
 
-    @Test("ALPN: http/1.1 is chosen, only others is an alert, none is fine")
-    func protocols() throws {
-        let engine = try Shared.server()
-        for (offered, chosen) in [
-            (["h2", "http/1.1"], "http/1.1"), (["http/1.1"], "http/1.1"), ([], ""),
-        ] {
-            let client = try PlainClient("www.home.example", alpn: offered)
-            connect(client, try Self.end(engine))
-            #expect(client.isOpen)
-            #expect(client.alpn == chosen)
-        }
-        let client = try PlainClient("www.home.example", alpn: ["h2", "http/1.0"])
-        connect(client, try Self.end(engine))
-        #expect(client.failure?.contains("no application protocol") == true)
-    }
-
     @Test("Ciphertext cut anywhere gives the same plaintext", arguments: [1, 2, 3, 5, 100])
     func cuts(piece: Int) throws {
         let client = try PlainClient("www.home.example")

@@ -30,6 +30,10 @@ final class OurEnd {
 
     var isOpen: Bool { isDone }
 
+    // Asked here, so that the session is not gone before it has answered.
+    var isHTTP2: Bool { session.isHTTP2 }
+    var isResumed: Bool { session.isResumed }
+
     func feed(_ bytes: [UInt8]) {
         held += bytes
         held.withUnsafeBytes { all in
