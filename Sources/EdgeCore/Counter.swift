@@ -45,6 +45,8 @@ public enum Counter: Int, Sendable, CaseIterable {
     /// Clients' connections of HTTP/2, and streams on either side.
     case http2Connections
     case http2Streams
+    /// Connections to upstreams of HTTP/2 that were made.
+    case upstreamHTTP2Connections
 
     /// A gauge goes up and down and starts at 0 with each proxy; a counter never goes back.
     public var isGauge: Bool {

@@ -13,7 +13,7 @@ internal import EdgeUpstream
 final class SnapshotBuilder {
     /// Whether the workers speak HTTP/2; else it is offered to nobody, whatever the configuration
     /// says.
-    static let servesHTTP2 = false
+    static let servesHTTP2 = true
 
     /// What connections and TLS sessions may be shared over (invariant 5): the upstream, what is
     /// spoken with it, whom it is trusted by, the certificate it is shown, and the name it is asked

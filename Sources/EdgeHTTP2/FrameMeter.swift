@@ -1,4 +1,4 @@
-internal import EdgeCore
+package import EdgeCore
 
 /// Walks the frames of what a peer sends and counts them, before anything else looks at them: what
 /// frames cost us is bounded whatever a library makes of them (BEHAVIOUR: 29, 30, 32). Keeps no

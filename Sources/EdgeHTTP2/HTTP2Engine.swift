@@ -1,5 +1,5 @@
 internal import CEdge
-package import EdgeCore
+internal import EdgeCore
 internal import EdgeHTTP
 internal import Glibc
 

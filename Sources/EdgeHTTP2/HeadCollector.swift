@@ -266,7 +266,7 @@ struct HeadCollector {
 
 extension HeadCollector {
     /// Everything that a block which is not complete needs, but for its bytes.
-    struct Suspended: BitwiseCopyable {
+    struct Suspended {
         fileprivate var stream: Int32
         fileprivate var kind: Kind
         fileprivate var fault: Fault

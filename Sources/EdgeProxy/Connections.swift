@@ -54,6 +54,8 @@ struct Upstream: BitwiseCopyable {
         case receivingBody
         /// Awaits bytes of an upgraded connection.
         case tunnel
+        /// Carries streams, which have rows of their own.
+        case multiplexing
         /// The answer is over; nothing more may come.
         case ended
     }
@@ -69,6 +71,8 @@ struct Upstream: BitwiseCopyable {
     var keepAlive: Bool
     /// A PROXY header was sent: it serves that client alone, whatever is configured since.
     var namesClient = false
+    /// Meant to be shared by many exchanges, if the upstream speaks HTTP/2.
+    var isShared = false
     var pool: Int32
     var member: Int32
     var exchange: Int32
@@ -137,9 +141,14 @@ struct Exchange: BitwiseCopyable {
     var pool: Int32
     /// Members tried in vain (`MemberTable.bit`).
     var tried: UInt64
-    /// The request's head as sent up, and the first bytes of its body: kept until the answer
-    /// begins, so that it can be sent again on another connection.
+    /// The request's head as HTTP/1.1 has it, and the first bytes of its content, unframed: kept
+    /// until the answer begins, so that it can be sent again on another connection, by whatever
+    /// protocol that speaks.
     var prefix: ChunkPointer?
+    /// Bytes of it that are the head.
+    var prefixHead: Int32 = 0
+    /// The lines behind the content, if all of that is in the prefix.
+    var trailers: ChunkPointer?
     /// Neighbours in the pool's queue; -1: none.
     var queueNext: Int32 = -1
     var queuePrevious: Int32 = -1

@@ -13,6 +13,12 @@ final class UpstreamPool {
     var queueFirst: Int32 = -1
     var queueLast: Int32 = -1
     var queueCount = 0
+    /// Connections that multiplex and take more streams.
+    var http2: [Int32] = []
+    /// Members to which such a connection is being made (`MemberTable.bit`).
+    var http2Connecting: UInt64 = 0
+    /// Members that have chosen HTTP/1.1 where they could choose.
+    var http1Members: UInt64 = 0
     /// In the list of pools whose queue is looked at at the end of the turn.
     var isCalled = false
     /// When the control thread was last told that its addresses may be stale.

@@ -341,7 +341,7 @@ extension Worker {
         }
         switch upstream(slot).pointee.phase {
         case .awaitingHead, .receivingBody: break
-        case .connecting, .idle, .tunnel, .ended:
+        case .connecting, .idle, .tunnel, .multiplexing, .ended:
             markBroken(slot, .upstreamReset)
             return
         }

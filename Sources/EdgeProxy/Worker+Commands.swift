@@ -50,6 +50,7 @@ extension Worker {
         for (id, pool) in pools.enumerated() where !isCurrent[id] {
             guard let pool, !pool.isRetired else { continue }
             for slot in pool.retire() { endIdle(Int(slot)) }
+            leaveAllHTTP2(pool)
             callQueue(pool)
             isAnyRetired = true
         }
@@ -80,8 +81,9 @@ extension Worker {
         drainDeadline = deadline
         for slot in 0..<downstreamSlots.touched { askToLeave(slot) }
         for pool in pools {
-            guard let idle = pool?.members.drainIdle() else { continue }
-            for slot in idle { endIdle(Int(slot)) }
+            guard let pool else { continue }
+            for slot in pool.members.drainIdle() { endIdle(Int(slot)) }
+            leaveAllHTTP2(pool)
         }
         checkDrained()
     }

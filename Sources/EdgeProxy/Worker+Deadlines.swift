@@ -68,7 +68,12 @@ extension Worker {
         case .write: lookAtPace(slot)
         case .connect: upstreamFailed(slot, .upstreamConnectTimeout)
         case .response: upstreamFailed(slot, .upstreamHeadTimeout)
-        case .idle: closeIdleUpstream(slot)
+        case .idle:
+            if channels[slot].pointee.http2 != nil {
+                upstreamConnectionDue(slot)
+            } else {
+                closeIdleUpstream(slot)
+            }
         case .tunnel: tunnelTimedOut(slot)
         case .queue: failExchange(Int(downstreams[slot].pointee.exchange), .upstreamQueueTimeout)
         }

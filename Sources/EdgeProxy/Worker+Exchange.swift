@@ -86,6 +86,7 @@ extension Worker {
                 requestHead, from: head, context: context, host: Span(), into: &writer)
         else { return false }
         chunk.pointee.end = Int32(writer.count)
+        exchanges[exchange].pointee.prefixHead = Int32(writer.count)
         return true
     }
 
@@ -162,7 +163,11 @@ extension Worker {
             allowsReuse && !state.pointee.flags.contains(.relay)
             && !pool.settings.sendsProxyHeader
         while let member = pool.members.next(excluding: state.pointee.tried) {
-            while allowsReuse, let idle = pool.members.takeIdle(member) {
+            let isShared = multiplexes(exchange, pool, member)
+            if isShared, share(exchange, pool, member) { return }
+            while allowsReuse, !isShared || pool.settings.version == .auto,
+                let idle = pool.members.takeIdle(member)
+            {
                 let flags = channels[Int(idle)].pointee.flags
                 if flags.isDisjoint(with: [.peerEnded, .broken, .tlsFailed, .closeNotified]) {
                     attach(exchange, to: Int(idle))
@@ -217,13 +222,43 @@ extension Worker {
         state.pointee.flags.insert(.prefixSent)
         state.pointee.times.sent = now
         if state.pointee.phase == .awaitingUpstream { state.pointee.phase = .forwarding }
-        write(slot, prefix.waiting, count: prefix.count)
+        if isStream(slot) {
+            submitRequest(exchange, slot, prefix)
+        } else if state.pointee.requestFraming.isChunked {
+            writeChunkedPrefix(exchange, slot, prefix)
+        } else {
+            write(slot, prefix.waiting, count: prefix.count)
+        }
         if state.pointee.flags.contains(.requestComplete) { awaitAnswer(exchange, slot) }
         if isBlocked(slot) {
             pauseBody(exchange)
         } else {
             resumeBody(exchange)
         }
+    }
+
+    /// What is kept of a request without a length, framed.
+    private func writeChunkedPrefix(_ exchange: Int, _ slot: Int, _ prefix: ChunkPointer) {
+        let state = exchanges[exchange]
+        let headCount = Int(state.pointee.prefixHead)
+        let content = UnsafeRawBufferPointer(
+            start: prefix.waiting + headCount, count: prefix.count - headCount)
+        stageContent(slot, prefix.waiting, count: headCount)
+        if !content.isEmpty {
+            stageBody(slot, content.bindMemory(to: UInt8.self).span, isChunked: true)
+        }
+        if state.pointee.flags.contains(.requestComplete) {
+            let lines = state.pointee.trailers
+            var writer = ByteWriter(stageSpace(slot, 8 + (lines?.count ?? 0)))
+            writer.append("0\r\n")
+            if let lines {
+                let bytes = UnsafeRawBufferPointer(start: lines.waiting, count: lines.count)
+                writer.append(bytes.bindMemory(to: UInt8.self).span)
+            }
+            writer.append("\r\n")
+            staged(writer.count)
+        }
+        flushStage()
     }
 
     /// The client's body has to wait: that is not the client's fault, so its deadline rests.
@@ -276,7 +311,7 @@ extension Worker {
     private func keepInPrefix(_ exchange: Int, _ content: Span<UInt8>) -> Bool {
         let state = exchanges[exchange]
         guard var prefix = state.pointee.prefix else { return false }
-        let needed = content.count + 32
+        let needed = content.count
         if prefix.room < needed {
             let slot = Int(state.pointee.upstream)
             let isReady = slot >= 0 && upstream(slot).pointee.phase == .awaitingHead
@@ -286,20 +321,9 @@ extension Worker {
             prefix = larger
             state.pointee.prefix = larger
         }
-        var writer = ByteWriter(
-            UnsafeMutableRawBufferPointer(
-                start: prefix.bytes + Int(prefix.pointee.end), count: prefix.room))
-        let isWritten: Bool
-        if state.pointee.requestFraming.isChunked {
-            isWritten = HTTP1Writer.writeChunkHeader(content.count, into: &writer)
-            writer.append(content)
-            _ = HTTP1Writer.writeChunkEnd(into: &writer)
-        } else {
-            writer.append(content)
-            isWritten = true
+        content.withUnsafeBytes {
+            if let start = $0.baseAddress { _ = prefix.append(start, count: $0.count) }
         }
-        guard isWritten, !writer.hasOverflowed else { return false }
-        prefix.pointee.end += Int32(writer.count)
         if prefix.count > 16 * 1024 { pauseBody(exchange) }
         return true
     }
@@ -310,7 +334,11 @@ extension Worker {
     func requestEnded(_ exchange: Int, trailers: Span<UInt8>?) {
         let state = exchanges[exchange]
         let dropsTrailers = state.pointee.flags.contains(.dropsRequestTrailers)
-        if state.pointee.requestFraming.isChunked,
+        let slot = Int(state.pointee.upstream)
+        if slot >= 0, isStream(slot), state.pointee.flags.contains(.prefixSent) {
+            endContent(
+                slot, trailers: keepTrailers(dropsTrailers ? nil : trailers, isRequest: true))
+        } else if state.pointee.requestFraming.isChunked,
             !endChunks(exchange, dropsTrailers ? nil : trailers)
         {
             refuse(Int(state.pointee.downstream), status: 503, .memoryLimit)
@@ -318,7 +346,6 @@ extension Worker {
         }
         state.pointee.flags.insert(.requestComplete)
         guard state.pointee.flags.contains(.prefixSent) else { return }
-        let slot = Int(state.pointee.upstream)
         if slot >= 0 {
             flushStage()
             state.pointee.times.sent = now
@@ -329,22 +356,11 @@ extension Worker {
     /// - Returns: false if there is no memory: the request must not look complete then.
     private func endChunks(_ exchange: Int, _ trailers: Span<UInt8>?) -> Bool {
         let state = exchanges[exchange]
-        let size = lastChunkBytes(trailers)
-        if !state.pointee.flags.contains(.prefixSent), var prefix = state.pointee.prefix {
-            if prefix.room < size {
-                guard let larger = chunks.take(prefix.count + size) else { return false }
-                _ = larger.append(prefix.waiting, count: prefix.count)
-                chunks.give(prefix)
-                prefix = larger
-                state.pointee.prefix = larger
-            }
-            var writer = ByteWriter(
-                UnsafeMutableRawBufferPointer(
-                    start: prefix.bytes + Int(prefix.pointee.end), count: prefix.room))
-            guard writeLastChunk(trailers, isRequest: true, &writer) else { return false }
-            prefix.pointee.end += Int32(writer.count)
+        if !state.pointee.flags.contains(.prefixSent), state.pointee.prefix != nil {
+            state.pointee.trailers = keepTrailers(trailers, isRequest: true)
             return true
         }
+        let size = lastChunkBytes(trailers)
         let slot = Int(state.pointee.upstream)
         guard slot >= 0 else { return true }
         state.pointee.flags.remove(.replayable)
@@ -490,6 +506,10 @@ extension Worker {
 
     /// The request will not be sent again.
     func dropPrefix(_ exchange: Int) {
+        if let trailers = exchanges[exchange].pointee.trailers {
+            chunks.give(trailers)
+            exchanges[exchange].pointee.trailers = nil
+        }
         guard let prefix = exchanges[exchange].pointee.prefix else { return }
         chunks.give(prefix)
         exchanges[exchange].pointee.prefix = nil

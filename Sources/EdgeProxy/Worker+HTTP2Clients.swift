@@ -155,7 +155,9 @@ extension Worker {
             engine.fields.append(
                 ":status", decimal: isUpgrade ? 200 : UInt64(responseHead.status))
             appendFields(bytes, to: engine, isUpgrade: isUpgrade, framing: framing)
-            if isInterim { return engine.fields.isWhole && session.submitInterim(stream.pointee.id) }
+            if isInterim {
+                return engine.fields.isWhole && session.submitInterim(stream.pointee.id)
+            }
             switch framing {
             case .length(let length): engine.fields.append("content-length", decimal: length)
             case .none:

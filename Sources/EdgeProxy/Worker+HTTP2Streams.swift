@@ -102,6 +102,7 @@ extension Worker {
     /// - Parameter isCounted: each of their exchanges counts the reason.
     func dropStreams(_ connection: Int, _ reason: ReasonCode, isCounted: Bool = true) {
         let link = links[connection]
+        if !isDownstream(connection) { leavePool(connection) }
         while link.pointee.first >= 0 {
             let slot = Int(link.pointee.first)
             endStreamExchange(slot, reason, isCounted: isCounted)

@@ -12,8 +12,13 @@ extension Worker {
     /// And has so long to answer.
     static let pingLimit: UInt64 = 10_000_000_000
     /// What we have written ourselves is read again without limits of the configuration's.
-    static let ownLimits = HeadLimits(
-        requestLineBytesMax: 1 << 20, headBytesMax: 1 << 20, fieldsMax: FieldList.capacity)
+    static let ownLimits = {
+        var limits = HeadLimits()
+        limits.requestLineBytesMax = 1 << 24
+        limits.headBytesMax = 1 << 24
+        limits.fieldsMax = FieldList.capacity
+        return limits
+    }()
 
     // MARK: - Connections
 
@@ -365,7 +370,8 @@ extension Worker {
         // What is kept of the answer goes down before its end is looked at.
         if code == HTTP2Code.noError.rawValue,
             stream(slot).pointee.flags.contains(.peerEnded),
-            !channels[slot].pointee.stash.isEmpty || channels[slot].pointee.flags.contains(.peerEnded)
+            !channels[slot].pointee.stash.isEmpty
+                || channels[slot].pointee.flags.contains(.peerEnded)
         {
             finishClosedStream(slot)
             return

@@ -5,9 +5,12 @@ internal import EdgeUpstream
 /// bounded in number and time, first come first served, per worker and pool.
 extension Worker {
     /// Puts the exchange at the end of its pool's queue, or refuses it.
-    func enqueue(_ exchange: Int, _ pool: UpstreamPool) {
+    ///
+    /// - Parameter isBounded: false for one that waits for a connection which is being made, as it
+    ///   would for one of its own.
+    func enqueue(_ exchange: Int, _ pool: UpstreamPool, isBounded: Bool = true) {
         let state = exchanges[exchange]
-        guard pool.queueCount < pool.settings.queueMax else {
+        guard !isBounded || pool.queueCount < pool.settings.queueMax else {
             failExchange(exchange, .upstreamQueueFull)
             return
         }

@@ -26,9 +26,12 @@ extension Worker {
         let slot = upstreamBase + index
         openChannel(slot, descriptor, .connecting)
         let upstream = upstreams[index]
+        let isShared = multiplexes(exchange, pool, member)
+        if isShared { pool.http2Connecting |= MemberTable.bit(member) }
         upstream.pointee = Upstream(
             phase: .connecting, isReused: false, answerStarted: false, interimCount: 0,
-            keepAlive: false, pool: pool.id, member: Int32(member), exchange: Int32(exchange),
+            keepAlive: false, isShared: isShared, pool: pool.id, member: Int32(member),
+            exchange: Int32(exchange),
             scanner: HeadScanner(.response), decoder: BodyDecoder(framing: .none), held: nil,
             idleSince: now, address: .init(repeating: 0),
             addressCount: UInt8(address.kernelByteCount))
@@ -74,15 +77,60 @@ extension Worker {
     func upstreamReady(_ slot: Int) {
         let upstream = self.upstream(slot)
         clearDeadline(slot)
-        exchanges[Int(upstream.pointee.exchange)].pointee.times.connected = now
+        if upstream.pointee.exchange >= 0 {
+            exchanges[Int(upstream.pointee.exchange)].pointee.times.connected = now
+        }
         // What waits since before (PROXY header, handshake) has a deadline from now on.
         if isBlocked(slot) { startPace(slot) }
+        if upstream.pointee.isShared {
+            sharedUpstreamReady(slot)
+            return
+        }
         if exchanges[Int(upstream.pointee.exchange)].pointee.flags.contains(.relay) {
             startRelay(slot, Int(upstream.pointee.exchange))
             return
         }
         upstream.pointee.phase = .awaitingHead
         sendRequest(Int(upstream.pointee.exchange))
+    }
+
+    /// Connected where HTTP/2 was to be spoken.
+    private func sharedUpstreamReady(_ slot: Int) {
+        let upstream = self.upstream(slot)
+        let exchange = Int(upstream.pointee.exchange)
+        guard let session = channels[slot].pointee.session else {
+            startUpstreamHTTP2(slot)
+            return
+        }
+        if session.isHTTP2 {
+            startUpstreamHTTP2(slot)
+            return
+        }
+        guard let pool = pools[Int(upstream.pointee.pool)], pool.settings.version == .auto else {
+            noteUpstreamTLSFailure(slot, "the server does not speak h2")
+            upstreamFailed(slot, .upstreamTLSFailed)
+            return
+        }
+        pool.http1Members |= MemberTable.bit(Int(upstream.pointee.member))
+        sharedConnectEnded(slot)
+        guard exchange >= 0 else {
+            upstream.pointee.phase = .ended
+            terminate(slot)
+            return
+        }
+        upstream.pointee.phase = .awaitingHead
+        sendRequest(exchange)
+    }
+
+    /// Nobody need wait for this connection any more.
+    private func sharedConnectEnded(_ slot: Int) {
+        let upstream = self.upstream(slot)
+        guard upstream.pointee.isShared, let pool = pools[Int(upstream.pointee.pool)] else {
+            return
+        }
+        upstream.pointee.isShared = false
+        pool.http2Connecting &= ~MemberTable.bit(Int(upstream.pointee.member))
+        callQueue(pool)
     }
 
     // MARK: - Answers
@@ -138,7 +186,7 @@ extension Worker {
         var offset = 0
         while isOpen(slot, generation), offset <= input.count {
             switch upstream.pointee.phase {
-            case .connecting, .idle, .ended:
+            case .connecting, .idle, .multiplexing, .ended:
                 if offset < input.count {
                     // Nothing was asked: such a connection is never used again.
                     surplus(slot)
@@ -201,7 +249,7 @@ extension Worker {
     /// 1xx answers go to clients that can have them, a bounded number (BEHAVIOUR: 21).
     ///
     /// - Returns: false if there were too many.
-    private func interim(_ slot: Int, _ exchange: Int, _ head: Span<UInt8>) -> Bool {
+    func interim(_ slot: Int, _ exchange: Int, _ head: Span<UInt8>) -> Bool {
         let upstream = self.upstream(slot)
         upstream.pointee.interimCount += 1
         exchanges[exchange].pointee.times.answered = Instant(nanoseconds: 0)
@@ -231,7 +279,7 @@ extension Worker {
 
     /// The answer's head is complete and in `responseHead`; it goes down with our own framing.
     // hot: once per request; no allocation.
-    private func answerHead(_ slot: Int, _ exchange: Int, _ head: Span<UInt8>) {
+    func answerHead(_ slot: Int, _ exchange: Int, _ head: Span<UInt8>) {
         let upstream = self.upstream(slot)
         let state = exchanges[exchange]
         let client = Int(state.pointee.downstream)
@@ -324,7 +372,7 @@ extension Worker {
         }
     }
 
-    private func answerEnded(_ slot: Int, _ exchange: Int, trailers: Span<UInt8>?) {
+    func answerEnded(_ slot: Int, _ exchange: Int, trailers: Span<UInt8>?) {
         let client = Int(exchanges[exchange].pointee.downstream)
         let dropsTrailers = exchanges[exchange].pointee.flags.contains(.dropsAnswerTrailers)
         let trailers = dropsTrailers ? nil : trailers
@@ -351,6 +399,7 @@ extension Worker {
         let isClean = !isTLS || channels[slot].pointee.flags.contains(.closeNotified)
         switch upstream.pointee.phase {
         case .idle: closeIdleUpstream(slot)
+        case .multiplexing: upstreamFailed(slot, .upstreamClosedEarly)
         case .ended: terminate(slot)
         case .connecting: upstreamFailed(slot, .upstreamTLSFailed)
         case .awaitingHead: upstreamFailed(slot, .upstreamClosedEarly)
@@ -374,6 +423,12 @@ extension Worker {
             closeIdleUpstream(slot)
             return
         }
+        if upstream.pointee.phase == .multiplexing {
+            // Its streams are retried or failed one by one.
+            abandonHTTP2(slot, reason)
+            closeUpstreamConnection(slot)
+            return
+        }
         let wasConnecting = upstream.pointee.phase == .connecting
         let member = Int(upstream.pointee.member)
         let remedy = remedy(slot, reason)
@@ -383,6 +438,10 @@ extension Worker {
         if wasConnecting {
             block.add(.upstreamConnectFailures)
             noteConnectFailure(Int(upstream.pointee.pool))
+            if upstream.pointee.isShared {
+                noteWaitInVain(Int(upstream.pointee.pool), member)
+                sharedConnectEnded(slot)
+            }
         }
         guard exchange >= 0 else { return }
         let state = exchanges[exchange]
@@ -393,6 +452,18 @@ extension Worker {
         }
         state.pointee.tried |= MemberTable.bit(member)
         retry(exchange, reason, mayReturn: remedy == .anyMember)
+    }
+
+    /// Those that waited for the connection have tried the member in vain, too.
+    private func noteWaitInVain(_ id: Int, _ member: Int) {
+        guard let pool = pools[id] else { return }
+        var exchange = Int(pool.queueFirst)
+        while exchange >= 0 {
+            let state = exchanges[exchange]
+            state.pointee.tried |= MemberTable.bit(member)
+            state.pointee.attempts &+= 1
+            exchange = Int(state.pointee.queueNext)
+        }
     }
 
     /// Where a request may be sent again whose connection has failed.
@@ -410,6 +481,12 @@ extension Worker {
     private func remedy(_ slot: Int, _ reason: ReasonCode) -> Remedy {
         let upstream = self.upstream(slot)
         guard upstream.pointee.phase != .connecting else { return .anotherMember }
+        if reason == .upstreamStreamRefused, upstream.pointee.exchange >= 0 {
+            // Whatever it is: nothing of it has been done (RFC 9113 §8.7).
+            let flags = exchanges[Int(upstream.pointee.exchange)].pointee.flags
+            let isUnanswered = !upstream.pointee.answerStarted
+            return isUnanswered && flags.contains(.replayable) ? .anyMember : .nowhere
+        }
         guard !upstream.pointee.answerStarted, upstream.pointee.exchange >= 0,
             reason == .upstreamReset || reason == .upstreamClosedEarly
         else { return .nowhere }
@@ -462,6 +539,7 @@ extension Worker {
             failExchange(exchange, reason)
             return
         }
+        if multiplexes(exchange, pool, member), share(exchange, pool, member) { return }
         guard let failure = connect(pool, member, exchange) else { return }
         block.add(.upstreamConnectFailures)
         state.pointee.tried |= MemberTable.bit(member)
@@ -518,8 +596,14 @@ extension Worker {
         let slot = Int(exchanges[exchange].pointee.upstream)
         guard slot >= 0 else { return }
         exchanges[exchange].pointee.upstream = -1
+        if isStream(slot) {
+            releaseUpstreamStream(slot, isReusable: isReusable)
+            return
+        }
         let upstream = self.upstream(slot)
         upstream.pointee.exchange = -1
+        // Others wait for it.
+        if upstream.pointee.phase == .connecting, upstream.pointee.isShared { return }
         let channel = channels[slot]
         let isSound =
             isReusable && upstream.pointee.phase == .ended && upstream.pointee.keepAlive
@@ -569,6 +653,7 @@ extension Worker {
         let upstream = self.upstream(slot)
         if let held = upstream.pointee.held { chunks.give(held) }
         upstream.pointee.held = nil
+        sharedConnectEnded(slot)
         if let pool = pools[Int(upstream.pointee.pool)] {
             pool.members.closed(Int(upstream.pointee.member))
             callQueue(pool)

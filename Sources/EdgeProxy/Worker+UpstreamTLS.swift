@@ -7,17 +7,19 @@ extension Worker {
         let channel = channels[slot]
         let offer = sessionOffer(slot)
         defer { offer?.give() }
+        let protocols = protocolOffer(slot)
         do {
             let session =
                 try tls.name.map {
                     try $0.withUnsafeBufferPointer {
                         try engine.makeClientSession(
                             tls.trust, identity: tls.identity, name: $0.baseAddress,
-                            resuming: offer?.session)
+                            resuming: offer?.session, protocols: protocols)
                     }
                 }
                 ?? engine.makeClientSession(
-                    tls.trust, identity: tls.identity, name: nil, resuming: offer?.session)
+                    tls.trust, identity: tls.identity, name: nil, resuming: offer?.session,
+                    protocols: protocols)
             guard let session else {
                 upstreamFailed(slot, .memoryLimit)
                 return
@@ -31,6 +33,14 @@ extension Worker {
             noteUpstreamTLSFailure(slot, "\(error)")
             upstreamFailed(slot, .upstreamTLSFailed)
         }
+    }
+
+    private func protocolOffer(_ slot: Int) -> ALPNOffer {
+        let upstream = self.upstream(slot)
+        guard upstream.pointee.isShared, let pool = pools[Int(upstream.pointee.pool)] else {
+            return .http1
+        }
+        return pool.settings.version == .auto ? .both : .http2
     }
 
     func upstreamHandshakeCompleted(_ slot: Int, _ session: TLSSession) {
