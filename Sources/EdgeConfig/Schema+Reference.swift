@@ -28,6 +28,7 @@ extension Schema {
         - **Sizes** are a whole number and `B`, `KiB`, `MiB` or `GiB`, powers of two: `64KiB`.
         - **Numbers** are written without quotes; **strings** that YAML would take for a number or
           a boolean are quoted, and so is a host that begins with `*`.
+        - **`yes`** and **`no`** may be written `true` and `false`.
         - **Paths** are relative to the folder of the main file.
         - **Names** are a letter, then letters, digits, `-`, `_` or `.`.
 

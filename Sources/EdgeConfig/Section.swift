@@ -358,12 +358,15 @@ extension Section {
         let (key, node) = find(name)
         guard case .choice(let words) = key.type else { return nil }
         guard let node else { return key.defaultText.flatMap(Word.init(rawValue:)) }
-        guard case .scalar(let text, _) = node.content else {
+        guard case .scalar(let written, _) = node.content else {
             error(
                 node.location, "\(displayPath(name)) must be a word, not \(node.kindText)",
                 hint: "one of: \(words.joined(separator: ", "))")
             return nil
         }
+        // To YAML these are the same, and so they are to whoever writes them.
+        let isAnswer = words.contains("yes") && words.contains("no")
+        let text = isAnswer ? ["true": "yes", "false": "no"][written] ?? written : written
         guard words.contains(text), let word = Word(rawValue: text) else {
             error(
                 node.location, "\(displayPath(name)) cannot be \(quoted(text))",

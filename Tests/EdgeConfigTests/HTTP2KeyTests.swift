@@ -44,7 +44,8 @@ struct HTTP2KeyTests {
     @Test(
         "What cannot be meant is refused",
         arguments: [
-            ("enabled: true", "http2.enabled cannot be 'true' (one of: yes, no)"),
+            ("enabled: on", "http2.enabled cannot be 'on' (one of: yes, no)"),
+            ("enabled: True", "http2.enabled cannot be 'True' (one of: yes, no)"),
             ("streams: 0", "http2.streams is out of range: '0' (1 to 1000)"),
             ("streams: 1001", "http2.streams is out of range"),
             ("streams: auto", "http2.streams must be a number"),
@@ -68,6 +69,18 @@ struct HTTP2KeyTests {
         let found = errors(Sample.minimal + "http2: { \(keys) }\n")
 
         #expect(found.count == 1 && found[0].contains(reason), "\(found)")
+    }
+
+    @Test("Yes and no may be written true and false, where they are meant, and only there")
+    func answers() throws {
+        for (word, isEnabled) in [("yes", true), ("true", true), ("no", false), ("false", false)] {
+            let text = Sample.minimal + "http2: { enabled: \(word) }\n"
+            #expect(try Self.load(text).http2.isEnabled == isEnabled)
+        }
+        #expect(
+            try Self.load(Sample.minimal + "forwarding: { forwarded: true }\n").requests
+                .sendsForwarded)
+        #expect(errors(Sample.upstream("protocol: true")).count == 1)
     }
 
     @Test("A request's head within its limits fits into a connection's memory")
