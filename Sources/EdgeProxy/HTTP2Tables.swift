@@ -40,6 +40,8 @@ struct HTTP2Stream: BitwiseCopyable {
     var next: Int32
     var previous: Int32
     var flags: Flags = []
+    /// Content that came after our end and was thrown away.
+    var drained: Int32 = 0
     /// Lines to be sent behind the content, in normal form.
     var trailers: ChunkPointer?
     /// Lines that the peer has sent behind its content, with the empty one.

@@ -43,7 +43,7 @@ extension Worker {
         }
         switch kind {
         case .none: break
-        case .linger: terminate(slot)
+        case .linger: if isStream(slot) { resetStream(slot, .noError) } else { terminate(slot) }
         case .clientHello:
             block.add(.handshakesFailed)
             downstreamFailed(slot, .clientHelloTimeout)

@@ -9,6 +9,9 @@ extension Worker {
     static let streamOutputMax = 64 * 1024
     /// Of a connection that keeps much.
     static let streamOutputLess = 16 * 1024
+    /// What a client may go on sending after its answer: so long, and so much.
+    static let streamLinger: UInt64 = 2_000_000_000
+    static let streamLingerBytes: Int32 = 1 << 20
     /// Control frames that may wait for a peer that takes nothing before it is no longer read.
     static let framesQueuedMax = 128
 
@@ -74,10 +77,9 @@ extension Worker {
 
     /// A head in several pieces has a total deadline (BEHAVIOUR: 35).
     private func noteBlock(_ slot: Int, _ session: HTTP2Session) {
+        guard isDownstream(slot) else { return }
         let downstream = downstreams[slot]
-        guard isDownstream(slot), session.isInBlock != downstream.pointee.headStarted else {
-            return
-        }
+        guard session.isInBlock != downstream.pointee.headStarted else { return }
         downstream.pointee.headStarted = session.isInBlock
         if session.isInBlock {
             setDeadline(slot, .requestHead, snapshot.timeouts.requestHead)

@@ -226,16 +226,15 @@ extension Worker {
         endContent(slot, trailers: nil)
     }
 
-    /// Our END_STREAM has been written.
+    /// Our END_STREAM has been written. A request that is not complete may be: some clients take a
+    /// reset, though it says that nothing is wrong (RFC 9113 §8.1), for a failure of the answer.
     func streamEndSent(_ connection: Int, _ slot: Int, _ id: Int32) {
         guard isStream(Int32(slot), id, of: Int32(connection)) else { return }
         let stream = stream(slot)
         guard stream.pointee.flags.contains(.resetsAfterEnd),
             !stream.pointee.flags.contains(.peerEnded)
         else { return }
-        stream.pointee.flags.insert(.wasReset)
-        session(of: slot)?.reset(id, .noError)
-        touchHTTP2(connection)
+        setDeadline(slot, .linger, Worker.streamLinger)
     }
 
     // MARK: - Answers of our own

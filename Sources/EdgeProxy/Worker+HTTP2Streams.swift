@@ -224,7 +224,11 @@ extension Worker {
             noteBodyProgress(slot, content.count)
             requestBody(Int(downstreams[slot].pointee.exchange), content)
         case .tunnel: tunnelUp(slot, content)
-        case .awaitingHead, .awaitingAnswer, .ended: break
+        case .ended:
+            let stream = stream(slot)
+            stream.pointee.drained &+= Int32(clamping: content.count)
+            if stream.pointee.drained > Worker.streamLingerBytes { resetStream(slot, .noError) }
+        case .awaitingHead, .awaitingAnswer: break
         }
     }
 
