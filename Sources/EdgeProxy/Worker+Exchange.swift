@@ -336,8 +336,7 @@ extension Worker {
         let dropsTrailers = state.pointee.flags.contains(.dropsRequestTrailers)
         let slot = Int(state.pointee.upstream)
         if slot >= 0, isStream(slot), state.pointee.flags.contains(.prefixSent) {
-            endContent(
-                slot, trailers: keepTrailers(dropsTrailers ? nil : trailers, isRequest: true))
+            endContent(slot, trailers: dropsTrailers ? nil : trailers, isRequest: true)
         } else if state.pointee.requestFraming.isChunked,
             !endChunks(exchange, dropsTrailers ? nil : trailers)
         {
@@ -357,8 +356,9 @@ extension Worker {
     private func endChunks(_ exchange: Int, _ trailers: Span<UInt8>?) -> Bool {
         let state = exchanges[exchange]
         if !state.pointee.flags.contains(.prefixSent), state.pointee.prefix != nil {
-            state.pointee.trailers = keepTrailers(trailers, isRequest: true)
-            return true
+            let (lines, isWhole) = keepTrailers(trailers, isRequest: true)
+            state.pointee.trailers = lines
+            return isWhole
         }
         let size = lastChunkBytes(trailers)
         let slot = Int(state.pointee.upstream)

@@ -372,19 +372,27 @@ extension Worker {
         }
     }
 
-    /// Trailers, parsed into `trailerFields`, as lines to be kept; nil: there are none that may go
-    /// on, or no memory for them.
-    func keepTrailers(_ trailers: Span<UInt8>?, isRequest: Bool) -> ChunkPointer? {
-        guard let trailers, let chunk = chunks.take(lastChunkBytes(trailers)) else { return nil }
+    /// Trailers, parsed into `trailerFields`, as lines to be kept.
+    ///
+    /// - Returns: those that may go on, nil if there are none; false without memory for them.
+    func keepTrailers(_ trailers: Span<UInt8>?, isRequest: Bool) -> (ChunkPointer?, Bool) {
+        guard let trailers else { return (nil, true) }
+        guard let chunk = chunks.take(lastChunkBytes(trailers)) else { return (nil, false) }
         var writer = ByteWriter(
             UnsafeMutableRawBufferPointer(start: chunk.bytes, count: chunk.room))
         // `0` CR LF stands in front of them and an empty line behind.
         guard writeLastChunk(trailers, isRequest: isRequest, &writer), writer.count > 5 else {
             chunks.give(chunk)
-            return nil
+            return (nil, true)
         }
         chunk.pointee.start = 3
         chunk.pointee.end = Int32(writer.count - 2)
-        return chunk
+        return (chunk, true)
+    }
+
+    /// All content of a stream has been appended; these are its trailers.
+    func endContent(_ slot: Int, trailers: Span<UInt8>?, isRequest: Bool) {
+        let (lines, isWhole) = keepTrailers(trailers, isRequest: isRequest)
+        if isWhole { endContent(slot, trailers: lines) } else { markBroken(slot, .memoryLimit) }
     }
 }

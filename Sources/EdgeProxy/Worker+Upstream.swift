@@ -377,7 +377,7 @@ extension Worker {
         let dropsTrailers = exchanges[exchange].pointee.flags.contains(.dropsAnswerTrailers)
         let trailers = dropsTrailers ? nil : trailers
         if isStream(client) {
-            endContent(client, trailers: keepTrailers(trailers, isRequest: false))
+            endContent(client, trailers: trailers, isRequest: false)
         } else if exchanges[exchange].pointee.answerFraming.isChunked {
             var writer = ByteWriter(stageSpace(client, lastChunkBytes(trailers)))
             guard writeLastChunk(trailers, isRequest: false, &writer) else {
