@@ -23,7 +23,7 @@ package struct MemberTable: Sendable {
     /// Connections in use per member; 0: no limit.
     package var useMax = 0
 
-    package init(idleMax: Int = 64) { self.idleMax = idleMax }
+    package init(idleMax: Int = 1024) { self.idleMax = idleMax }
 
     /// Replaces the members, keeping the connections of those that stay.
     ///
