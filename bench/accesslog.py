@@ -10,7 +10,8 @@ usage: accesslog.py [--edged PATH] [--base PATH] [--rounds N]
 """
 import argparse, os, shutil, statistics, sys, tempfile
 
-from compare import ROOT, Server, Site, cpu_ns, free_port, wrk
+from clients import wrk
+from proxies import ROOT, Server, Site, free_port
 
 
 def main():
@@ -39,20 +40,18 @@ def main():
             config = site.write(f"{name}.yaml", text + section + "\n")
             server = Server(name, [binary, "-c", config], port, 0, folder)
             servers.append(server)
-            running.append((name, server, port))
-            wrk(port, 1)
+            running.append((name, server))
         for round_number in range(options.rounds):
             # In another order each time, so that no kind always comes after the same one.
             shift = round_number % len(running)
             spent = {}
-            for name, server, port in running[shift:] + running[:shift]:
-                before = cpu_ns(server.pids())
-                requests, failed = wrk(port, 1)
-                if failed:
-                    sys.exit(f"{failed} requests failed")
+            for name, server in running[shift:] + running[:shift]:
+                seen = wrk(server, 1)
+                if seen["failed"]:
+                    sys.exit(f"{seen['failed']} requests failed: {seen['error']}")
                 # The load did not get its CPU: nothing was measured.
-                if requests > 1000:
-                    spent[name] = (cpu_ns(server.pids()) - before) / 1e3 / requests
+                if seen["requests"] > 1000:
+                    spent[name] = (seen["user"] + seen["system"]) / seen["requests"]
             if len(spent) == len(running):
                 for name, value in spent.items():
                     figures.setdefault(name, []).append(value)

@@ -1,16 +1,24 @@
-"""What makes the load: wrk for plain request rates, load.c for all that wrk can't do or check."""
+"""What makes the load: wrk for plain request rates, load.c for all that wrk can't do or check,
+h2client.c for HTTP/2."""
 import http.client, json, os, re, ssl, subprocess, tempfile, time
 
 from proxies import BODY, HERE, cpu_ns, ticks
 
 CPU = "1"
+LIBRARIES = {"load": ["-lssl", "-lcrypto"], "h2client": ["-lnghttp2", "-lssl", "-lcrypto"],
+             "h2origin": ["-lnghttp2"]}
+
+_folder, _programs = tempfile.TemporaryDirectory(prefix="edged-programs-"), {}
 
 
-def compile_c(source, folder, *libraries):
-    """Compiles a program of this folder; the path of the result."""
-    target = os.path.join(folder, os.path.splitext(source)[0])
-    subprocess.run(["gcc", "-O2", "-o", target, os.path.join(HERE, source), *libraries], check=True)
-    return target
+def program(name):
+    """The path of a C program of this folder, compiled at its first use."""
+    if name not in _programs:
+        target = os.path.join(_folder.name, name)
+        subprocess.run(["gcc", "-O2", "-o", target, os.path.join(HERE, name + ".c"),
+                        *LIBRARIES.get(name, [])], check=True)
+        _programs[name] = target
+    return _programs[name]
 
 
 class Cost:
@@ -38,20 +46,30 @@ def result(cost, answer):
             "cipher": answer.get("cipher", "")}
 
 
-def ask_once(port, tls=True):
-    """One request by another implementation of TLS and HTTP than the load's: status and body."""
+def held_requests(port):
+    """How many requests an origin of this folder has, and answers none."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+    connection.request("GET", "/held")
+    count = int(connection.getresponse().read())
+    connection.close()
+    return count
+
+
+def ask_once(port, tls=True, path="/", body=BODY):
+    """One request by another implementation of TLS and HTTP than the load's: status and body (None:
+    any)."""
     if tls:
         context = ssl.create_default_context()
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         connection = http.client.HTTPSConnection("localhost", port, timeout=5, context=context)
     else:
         connection = http.client.HTTPConnection("localhost", port, timeout=5)
-    connection.request("GET", "/")
+    connection.request("GET", path)
     answer = connection.getresponse()
-    body = answer.read().decode()
+    content = answer.read()
     connection.close()
-    if answer.status != 200 or body != BODY:
-        raise SystemExit(f"port {port} answers {answer.status} {body!r}")
+    if answer.status != 200 or (body and content != body.encode()):
+        raise SystemExit(f"port {port} answers {answer.status} {content[:200]!r}")
 
 
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "us": 1, "ms": 1e3, "s": 1e6, "m": 6e7}
@@ -82,27 +100,52 @@ def wrk(server, seconds, connections=64, tls=True):
                           "p50": times["50"], "p99": times["99"]})
 
 
-class Load:
-    """load.c, compiled; a call is one run against a server."""
+def start(name, server, *words):
+    """A load generator that runs against a server."""
+    return subprocess.Popen(
+        ["taskset", "-c", CPU, program(name), "-a", str(server.port), *map(str, words)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
-    def __init__(self):
-        self.folder = tempfile.TemporaryDirectory(prefix="edged-load-")
-        self.program = compile_c("load.c", self.folder.name, "-lssl", "-lcrypto")
-        self.sink = compile_c("sink.c", self.folder.name)
 
-    def start(self, server, *words):
-        return subprocess.Popen(
-            ["taskset", "-c", CPU, self.program, "-a", str(server.port), *map(str, words)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-
-    def __call__(self, server, seconds, *words, warm=0.5):
-        with self.start(server, "-s", seconds, "-w", warm, *words) as process:
+def load(server, seconds, *words, warm=0.5, client="load"):
+    """One run of load.c or h2client.c, whose words these are, against a server."""
+    with start(client, server, "-s", seconds, "-w", warm, *words) as process:
+        line = process.stdout.readline()
+        if line == "begin\n":
+            cost = Cost(server)
             line = process.stdout.readline()
-            if line == "begin\n":
-                cost = Cost(server)
-                line = process.stdout.readline()
-                spent = cost.since()
-            _, errors = process.communicate()
-        if not line.startswith("end "):
-            return {"failed": 1, "error": errors.strip() or "the load generator died"}
-        return result(spent, json.loads(line[4:]))
+            spent = cost.since()
+        _, errors = process.communicate()
+    if not line.startswith("end "):
+        return {"failed": 1, "error": errors.strip() or "the load generator died"}
+    return result(spent, json.loads(line[4:]))
+
+
+class Held:
+    """Connections or streams that a load generator holds open; `error`: why it doesn't.
+
+    `release` closes them. The load generator itself stays until the block is left, so that its end
+    disturbs no measurement.
+    """
+
+    def __init__(self, client, server, count, *words):
+        self.process = start(client, server, "-H", "-c", count, *words)
+        said = self.process.stdout.readline().split()
+        self.error = None
+        if said[:2] != ["held", str(count)] or said[2:4] not in ([], ["failed", "0"]):
+            self.process.kill()
+            self.error = " ".join(said) or self.process.stderr.read().strip() or "it died"
+
+    def release(self):
+        """Whether all were still open."""
+        self.process.stdin.write("close\n")
+        self.process.stdin.flush()
+        return self.process.stdout.readline() == "closed\n"
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()

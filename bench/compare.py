@@ -12,14 +12,19 @@ Exit status: 0, 1 if a row is void, 3 if edged lacks what a row needs (see --all
 """
 import argparse, json, os, resource, shutil, statistics, subprocess, sys, tempfile, time
 
-from clients import CPU
+from clients import CPU, program
 from proxies import (BODY, HERE, ROOT, STREAM_MODULE, Server, Site, cpu_ns, descendants, free_port,
                      private_kib)
-from rows import ROWS, sink_program
+from rows import ROWS
 
 #: The first is what the others are compared with.
 PROXIES = ["haproxy", "nginx", "edged"]
 PROXY_CPU = 0
+
+
+def able(row):
+    """The proxies that take part in a row."""
+    return [proxy for proxy in PROXIES if proxy not in row.without]
 
 
 def command(proxy, site, port, origin, options):
@@ -104,19 +109,19 @@ def run_row(row, options):
         if row.logged:
             sites[" logged"] = Site(os.path.join(folder, "logged"), **row.site, log=True)
         for site in sites.values():
-            if why := refusal(site, options):
+            if "edged" in PROXIES and (why := refusal(site, options)):
                 return None, why
         variants = [(proxy + suffix, proxy, site)
-                    for suffix, site in sites.items() for proxy in PROXIES]
-        origin = free_port()
-        upstream = ([sink_program(), str(origin)] if row.sink
-                    else ["nginx", "-c", plain.upstream(origin)])
+                    for suffix, site in sites.items() for proxy in able(row)]
+        origin = options.origin = free_port()
+        upstream = (["nginx", "-c", plain.upstream(origin)] if row.upstream == "nginx"
+                    else [program(row.upstream), str(origin)])
         servers.append(Server("upstream", upstream, origin, CPU, folder))
         for number in range(min(options.rounds, row.rounds_max)):
             shift = number % len(variants)
             seen = one_round(row, variants[shift:] + variants[:shift], origin, options)
             if row.logged:
-                for proxy in PROXIES:
+                for proxy in able(row):
                     logged = seen.pop(proxy + " logged")
                     logged_lines_are_there(proxy, sites[" logged"], logged)
                     if logged["failed"]:
@@ -140,13 +145,15 @@ def spread(values):
 def evaluate(row, rounds):
     """Per figure: values, ratios to HAProxy, gate and goal."""
     results = []
-    failures = {p: sum(r[p]["failed"] for r in rounds) for p in PROXIES}
-    errors = {p: next((r[p]["error"] for r in rounds if r[p].get("error")), "") for p in PROXIES}
+    proxies = able(row)
+    failures = {p: sum(r[p]["failed"] for r in rounds) for p in proxies}
+    errors = {p: next((r[p]["error"] for r in rounds if r[p].get("error")), "") for p in proxies}
     for figure in row.figures:
         entry = {"row": figure.name, "title": row.title, "unit": figure.unit,
                  "gate": figure.gate, "goal": figure.goal, "against": figure.against,
-                 "void": {p: errors[p] for p in PROXIES if failures[p]}, "proxies": {}}
-        for proxy in PROXIES:
+                 "without": row.without,
+                 "void": {p: errors[p] for p in proxies if failures[p]}, "proxies": {}}
+        for proxy in proxies:
             whole = [r for r in rounds if not r[proxy]["failed"] and not r[PROXIES[0]]["failed"]]
             if not whole:
                 continue
@@ -175,6 +182,8 @@ def evaluate(row, rounds):
 def show(entry):
     for proxy in PROXIES:
         seen = entry["proxies"].get(proxy)
+        if proxy in entry["without"]:
+            continue
         if not seen:
             print(f"{entry['row']:<15}{proxy:<9}void: {entry['void'].get(proxy, '')}", flush=True)
             continue
@@ -194,9 +203,10 @@ def markdown(results, missing, options):
              "| gate | goal | reached | requests/s, p50 · p99 µs (HAProxy; edged) |",
              "|---|---|---|---|---|---|---|---|---|---|"]
 
-    def cell(seen, split=False):
+    def cell(proxy, entry, split=False):
+        seen = entry["proxies"].get(proxy)
         if not seen:
-            return "void"
+            return "–" if proxy in entry["without"] else "void"
         text = f"{seen['median']:.2f}"
         return f"{text} ({seen['user']:.2f} + {seen['system']:.2f})" if split and "user" in seen else text
 
@@ -206,10 +216,11 @@ def markdown(results, missing, options):
         return f"{seen['rate']:.0f}, {seen['p50']:.0f} · {seen['p99']:.0f}"
 
     for e in results:
-        h, n, o = (e["proxies"].get(p) for p in PROXIES)
+        h, n, o = (e["proxies"].get(p) for p in ("haproxy", "nginx", "edged"))
         ratio = o.get("ratio") if o else None
         lines.append("| " + " | ".join([
-            f"{e['title']}: {e['row']}, {e['unit']}", cell(h), cell(n), cell(o, True),
+            f"{e['title']}: {e['row']}, {e['unit']}", cell("haproxy", e), cell("nginx", e),
+            cell("edged", e, True),
             f"**{ratio['median']:.2f}** ({ratio['min']:.2f}–{ratio['max']:.2f})" if ratio else "–",
             f"{n['ratio']['median']:.2f}" if n and "ratio" in n else "–",
             "–" if e["gate"] is None else f"{e['gate']:g}",
@@ -238,6 +249,7 @@ def main():
     parser.add_argument("--edged", default=os.path.join(ROOT, ".build/release/edged"))
     parser.add_argument("--baseline", metavar="PATH",
                         help="compare edged with this other build of edged, and with nothing else")
+    parser.add_argument("--peers", action="store_true", help="without edged, to prove a row")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="measured time of a run")
     parser.add_argument("--slices", type=int, default=1, metavar="N",
@@ -264,10 +276,13 @@ def main():
     if options.baseline:
         options.baseline = os.path.abspath(options.baseline)
         PROXIES[:] = ["baseline", "edged"]
+    elif options.peers:
+        PROXIES.remove("edged")
     if options.slices > 1 and options.client == "wrk":
         sys.exit("wrk counts whole seconds: --slices needs --client load")
     options.edged = os.path.abspath(options.edged)
-    for tool in ("wrk", "haproxy", "nginx", "openssl", "taskset", "gcc", options.edged):
+    for tool in ("wrk", "haproxy", "nginx", "openssl", "taskset", "gcc",
+                 *([options.edged] if "edged" in PROXIES else [])):
         if not shutil.which(tool):
             sys.exit(f"{tool} is missing")
     if any(name.startswith("tcp") for name in wanted) and not os.path.exists(STREAM_MODULE):
@@ -292,7 +307,7 @@ def main():
             entry["elapsed"] = time.monotonic() - started
             show(entry)
         results += entries
-    if not options.baseline:
+    if "edged" in PROXIES and not options.baseline:
         print(markdown(results, missing, options))
     if options.json:
         with open(options.json, "w") as f:

@@ -7,24 +7,17 @@
  * Prints `begin` when the measured time begins, `end {json}` when it ends; with -H `held`, waits
  * for a line, closes everything, prints `closed`, waits for the end of its input.
  *
- * Build: gcc -O2 -o load load.c -lssl -lcrypto
+ * Build: gcc -O2 -o load load.c -lssl -lcrypto       HTTP/2: h2client.c
  */
 #define _GNU_SOURCE
+#include "client.h"
+
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
-#include <openssl/ssl.h>
 #include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/epoll.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { CONNECTING, HANDSHAKING, WRITING, READING, CLOSING, IDLE };
@@ -54,25 +47,13 @@ static char request[1024];
 static int request_count;
 static char *piece, *content;
 static long done, failed, bytes, resumed, warmed;
-static double lag, *latencies;
-static long latency_count, latency_room;
+static double lag;
 static char first_error[256], cipher[128];
 static struct connection **unused;
 static int unused_count;
 static double *queue;        /* due times of requests that found no unused connection */
 static long queue_head, queue_tail;
 enum { QUEUE = 1 << 16 };
-
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec + t.tv_nsec / 1e9;
-}
-
-static void die(const char *what) {
-    perror(what);
-    exit(2);
-}
 
 static void open_connection(struct connection *c, double due);
 static void begin_request(struct connection *c, double due);
@@ -119,11 +100,7 @@ static void finish(struct connection *c) {
     }
     if (measuring) {
         done++;
-        if (latency_count == latency_room) {
-            latency_room = latency_room ? latency_room * 2 : 65536;
-            latencies = realloc(latencies, latency_room * sizeof *latencies);
-        }
-        latencies[latency_count++] = end - c->due;
+        note_latency(end - c->due);
     }
     if (closes) {
         if (c->ssl && SSL_session_reused(c->ssl)) resumed += measuring;
@@ -138,39 +115,13 @@ static void finish(struct connection *c) {
     }
 }
 
-/* How many bytes moved; 0: not now; -1: the end; -2: an error. */
-static long take(struct connection *c, char *to, int room) {
-    if (!c->ssl) {
-        long n = recv(c->fd, to, room, MSG_DONTWAIT);
-        return n > 0 ? n : n == 0 ? -1 : errno == EAGAIN ? 0 : -2;
-    }
-    int n = SSL_read(c->ssl, to, room);
-    if (n > 0) return n;
-    switch (SSL_get_error(c->ssl, n)) {
-    case SSL_ERROR_WANT_READ: return 0;
-    case SSL_ERROR_ZERO_RETURN: return -1;
-    default: return -2;
-    }
-}
-
-static long put(struct connection *c, const char *from, int count) {
-    if (!c->ssl) {
-        long n = send(c->fd, from, count, MSG_DONTWAIT | MSG_NOSIGNAL);
-        return n >= 0 ? n : errno == EAGAIN ? 0 : -2;
-    }
-    int n = SSL_write(c->ssl, from, count);
-    if (n > 0) return n;
-    int why = SSL_get_error(c->ssl, n);
-    return why == SSL_ERROR_WANT_WRITE || why == SSL_ERROR_WANT_READ ? 0 : -2;
-}
-
 static void advance_write(struct connection *c) {
     for (long budget = PIECE; c->sent < c->to_send;) {
         long n;
-        if (c->sent < request_count) n = put(c, request + c->sent, request_count - c->sent);
+        if (c->sent < request_count) n = put(c->fd, c->ssl, request + c->sent, request_count - c->sent);
         else {
             long left = c->to_send - c->sent;
-            n = put(c, content, left < 16384 ? left : 16384);
+            n = put(c->fd, c->ssl, content, left < 16384 ? left : 16384);
         }
         if (n == -2) { fail(c, "sending: errno %d", errno); return; }
         c->sent += n;
@@ -196,15 +147,8 @@ static void begin_request(struct connection *c, double due) {
 }
 
 static int content_is_right(long offset, const char *p, long n) {
-    if (!pattern) return n == 0 || (p[0] == 'x' && p[n - 1] == 'x');
-    long first = (offset + 7) & ~7L;
-    uint64_t word;
-    if (first + 8 > offset + n) return 1;
-    memcpy(&word, p + (first - offset), 8);
-    if (word != (uint64_t)first / 8) return 0;
-    long last = ((offset + n) & ~7L) - 8;
-    memcpy(&word, p + (last - offset), 8);
-    return word == (uint64_t)last / 8;
+    if (pattern) return counters_are_right(offset, p, n);
+    return n == 0 || (p[0] == 'x' && p[n - 1] == 'x');
 }
 
 /* Content beyond the head. */
@@ -244,7 +188,7 @@ static void advance_read(struct connection *c) {
         /* What the library has read ahead, no poll would report. */
         if (round >= 32 && !(c->ssl && SSL_has_pending(c->ssl))) return;
         if (c->fd < 0 || c->state == CONNECTING || c->state == HANDSHAKING) return;
-        long n = take(c, piece, PIECE);   /* while uploading: tickets */
+        long n = take(c->fd, c->ssl, piece, PIECE);   /* while uploading: tickets */
         if (n == 0) return;
         if (c->state == WRITING) { fail(c, n > 0 ? "%.60s during the upload" : "closed during the upload", piece); return; }
         if (c->state == CLOSING) {
@@ -337,16 +281,6 @@ static void poll_once(double until) {
     }
 }
 
-static int order(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-static double percentile(double share) {
-    if (!latency_count) return 0;
-    return latencies[(long)(share * (latency_count - 1))] * 1e6;
-}
-
 /* A TLS connection needs its own turn: opening thousands at once would time out. */
 static void hold(void) {
     char line[16];
@@ -397,7 +331,7 @@ static void run(void) {
         poll_once(until);
     }
     double spent = now() - begin;
-    qsort(latencies, latency_count, sizeof *latencies, order);
+    sort_latencies();
     printf("end {\"requests\": %ld, \"failed\": %ld, \"bytes\": %ld, \"seconds\": %.6f, "
            "\"p50\": %.1f, \"p99\": %.1f, \"max\": %.1f, \"lag\": %.1f, \"resumed\": %ld, "
            "\"cipher\": \"%s\", \"error\": \"%s\"}\n",
@@ -450,17 +384,9 @@ int main(int argc, char **argv) {
     piece = malloc(PIECE);
     content = calloc(1, PIECE);
     poller = epoll_create1(EPOLL_CLOEXEC);
-    context = SSL_CTX_new(TLS_client_method());
-    SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
-    SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
-    SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
-    SSL_CTX_set_session_cache_mode(
-        context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+    /* Bulk: one system call for many records. */
+    context = tls_context(pattern && expected > 65536 ? PIECE : 0);
     if (resumes) SSL_CTX_sess_set_new_cb(context, keep_session);
-    if (pattern && expected > 65536) {   /* bulk: one system call for many records */
-        SSL_CTX_set_default_read_buffer_len(context, PIECE);
-        SSL_CTX_set_read_ahead(context, 1);
-    }
     if (holds) hold();
     else run();
     return 0;

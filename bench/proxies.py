@@ -76,6 +76,24 @@ def private_kib(pids):
     return rollup_kib(pids, "Private_Dirty", "Private_Clean")
 
 
+def descriptors(pids, origin):
+    """Open descriptors without the connections to the upstream, whose number follows the load."""
+    upstream = set()
+    with open("/proc/net/tcp") as f:
+        for line in list(f)[1:]:
+            fields = line.split()
+            if int(fields[2].split(":")[1], 16) == origin:
+                upstream.add(f"socket:[{fields[9]}]")
+    total = 0
+    for pid in pids:
+        for path in glob.glob(f"/proc/{pid}/fd/*"):
+            try:
+                total += os.readlink(path) not in upstream
+            except FileNotFoundError:
+                pass
+    return total
+
+
 class Server:
     """One program, its port, and all the processes it has started."""
 
@@ -114,11 +132,15 @@ class Site:
     """Certificates, upstreams and the configuration of each proxy.
 
     bridge: the upstream speaks TLS and is verified; key: `ec` (P-256) or `rsa` (2048 bits);
-    tcp: bytes are passed on as they are; log: an access log is written.
+    tcp: bytes are passed on as they are; log: an access log is written; h2: clients are offered
+    HTTP/2; upstream_h2: the upstream is spoken to in HTTP/2 in plaintext (nginx does so for gRPC
+    alone).
     """
 
-    def __init__(self, folder, bridge=False, key="ec", tcp=False, log=False):
+    def __init__(self, folder, bridge=False, key="ec", tcp=False, log=False, h2=False,
+                 upstream_h2=False):
         self.folder, self.bridge, self.key, self.tcp, self.log = folder, bridge, key, tcp, log
+        self.h2, self.upstream_h2 = h2, upstream_h2
         os.makedirs(os.path.join(folder, "certs"), exist_ok=True)
         os.chmod(folder, 0o755)  # nginx's workers read the files as another user
         if not os.path.exists(self.path("cert.pem")):
@@ -185,28 +207,37 @@ stream {{ server {{ listen 127.0.0.1:{port} backlog=4096; tcp_nodelay on;
         verify = (f"proxy_ssl_verify on; proxy_ssl_trusted_certificate {self.path('cert.pem')}; "
                   "proxy_ssl_name localhost; proxy_ssl_server_name on;") if self.bridge else ""
         log = f"{self.path('nginx.access')} combined buffer=64k flush=1s" if self.log else "off"
+        http2 = " http2" if self.h2 else ""
+        passed = (f"proxy_pass {scheme}://u; proxy_http_version 1.1; "
+                  'proxy_set_header Connection ""; proxy_set_header Host $host; '
+                  f"proxy_set_header X-Forwarded-For $remote_addr; {verify}")
+        if self.upstream_h2:
+            passed = ("grpc_pass grpc://u; grpc_set_header Host $host; "
+                      "grpc_set_header X-Forwarded-For $remote_addr;")
         return self.write("nginx.conf", f"""
 worker_processes 1; daemon off; error_log {self.path('n.err')}; pid {self.path('n.pid')};
-events {{ worker_connections 8192; }}
+events {{ worker_connections {16384 if self.h2 else 8192}; }}
 http {{ access_log {log}; keepalive_requests 100000000; client_max_body_size 0;
   proxy_buffering on; proxy_buffer_size 16k; proxy_buffers 16 16k; proxy_busy_buffers_size 128k;
   proxy_max_temp_file_size 0; proxy_request_buffering off; client_body_buffer_size 128k; {self.temporary('n-')}
-  upstream u {{ server 127.0.0.1:{upstream}; keepalive 128; keepalive_requests 100000000; }}
-  server {{ listen 127.0.0.1:{port} ssl backlog=4096; server_name localhost;
+  upstream u {{ server 127.0.0.1:{upstream}; keepalive {512 if self.h2 else 128};
+    keepalive_requests 100000000; }}
+  server {{ listen 127.0.0.1:{port} ssl{http2} backlog=4096; server_name localhost;
     ssl_certificate {self.path('cert.pem')}; ssl_certificate_key {self.path('key.pem')};
     ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on;
     ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
-    location / {{ proxy_pass {scheme}://u; proxy_http_version 1.1; proxy_set_header Connection "";
-      proxy_set_header Host $host; proxy_set_header X-Forwarded-For $remote_addr; {verify} }} }} }}
+    location / {{ {passed} }} }} }}
 """)
 
     def haproxy(self, port, upstream):
         tls = (f" ssl verify required ca-file {self.path('cert.pem')} sni str(localhost) "
                "verifyhost localhost") if self.bridge else ""
+        tls += " proto h2" if self.upstream_h2 else ""
+        alpn = "h2,http/1.1" if self.h2 else "http/1.1"
         head = f"""
 global
   nbthread 1
-  maxconn 8192
+  maxconn {9500 if self.h2 else 8192}
   ssl-default-bind-ciphersuites TLS_AES_128_GCM_SHA256
   tune.ssl.default-dh-param 2048
 defaults
@@ -228,7 +259,7 @@ listen f
   http-reuse always
 {log}
 frontend f
-  bind 127.0.0.1:{port} ssl crt {self.path('certs/localhost.pem')} alpn http/1.1 backlog 4096
+  bind 127.0.0.1:{port} ssl crt {self.path('certs/localhost.pem')} alpn {alpn} backlog 4096
   default_backend b
 backend b
   server s 127.0.0.1:{upstream}{tls}
@@ -237,6 +268,8 @@ backend b
     def edged(self, port, upstream, admin="admin.sock"):
         tls = f"\n    tls: {{ ca: {self.path('cert.pem')} }}" if self.bridge else ""
         log = f"access_log: {{ path: {self.path('edged.access')} }}\n" if self.log else ""
+        http2 = "http2: { enabled: true }\n" if self.h2 else ""
+        spoken = "\n    protocol: h2" if self.upstream_h2 else ""
         if self.tcp:
             served = (f"  - {{ name: tcp, address: 127.0.0.1, port: {port}, protocol: tcp, "
                       "upstream: app }")
@@ -252,8 +285,8 @@ listeners:
 {served}
 upstreams:
   app:
-    servers: ["127.0.0.1:{upstream}"]{tls}
-{log}admin: {{ socket: {self.path(admin)} }}
+    servers: ["127.0.0.1:{upstream}"]{spoken}{tls}
+{log}{http2}admin: {{ socket: {self.path(admin)} }}
 """)
 
     def access_log(self, proxy):

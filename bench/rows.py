@@ -2,14 +2,14 @@
 
 A row's `measure` makes one run against one server and returns what the client saw and what it
 cost: `user` and `system` in µs, and `per`, the units of work by which they are divided for the
-row's first figure. Other figures are returned by name. Gates and goals are ratios to HAProxy in the same round where `against` is "haproxy",
-else bounds of the figure itself.
+row's first figure. Other figures are returned by name. Gates and goals are ratios to HAProxy in the
+same round where `against` is "haproxy", else bounds of the figure itself.
 """
-import os, time
+import time
 from dataclasses import dataclass, field
 from typing import Callable
 
-from clients import Load, ask_once, wrk
+from clients import Held, ask_once, held_requests, load, wrk
 from proxies import private_kib, rollup_kib
 
 
@@ -29,29 +29,16 @@ class Row:
     figures: list
     measure: Callable
     site: dict = field(default_factory=dict)
-    #: Another upstream than nginx.
-    sink: bool = False
+    #: nginx, or a program of this folder.
+    upstream: str = "nginx"
+    #: Proxies that can't do what the row is about.
+    without: tuple = ()
     #: Also run with the access log; the figure is the difference.
     logged: bool = False
     rounds_max: int = 99
     #: May be measured in slices, the proxies taking turns.
     sliced: bool = True
     cipher: str = "TLSv1.3 TLS_AES_128_GCM_SHA256"
-
-
-_load = None
-
-
-def load(server, seconds, *words, **more):
-    global _load
-    _load = _load or Load()
-    return _load(server, seconds, *words, **more)
-
-
-def sink_program():
-    global _load
-    _load = _load or Load()
-    return _load.sink
 
 
 def per_request(run):
@@ -63,9 +50,9 @@ def per_request(run):
     return measure
 
 
-def per_gib(*words):
+def per_gib(*words, client="load"):
     def measure(server, options, seconds, warm):
-        seen = load(server, seconds, *words, warm=warm)
+        seen = load(server, seconds, *words, warm=warm, client=client)
         if not seen["failed"]:
             # GiB, times the µs of a second
             seen["per"] = seen["bytes"] / (1 << 30) * 1e6
@@ -97,22 +84,42 @@ def idle(server, options, seconds, warm):
     ask_once(server.port)
     time.sleep(0.3)
     before = private_kib(server.pids())
-    global _load
-    _load = _load or Load()
-    with _load.start(server, "-H", "-t", "-c", count, "-b", 100) as client:
-        said = client.stdout.readline().split()
-        if said[:4] != ["held", str(count), "failed", "0"]:
-            client.kill()
-            return {"failed": 1, "error": " ".join(said)}
+    with Held("load", server, count, "-t", "-b", 100) as clients:
+        if clients.error:
+            return {"failed": 1, "error": clients.error}
         time.sleep(0.5)
         held = private_kib(server.pids()) - before
-        client.stdin.write("close\n")
-        client.stdin.flush()
-        client.stdout.readline()
+        clients.release()
         time.sleep(1.5)
         kept = private_kib(server.pids()) - before
-        client.communicate()
     return {"failed": 0, "idle-memory": held / count, "idle-kept": max(kept, 0) / 1024}
+
+
+def held_streams(name, streams, limit):
+    """Memory per connection whose streams all have a request that the upstream does not answer.
+
+    A stream takes two descriptors of the upstream's and the proxy's: `limit` connections are what
+    20,000 allow.
+    """
+    def measure(server, options, seconds, warm):
+        time.sleep(0.3)
+        before = private_kib(server.pids())
+        with Held("h2client", server, limit, "-t", "-m", streams, "-p", "/hold") as clients:
+            if clients.error:
+                return {"failed": 1, "error": clients.error}
+            waited = time.monotonic() + 30
+            while (there := held_requests(options.origin)) != limit * streams:
+                if time.monotonic() > waited:
+                    return {"failed": 1, "error": f"{there} requests have arrived"}
+                time.sleep(0.1)
+            time.sleep(0.5)
+            held = private_kib(server.pids()) - before
+            if not clients.release():
+                return {"failed": 1, "error": "a stream was ended"}
+            time.sleep(1.5)
+            kept = private_kib(server.pids()) - before
+        return {"failed": 0, name: held / limit, name + "-kept": max(kept, 0) / 1024}
+    return measure
 
 
 def rest(server, options, seconds, warm):
@@ -127,6 +134,21 @@ def request_row(name, title, gate, goal, run, unit="µs/request", **more):
 
 def bulk_row(name, title, gate, goal, *words, **more):
     return Row(name, title, [Figure(name, "s/GiB", gate, goal)], per_gib(*words), **more)
+
+
+def h2(*words):
+    def run(server, options, seconds, warm):
+        return load(server, seconds, "-t", *words, warm=warm, client="h2client")
+    return run
+
+
+def h2_memory_row(streams, limit):
+    name = f"h2-memory-{streams}"
+    return Row(name, f"HTTP/2 connection with {streams} open, {limit} connections → h1; "
+               "kept 1.5 s after they closed",
+               [Figure(name, "KiB/connection", 0.85, 0.50), Figure(name + "-kept", "MiB kept")],
+               held_streams(name, streams, limit), site={"h2": True}, upstream="origin",
+               rounds_max=3, sliced=False)
 
 
 def connections(*words):
@@ -153,13 +175,29 @@ ROWS = [
     bulk_row("download-100m", "download 100 MiB × 4 connections", 0.80, 0.68,
              "-t", "-c", 4, "-p", "/100m", "-b", 100 << 20, "-v"),
     bulk_row("upload-10m", "upload 10 MiB × 8 connections", 0.80, 0.70,
-             "-t", "-c", 8, "-p", "/up", "-u", 10 << 20, sink=True),
+             "-t", "-c", 8, "-p", "/up", "-u", 10 << 20, upstream="origin"),
     bulk_row("tcp-bulk", "TCP listener: 100 MiB × 4 connections", 0.75, 0.55,
              "-c", 4, "-p", "/100m", "-b", 100 << 20, "-v", site={"tcp": True}, cipher=""),
     request_row("tcp-connection", "TCP listener: connection + exchange of 100 bytes", 0.95, 0.88,
                 connections("-c", 64), unit="µs/connection", site={"tcp": True}, cipher=""),
     request_row("tcp-exchange", "TCP listener: exchange of 100 bytes, 64 connections", 0.90, 0.78,
                 keep_alive(tls=False), unit="µs/exchange", site={"tcp": True}, cipher=""),
+    request_row("h2-h1", "HTTP/2, 16 connections × 32 streams → plaintext h1", 0.75, 0.60,
+                h2("-c", 16, "-m", 32, "-b", 100), site={"h2": True}),
+    request_row("h2-h2", "the same → plaintext h2", None, None,
+                h2("-c", 16, "-m", 32, "-b", 100), site={"h2": True, "upstream_h2": True},
+                upstream="h2origin", without=("nginx",)),
+    request_row("h2-small", "HTTP/2, 1 connection × 100 streams → plaintext h1", None, None,
+                h2("-c", 1, "-m", 100, "-b", 100), site={"h2": True}),
+    request_row("grpc-unary", "gRPC unary, messages of 100 bytes, 16 × 32 → plaintext h2",
+                None, None, h2("-c", 16, "-m", 32, "-g", 100, "-p", "/bench.Echo/Unary"),
+                site={"h2": True, "upstream_h2": True}, upstream="h2origin"),
+    Row("h2-download-1m", "download 1 MiB over HTTP/2, 4 connections × 8 streams",
+        [Figure("h2-download-1m", "s/GiB", 0.95, 0.80)],
+        per_gib("-t", "-c", 4, "-m", 8, "-p", "/1m", "-b", 1 << 20, "-v", client="h2client"),
+        site={"h2": True}),
+    h2_memory_row(1, 1000),
+    h2_memory_row(32, 250),
     Row("quiet", "quiet: 2,000 requests/s, open loop, 32 connections",
         [Figure("quiet-cpu", "µs/request", 1.0, 0.70), Figure("quiet-p50", "µs", 1.0, 0.85)],
         quiet),
