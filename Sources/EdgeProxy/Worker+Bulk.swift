@@ -49,7 +49,7 @@ extension Worker {
             return
         }
         let wanted = Worker.roundBytes(max(channel.pointee.receiveLevel, 1))
-        let capacity = hasOutlet(slot) ? chunks.roundMax(wanted) : Ring.bufferBytes
+        let capacity = hasOutlet(slot) ? roundMax(slot, wanted) : Ring.bufferBytes
         if let peer = plainPeer(slot), let chunk = chunks.take(capacity) {
             let count = ring.tryReceive(
                 from: channel.pointee.descriptor, into: chunk.bytes, capacity: capacity)
@@ -84,6 +84,21 @@ extension Worker {
             let exchange = Int(downstreams[slot].pointee.exchange)
             return exchange >= 0 && exchanges[exchange].pointee.flags.contains(.prefixSent)
         }
+    }
+
+    /// What a client's stream will not let go at once is not received at once.
+    private func roundMax(_ slot: Int, _ wanted: Int) -> Int {
+        let most = chunks.roundMax(wanted)
+        guard !isDownstream(slot), channels[slot].pointee.http2 == nil else { return most }
+        let exchange = Int(upstream(slot).pointee.exchange)
+        guard exchange >= 0 else { return most }
+        let client = Int(exchanges[exchange].pointee.downstream)
+        guard isStream(client), let session = session(of: client) else { return most }
+        if isBlocked(transport(client)) { return Ring.bufferBytes }
+        let window =
+            session.window(of: stream(client).pointee.id)
+            - channels[client].pointee.output.byteCount
+        return max(Ring.bufferBytes, min(most, window))
     }
 
     private func adaptLevel(_ slot: Int, _ count: Int, wanted: Int) {
