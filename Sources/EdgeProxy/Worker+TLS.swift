@@ -153,7 +153,8 @@ extension Worker {
             }
             return
         }
-        if channels[slot].pointee.flags.contains(.owesTicket) {
+        let offersTicket = channels[slot].pointee.flags.contains(.owesTicket)
+        if offersTicket {
             channels[slot].pointee.flags.remove(.owesTicket)
             session.offerTicket()
         }
@@ -177,6 +178,7 @@ extension Worker {
             }
             if offset < count || !holdsWire { flushWire(slot) }
         }
+        if offersTicket { session.releaseBuffers() }
     }
 
     // MARK: - Stage: pieces of a message become one record and one send

@@ -42,6 +42,12 @@ package struct TLSSession: BitwiseCopyable {
         if SSL_new_session_ticket(ssl) != 1 { ERR_clear_error() }
     }
 
+    /// Gives back record buffers that hold nothing. OpenSSL does so by itself after each record,
+    /// but a ticket takes a buffer for input as well and leaves it.
+    package func releaseBuffers() {
+        if !hasPending { SSL_free_buffers(ssl) }
+    }
+
     package var isTLS13: Bool { SSL_version(ssl) == TLS1_3_VERSION }
 
     /// Decrypts at most one record.

@@ -101,6 +101,7 @@ extension Scenarios.Resources {
         #expect(eventually { (try? edged.get().status) == 200 })
     }
 
+    /// Each has had an answer, and with it a ticket: what both needed is given back at once.
     @Test("1,000 idle TLS clients cost little, and it is given back")
     func idleClients() throws {
         raiseDescriptorLimit()
@@ -110,17 +111,22 @@ extension Scenarios.Resources {
         defer { edged.stop() }
         let pid = try edged.proxyPID()
         let tls = try ClientTLS(serverName: "app.test", trusting: edged.mint.rootPEM)
-        for _ in 0..<4 { try RawClient(edged.https, tls: tls).close() }
+        func client() throws -> RawClient {
+            let client = try RawClient(edged.https, tls: tls)
+            #expect(try client.get("/", host: "app.test").status == 200)
+            return client
+        }
+        for _ in 0..<4 { try client().close() }
         let before = try #require(ProcessFigures(of: pid))
 
-        let clients = try (0..<1000).map { _ in try RawClient(edged.https, tls: tls) }
+        let clients = try (0..<1000).map { _ in try client() }
         let during = try #require(ProcessFigures(of: pid))
         #expect(try edged.connectTLS().get("/", host: "app.test").status == 200)
         for client in clients { client.close() }
         let isBack = eventually { descriptors(pid) <= before.descriptorCount }
 
         let perClient = (during.residentKiB - before.residentKiB) * 1024 / 1000
-        #expect(perClient < 40 << 10, "\(perClient) bytes each")
+        #expect(perClient < 18 << 10, "\(perClient) bytes each")
         #expect(isBack)
         // Not all: each worker keeps 2 MiB of OpenSSL's memory for the next burst, and what the
         // first clients touched for good is part of the growth.
