@@ -185,7 +185,7 @@ def show(entry):
         if proxy in entry["without"]:
             continue
         if not seen:
-            print(f"{entry['row']:<15}{proxy:<9}void: {entry['void'].get(proxy, '')}", flush=True)
+            print(f"{entry['row']:<18}{proxy:<9}void: {entry['void'].get(proxy, '')}", flush=True)
             continue
         ratio = seen.get("ratio")
         text = (f"× {ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f})" if ratio else "")
@@ -194,7 +194,7 @@ def show(entry):
         rate = f"{seen['rate']:.0f}/s" if "rate" in seen else ""
         void = f"  VOID: {entry['void'][proxy]}" if proxy in entry["void"] else ""
         mark = f"  {entry.get('reached', '')}" if proxy == "edged" else ""
-        print(f"{entry['row']:<15}{proxy:<9}{seen['median']:>9.2f} {entry['unit']:<16}"
+        print(f"{entry['row']:<18}{proxy:<9}{seen['median']:>9.2f} {entry['unit']:<16}"
               f"{text:<20}{split:<18}{rate:>9}  {times}{mark}{void}", flush=True)
 
 
@@ -267,7 +267,7 @@ def main():
     options = parser.parse_args()
     if options.list:
         for row in ROWS:
-            print(f"{row.name:<15}{row.title}")
+            print(f"{row.name:<18}{row.title}")
         return 0
     names = [row.name for row in ROWS]
     wanted = names if options.rows in ("all", "") else options.rows.split(",")

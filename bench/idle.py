@@ -77,6 +77,10 @@ def summary(name, rounds):
     print(f"{name:<9}p50 {without[0]:.0f} → {beside[0]:.0f} µs (× {beside[0] / without[0]:.2f}), "
           f"p99 {without[1]:.0f} → {beside[1]:.0f} µs (× {beside[1] / without[1]:.2f}), "
           f"{held:.2f} KiB per connection, {kept:.1f} MiB kept, {left} descriptors left")
+    lag = median(*(r[m][2] for r in rounds for m in ("before", "with", "after")))
+    if lag > 1:
+        print(f"{'':<9}the client itself was up to {lag:.1f} ms late: the machine has other work, and "
+              "p99 says little")
     return (beside[0] <= 1.25 * without[0] and beside[1] <= max(1.5 * without[1], without[1] + 500)
             and held <= 16 and kept <= 8 and left <= 0)
 

@@ -42,8 +42,8 @@ package struct TLSSession: BitwiseCopyable {
         if SSL_new_session_ticket(ssl) != 1 { ERR_clear_error() }
     }
 
-    /// Gives back record buffers that hold nothing. OpenSSL does so by itself after each record, but
-    /// a ticket takes a buffer for input as well and leaves it.
+    /// Gives back record buffers that hold nothing. OpenSSL does so by itself after each record,
+    /// but a ticket takes a buffer for input as well and leaves it.
     package func releaseBuffers() {
         if !hasPending { SSL_free_buffers(ssl) }
     }
@@ -103,15 +103,6 @@ package struct TLSSession: BitwiseCopyable {
         SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name).map {
             UnsafeRawBufferPointer(start: $0, count: strlen($0))
         }
-    }
-
-    /// Both sides agreed on HTTP/2 (ALPN, RFC 7301); false before the handshake is done. On a
-    /// client session only if it was offered: OpenSSL refuses a server's choice that was not.
-    package var isHTTP2: Bool {
-        var name: UnsafePointer<UInt8>?
-        var count: UInt32 = 0
-        SSL_get0_alpn_selected(ssl, &name, &count)
-        return TLSEngine.isNameOfHTTP2(name, Int(count))
     }
 
     /// As on the wire: 0x0303 is TLS 1.2, 0x0304 is TLS 1.3.
