@@ -105,6 +105,15 @@ package struct TLSSession: BitwiseCopyable {
         }
     }
 
+    /// Both sides agreed on HTTP/2 (ALPN, RFC 7301); false before the handshake is done. On a
+    /// client session only if it was offered: OpenSSL refuses a server's choice that was not.
+    package var isHTTP2: Bool {
+        var name: UnsafePointer<UInt8>?
+        var count: UInt32 = 0
+        SSL_get0_alpn_selected(ssl, &name, &count)
+        return TLSEngine.isNameOfHTTP2(name, Int(count))
+    }
+
     /// As on the wire: 0x0303 is TLS 1.2, 0x0304 is TLS 1.3.
     package var version: UInt16 { UInt16(truncatingIfNeeded: SSL_version(ssl)) }
 
