@@ -92,6 +92,7 @@ extension Worker {
         let count = channel.pointee.output.byteCount + channel.pointee.stash.byteCount
         guard count > 0 else { return }
         link.pointee.bytesKept -= count
+        link.pointee.bytesStashed -= channel.pointee.stash.byteCount
         channel.pointee.output.removeAll(to: &chunks)
         channel.pointee.stash.removeAll(to: &chunks)
         giveWindowBack(Int(stream(slot).pointee.connection))
@@ -177,7 +178,8 @@ extension Worker {
         }
         let link = links[connection]
         link.pointee.bytesKept += bytes.count
-        if link.pointee.bytesKept <= snapshot.http2.memoryMax / 2 {
+        link.pointee.bytesStashed += bytes.count
+        if link.pointee.bytesStashed <= snapshot.http2.memoryMax / 2 {
             session.consumeConnection(bytes.count)
         } else {
             // From here on the siblings wait, too.
@@ -190,6 +192,7 @@ extension Worker {
         let id = stream(slot).pointee.id
         let connection = Int(stream(slot).pointee.connection)
         links[connection].pointee.bytesKept -= bytes.count
+        links[connection].pointee.bytesStashed -= bytes.count
         let generation = channels[slot].pointee.generation
         streamContent(slot, bytes)
         flushStage()
@@ -204,7 +207,7 @@ extension Worker {
     private func giveWindowBack(_ connection: Int) {
         let link = links[connection]
         guard link.pointee.withheld > 0,
-            link.pointee.bytesKept <= snapshot.http2.memoryMax / 2,
+            link.pointee.bytesStashed <= snapshot.http2.memoryMax / 2,
             let session = channels[connection].pointee.http2
         else { return }
         session.consumeConnection(link.pointee.withheld)
@@ -326,7 +329,7 @@ extension Worker {
         let link = links[Int(stream(slot).pointee.connection)]
         let isBlocked =
             count >= Worker.streamOutputMax
-            || link.pointee.bytesKept >= snapshot.http2.memoryMax / 2
+            || link.pointee.bytesKept >= snapshot.http2.memoryMax / 4
         // Whoever asks will wait to be told.
         if isBlocked { stream(slot).pointee.flags.insert(.pausesOther) }
         return isBlocked
