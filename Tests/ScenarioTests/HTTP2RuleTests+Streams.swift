@@ -173,21 +173,43 @@ extension Scenarios.HTTP2Rules {
         defer { edged.stop() }
         let client = try edged.connectHTTP2()
         defer { client.close() }
+        // Who has not acknowledged the number can't be blamed.
+        client.acknowledgesSettings = false
         #expect(client.wait { client.settings[RawFrame.Setting.maxConcurrentStreams] == 4 })
 
         let open = try (0..<4).map { _ in
             try client.request(HTTP2Client.fields("POST"), end: false)
         }
         let fifth = try client.request(HTTP2Client.fields())
-        let refused = try client.response(fifth)
 
-        #expect(refused.reset == .refusedStream)
+        #expect(try client.response(fifth).reset == .refusedStream)
         #expect(client.goAway == nil && client.isAlive())
         #expect(upstream.requests.isEmpty)
         try client.send(open.map { .data($0, "a", end: true) })
         for stream in open { #expect(try client.response(stream).text == HTTP2Target.content) }
         #expect(try client.get().text == HTTP2Target.content)
         #expect(client.faults.isEmpty)
+    }
+
+    @Test("streams over the number that was acknowledged are an error, of theirs or of all")
+    func concurrencyAcknowledged() throws {
+        let upstream = try ScriptedUpstream(answering: HTTP2Target.content)
+        defer { upstream.stop() }
+        let edged = try Edged(oneSite(upstream.server, more: "http2: { streams: 4 }"))
+        defer { edged.stop() }
+        let client = try edged.connectHTTP2()
+        defer { client.close() }
+        #expect(client.wait { client.settings[RawFrame.Setting.maxConcurrentStreams] == 4 })
+        #expect(client.isAlive())
+
+        for _ in 0..<4 { try client.request(HTTP2Client.fields("POST"), end: false) }
+        let fifth = try client.request(HTTP2Client.fields())
+
+        // §5.1.2, and §5.4 for the second.
+        _ = client.wait { client.resetCode(fifth) != nil || client.ending != nil }
+        let code = client.resetCode(fifth) ?? client.goAway?.code
+        #expect(code == .refusedStream || code == .protocolError)
+        #expect(upstream.requests.isEmpty && client.faults.isEmpty)
     }
 
     @Test("the largest stream number serves, and is the last")
