@@ -111,10 +111,7 @@ extension Scenarios.HTTP2Downgrade {
 
     @Test("a 100 comes for those who expect it, and the content after it")
     func expectation() throws {
-        let upstream = try ScriptedUpstream([
-            .readHead, .send("HTTP/1.1 100 Continue\r\n\r\n"), .readRequest, .respond(200, "ok"),
-            .again,
-        ])
+        let upstream = try ScriptedUpstream(answering: "ok")
         defer { upstream.stop() }
         let edged = try Edged(oneSite(upstream.server))
         defer { edged.stop() }
@@ -139,7 +136,7 @@ extension Scenarios.HTTP2Downgrade {
             "SSH-2.0-x\r\n", "HTTP/1.1 200 OK\nA: b\n\n", Self.start + "A : b\r\n\r\n",
             Self.start + "Content-Length: 2\r\nContent-Length: 3\r\n\r\nok",
             Self.start + "Content-Length: x\r\n\r\n", Self.start + "A: b\u{0}\r\n\r\n",
-            Self.start + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n", "HTTP/2.0 200 OK\r\n\r\n",
+            "HTTP/2.0 200 OK\r\n\r\n",
             Self.start + "A: " + String(repeating: "b", count: 70_000),
         ]
         let upstream = try ScriptedUpstream { index in
@@ -165,6 +162,7 @@ extension Scenarios.HTTP2Downgrade {
 
     /// Rule 22. The head and what came of the content are there.
     private static let cut = [
+        start + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n",
         start + "Content-Length: 10\r\n\r\nhello",
         start + "Transfer-Encoding: chunked\r\n\r\na\r\nhello",
         start + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
@@ -194,6 +192,25 @@ extension Scenarios.HTTP2Downgrade {
         }
         #expect(client.goAway == nil && client.isAlive())
         #expect(client.faults.isEmpty, "\(client.faults)")
+    }
+
+    @Test("an answer whose first chunk is none is a 502 or a reset, never a whole answer")
+    func brokenChunk() throws {
+        let upstream = try ScriptedUpstream([
+            .readRequest, .send(Self.start + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n"),
+            .readRequest,
+        ])
+        defer { upstream.stop() }
+        let edged = try Edged(oneSite(upstream.server))
+        defer { edged.stop() }
+        let client = try edged.connectHTTP2()
+        defer { client.close() }
+
+        let answer = try client.post("/", Array("a".utf8))
+
+        #expect(answer.status == 502 || answer.reset != nil && !answer.isEnded)
+        #expect(client.goAway == nil && client.isAlive())
+        #expect(try edged.failures("upstream_bad_response") == 1)
     }
 
     @Test("an answer before the content is complete comes whole, and the connection goes on")
