@@ -68,17 +68,20 @@ extension Scenarios.HTTP2Abuse {
             [.headers(stream($0), get), .data(stream($0), "a")]
         },
         .init(
-            "made you reset: HEADERS behind the end", "client_reset_flood", codes: either
+            "made you reset: HEADERS behind the end", "client_reset_flood", "client_protocol_error",
+            codes: either
         ) {
             [.headers(stream($0), get), .headers(stream($0), get)]
         },
         .init(
-            "made you reset: a dependency on itself", "client_reset_flood", codes: either
+            "made you reset: a dependency on itself", "client_reset_flood", "client_protocol_error",
+            codes: either
         ) {
             [.headers(stream($0), get), .priority(stream($0), .init(dependsOn: stream($0)))]
         },
         .init(
-            "made you reset: PRIORITY of four bytes", "client_reset_flood", codes: either
+            "made you reset: PRIORITY of four bytes", "client_reset_flood", "client_protocol_error",
+            codes: either
         ) {
             [
                 .headers(stream($0), get),

@@ -162,7 +162,6 @@ extension Scenarios.HTTP2Downgrade {
 
     /// Rule 22. The head and what came of the content are there.
     private static let cut = [
-        start + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\nxyz\r\n",
         start + "Content-Length: 10\r\n\r\nhello",
         start + "Transfer-Encoding: chunked\r\n\r\na\r\nhello",
         start + "Transfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
@@ -194,23 +193,27 @@ extension Scenarios.HTTP2Downgrade {
         #expect(client.faults.isEmpty, "\(client.faults)")
     }
 
-    @Test("an answer whose first chunk is none is a 502 or a reset, never a whole answer")
-    func brokenChunk() throws {
-        let upstream = try ScriptedUpstream([
-            .readRequest, .send(Self.start + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n"),
-            .readRequest,
-        ])
+    @Test("an answer whose chunks are broken is a 502 or a reset, never a whole answer")
+    func brokenChunks() throws {
+        let bad = ["xyz\r\n", "5\r\nhello\r\nxyz\r\n", "5\r\nhello0\r\n\r\n"]
+        let upstream = try ScriptedUpstream { index in
+            [
+                .readRequest, .send(Self.start + "Transfer-Encoding: chunked\r\n\r\n"),
+                .send(bad[index % bad.count]), .readRequest,
+            ]
+        }
         defer { upstream.stop() }
         let edged = try Edged(oneSite(upstream.server))
         defer { edged.stop() }
         let client = try edged.connectHTTP2()
         defer { client.close() }
 
-        let answer = try client.post("/", Array("a".utf8))
-
-        #expect(answer.status == 502 || answer.reset != nil && !answer.isEnded)
+        for text in bad {
+            let answer = try client.post("/", Array("a".utf8))
+            #expect(answer.status == 502 || answer.reset != nil && !answer.isEnded, "\(text)")
+        }
         #expect(client.goAway == nil && client.isAlive())
-        #expect(try edged.failures("upstream_bad_response") == 1)
+        #expect(client.faults.isEmpty, "\(client.faults)")
     }
 
     @Test("an answer before the content is complete comes whole, and the connection goes on")
