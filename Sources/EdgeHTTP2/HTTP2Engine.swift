@@ -109,6 +109,11 @@ package final class HTTP2Engine {
             session.sent(frame)
             return 0
         }
+        nghttp2_session_callbacks_set_before_frame_send_callback(callbacks) { _, frame, context in
+            guard let frame, let session = HTTP2Session(context) else { return 0 }
+            session.willSend(frame)
+            return 0
+        }
         nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks) {
             _, frame, _, context in
             guard let frame, let session = HTTP2Session(context) else { return 0 }

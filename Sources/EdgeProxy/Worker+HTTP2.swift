@@ -55,7 +55,8 @@ extension Worker {
         sendBegun()
         flushStage()
         guard isOpen(slot, generation), channels[slot].pointee.http2 != nil else { return }
-        guard session.byteCount + links[slot].pointee.bytesStashed <= snapshot.http2.memoryMax else {
+        guard session.byteCount + links[slot].pointee.bytesStashed <= snapshot.http2.memoryMax
+        else {
             endHTTP2(slot, .enhanceYourCalm, .clientConnectionMemory)
             return
         }
@@ -219,7 +220,16 @@ extension Worker {
 }
 
 extension HTTP2Breach {
-    var code: HTTP2Code { .enhanceYourCalm }
+    var code: HTTP2Code {
+        switch self {
+        case .resets, .resetShare, .pings, .settings, .priorities, .windowUpdates, .emptyData,
+            .unknownFrames, .continuations, .headerBlock:
+            .enhanceYourCalm
+        case .frameSize: .frameSizeError
+        case .streamClosed: .streamClosed
+        case .protocolRule: .protocolError
+        }
+    }
 
     var reason: ReasonCode {
         switch self {
@@ -231,6 +241,7 @@ extension HTTP2Breach {
         case .emptyData: .clientEmptyDataFlood
         case .unknownFrames: .clientUnknownFrameFlood
         case .continuations, .headerBlock: .clientHeaderFlood
+        case .frameSize, .streamClosed, .protocolRule: .clientProtocolError
         }
     }
 }
