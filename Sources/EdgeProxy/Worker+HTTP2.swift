@@ -55,7 +55,8 @@ extension Worker {
         sendBegun()
         flushStage()
         guard isOpen(slot, generation), channels[slot].pointee.http2 != nil else { return }
-        guard session.byteCount + links[slot].pointee.bytesStashed <= snapshot.http2.memoryMax else {
+        guard session.byteCount + links[slot].pointee.bytesStashed <= snapshot.http2.memoryMax
+        else {
             endHTTP2(slot, .enhanceYourCalm, .clientConnectionMemory)
             return
         }
