@@ -76,17 +76,38 @@ extension Worker {
         // fields take at most some 500 bytes.
         let size =
             head.count + 2 * Int(requestHead.authority.count) + requestHead.fields.count + 768
-        guard let chunk = chunks.take(size) else { return false }
-        exchanges[exchange].pointee.prefix = chunk
         let context = forwardingContext(exchange, slot, upgrade: upgrade)
-        var writer = ByteWriter(
-            UnsafeMutableRawBufferPointer(start: chunk.bytes, count: Int(chunk.pointee.capacity)))
+        guard size <= Worker.headsBytes else {
+            guard let chunk = chunks.take(size) else { return false }
+            exchanges[exchange].pointee.prefix = chunk
+            return writeRequestHead(
+                exchange, head, context, chunk,
+                UnsafeMutableRawBufferPointer(
+                    start: chunk.bytes, count: Int(chunk.pointee.capacity)))
+        }
+        return writeRequestHead(
+            exchange, head, context, nil,
+            UnsafeMutableRawBufferPointer(start: heads, count: Worker.headsBytes))
+    }
+
+    /// - Parameter chunk: whose memory `space` is; nil: one that fits what is written is taken.
+    private func writeRequestHead(
+        _ exchange: Int, _ head: Span<UInt8>, _ context: ForwardingContext,
+        _ chunk: ChunkPointer?, _ space: UnsafeMutableRawBufferPointer
+    ) -> Bool {
+        var writer = ByteWriter(space)
         guard
             HTTP1Writer.writeRequest(
                 requestHead, from: head, context: context, host: Span(), into: &writer)
         else { return false }
-        chunk.pointee.end = Int32(writer.count)
         exchanges[exchange].pointee.prefixHead = Int32(writer.count)
+        if let chunk {
+            chunk.pointee.end = Int32(writer.count)
+            return true
+        }
+        guard let chunk = chunks.take(writer.count) else { return false }
+        _ = chunk.append(heads, count: writer.count)
+        exchanges[exchange].pointee.prefix = chunk
         return true
     }
 

@@ -242,6 +242,17 @@ extension Worker {
     func appendContent(_ slot: Int, _ bytes: UnsafeRawPointer, count: Int) {
         let stream = stream(slot)
         guard count > 0, stream.pointee.flags.isDisjoint(with: [.wasReset, .ends]) else { return }
+        var bytes = bytes
+        var count = count
+        if count >= Worker.directContentMin, isDownstream(slot) {
+            let generation = channels[slot].pointee.generation
+            let sent = sendDirectly(slot, bytes, count: count)
+            bytes += sent
+            count -= sent
+            guard count > 0, isOpen(slot, generation), isStream(slot),
+                !stream.pointee.flags.contains(.wasReset)
+            else { return }
+        }
         guard channels[slot].pointee.output.append(bytes, count: count, from: &chunks) else {
             markBroken(slot, .memoryLimit)
             return
@@ -274,6 +285,9 @@ extension Worker {
     /// What the session may take of a stream's content.
     func contentWaiting(_ slot: Int, _ max: Int) -> WaitingContent {
         let stream = stream(slot)
+        if let direct, direct.slot == Int32(slot), direct.count > 0 {
+            return .some(min(max, direct.count, Worker.directFrameBytes))
+        }
         let waiting = channels[slot].pointee.output.byteCount
         guard waiting > 0 || stream.pointee.flags.contains(.ends) else {
             stream.pointee.flags.insert(.deferred)
@@ -292,6 +306,7 @@ extension Worker {
     func writeContent(
         _ connection: Int, _ slot: Int, _ header: UnsafePointer<UInt8>, _ count: Int
     ) -> Bool {
+        if direct != nil { return writeDirectFrame(connection, slot, header, count) }
         guard !isBlocked(connection) else { return false }
         let space = stageSpace(connection, 9 + count)
         guard let start = space.baseAddress else { return false }
@@ -304,7 +319,7 @@ extension Worker {
         return true
     }
 
-    private func consumeOutput(_ slot: Int, _ count: Int) {
+    func consumeOutput(_ slot: Int, _ count: Int) {
         let channel = channels[slot]
         let wasBlocked = isBlocked(slot)
         channel.pointee.output.consume(count, to: &chunks)
