@@ -57,6 +57,8 @@ struct HTTP2Link: BitwiseCopyable {
     var charged: Int32 = 0
     /// Content that waits in either direction.
     var bytesKept = 0
+    /// Of it, what the peer has sent.
+    var bytesStashed = 0
     /// Received content whose room in the connection's window is given back later.
     var withheld = 0
     /// In the list of connections to be flushed.

@@ -6,9 +6,9 @@ internal import EdgeTLS
 /// in one write per turn, and the connection's end. Streams are in `Worker+HTTP2Streams`.
 extension Worker {
     /// Content kept per stream before who sends it has to wait (BEHAVIOUR: 33).
-    static let streamOutputMax = 64 * 1024
+    static let streamOutputMax = 32 * 1024
     /// Of a connection that keeps much.
-    static let streamOutputLess = 16 * 1024
+    static let streamOutputLess = 8 * 1024
     /// What a client may go on sending after its answer: so long, and so much.
     static let streamLinger: UInt64 = 2_000_000_000
     static let streamLingerBytes: Int32 = 1 << 20

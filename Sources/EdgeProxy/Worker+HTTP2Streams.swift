@@ -97,6 +97,7 @@ extension Worker {
         let link = links[Int(stream(slot).pointee.connection)]
         link.pointee.bytesKept -=
             channel.pointee.output.byteCount + channel.pointee.stash.byteCount
+        link.pointee.bytesStashed -= channel.pointee.stash.byteCount
         channel.pointee.output.removeAll(to: &chunks)
         channel.pointee.stash.removeAll(to: &chunks)
         giveWindowBack(Int(stream(slot).pointee.connection))
@@ -207,6 +208,7 @@ extension Worker {
         let before = channel.pointee.stash.byteCount
         let isKept = channel.pointee.stash.append(start, count: bytes.count, from: &chunks)
         link.pointee.bytesKept += channel.pointee.stash.byteCount - before
+        link.pointee.bytesStashed += channel.pointee.stash.byteCount - before
         guard isKept else {
             session.consumeConnection(bytes.count)
             markBroken(slot, .memoryLimit)
@@ -214,7 +216,7 @@ extension Worker {
         }
         // An upstream's streams are other clients': one that is slow must not hold up the others.
         if !isDownstream(connection)
-            || link.pointee.bytesKept <= snapshot.http2.memoryMax / 2
+            || link.pointee.bytesStashed <= snapshot.http2.memoryMax / 2
         {
             session.consumeConnection(bytes.count)
         } else {
@@ -228,6 +230,7 @@ extension Worker {
         let id = stream(slot).pointee.id
         let connection = Int(stream(slot).pointee.connection)
         links[connection].pointee.bytesKept -= bytes.count
+        links[connection].pointee.bytesStashed -= bytes.count
         let generation = channels[slot].pointee.generation
         streamContent(slot, bytes)
         flushStage()
@@ -242,7 +245,7 @@ extension Worker {
     private func giveWindowBack(_ connection: Int) {
         let link = links[connection]
         guard link.pointee.withheld > 0,
-            link.pointee.bytesKept <= snapshot.http2.memoryMax / 2,
+            link.pointee.bytesStashed <= snapshot.http2.memoryMax / 2,
             let session = channels[connection].pointee.http2
         else { return }
         session.consumeConnection(link.pointee.withheld)
@@ -356,7 +359,6 @@ extension Worker {
         channel.pointee.output.consume(count, to: &chunks)
         channel.pointee.pace.moved &+= count
         links[Int(stream(slot).pointee.connection)].pointee.bytesKept -= count
-        giveWindowBack(Int(stream(slot).pointee.connection))
         var isAwaited = false
         if channel.pointee.output.isEmpty, channel.pointee.deadlineKind == .write {
             // The deadline that this one has replaced runs again.
@@ -382,7 +384,7 @@ extension Worker {
         let link = links[Int(stream(slot).pointee.connection)]
         let isBlocked =
             count >= Worker.streamOutputMax
-            || link.pointee.bytesKept >= snapshot.http2.memoryMax / 2
+            || link.pointee.bytesKept >= snapshot.http2.memoryMax / 4
         // Whoever asks will wait to be told.
         if isBlocked { stream(slot).pointee.flags.insert(.pausesOther) }
         return isBlocked

@@ -441,6 +441,7 @@ extension Worker {
         let link = links[Int(stream(slot).pointee.connection)]
         while let chunk = channel.pointee.stash.popFirst() {
             link.pointee.bytesKept -= chunk.count
+            link.pointee.bytesStashed -= chunk.count
             if upstream(slot).pointee.exchange == Int32(exchange) {
                 let bytes = UnsafeRawBufferPointer(start: chunk.waiting, count: chunk.count)
                 answerContent(slot, bytes.bindMemory(to: UInt8.self).span)
