@@ -13,6 +13,8 @@ package final class HTTP2Engine {
     var collector: HeadCollector
     /// For `submit…`: filled by the caller.
     package var fields = FieldBlock()
+    /// Fields of the head or of the trailers being told that are never to be indexed.
+    package var neverIndexed: FieldNames { collector.neverIndexed }
     private var identifiers: SplitMix64
 
     /// - Parameter handler: lives at least as long as the engine.
@@ -78,10 +80,12 @@ package final class HTTP2Engine {
             return 0
         }
         nghttp2_session_callbacks_set_on_header_callback(callbacks) {
-            _, _, name, nameCount, value, valueCount, _, context in
+            _, _, name, nameCount, value, valueCount, flags, context in
             guard let name, let value, let session = HTTP2Session(context) else { return 0 }
             session.state.pointee.engine._withUnsafeGuaranteedRef {
-                $0.collector.add(name, nameCount, value, valueCount)
+                $0.collector.add(
+                    name, nameCount, value, valueCount,
+                    isSecret: UInt32(flags) & NGHTTP2_NV_FLAG_NO_INDEX.rawValue != 0)
             }
             return 0
         }

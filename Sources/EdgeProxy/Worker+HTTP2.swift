@@ -7,7 +7,7 @@ internal import EdgeTLS
 extension Worker {
     /// Content kept per stream before who sends it has to wait (BEHAVIOUR: 33).
     static let streamOutputMax = 32 * 1024
-    /// Of a connection that keeps much.
+    /// Of a connection that keeps much, and of a stream beyond its windows.
     static let streamOutputLess = 8 * 1024
     /// What a client may go on sending after its answer: so long, and so much.
     static let streamLinger: UInt64 = 2_000_000_000
