@@ -3,8 +3,8 @@
 SWIFT       ?= swift
 SUDO        := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LIBRARIES   := libssl-dev liburing-dev libnghttp2-dev libyaml-dev libc-ares-dev
-TEST_TOOLS  := curl openssl nginx-light haproxy wrk nghttp2-client dnsmasq-base keepalived \
-               iproute2 python3 util-linux procps
+TEST_TOOLS  := curl openssl nginx-light haproxy wrk nghttp2-client nghttp2-server dnsmasq-base \
+               keepalived iproute2 python3 python3-venv util-linux procps
 BENCH_TOOLS := gcc libssl-dev binutils valgrind openssl nginx-light libnginx-mod-stream haproxy wrk \
                python3 util-linux
 # Rows of `make bench` (bench/compare.py --list), all by default.
@@ -42,6 +42,7 @@ test-tools: libraries
 	  $(SUDO) apt-get update -q && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -y -q --no-install-recommends $(TEST_TOOLS); }
+	@Tests/Peers/prepare.sh .venv
 
 bench-tools: libraries
 	@dpkg -s $(BENCH_TOOLS) >/dev/null 2>&1 || { \
