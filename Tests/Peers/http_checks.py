@@ -288,6 +288,22 @@ def check_refused(env):
         expect(seen["sha256"] == pattern.digest(body or b""), seen)
 
 
+def check_drain(env):
+    """A stream that is open when the proxy stops ends well; the others are turned away."""
+    client, body = env.client(), pattern.body(200_000)
+    call = client.start("POST", "/echo", body=body[:100_000], more=True)
+    env.waits_for_state("none", "unknown", client)
+    print("open", flush=True)
+    client.run(lambda: client.goaways, "GOAWAY")
+    client.put(call, body[100_000:])
+    client.finish(call)
+    client.run(lambda: call.ending, "the answer")
+    expect(call.ending == "end", call)
+    expect(report(call)["sha256"] == pattern.digest(body), "other content")
+    client.run(lambda: client.wire.ending, "the end of the connection")
+    expect(client.goaways[-1] >= call.id, "GOAWAY for", client.goaways)
+
+
 def main():
     parser = checks.parser(__doc__)
     parser.add_argument("--client", choices=["h1", "h2"], required=True)

@@ -9,6 +9,8 @@ ended. `start` takes the same words for both:
     trailers  fields behind the content
     more      the content is not over: `put` and `finish` follow
 """
+import struct
+
 import h2.config
 import h2.connection
 import h2.errors
@@ -157,7 +159,8 @@ class H2Client(Client):
         self.scheme = "https" if target.ca else "http"
         self.wire = Wire(target, "h2")
         self.calls = {}
-        self.goaway = None
+        self.goaways = []
+        self.input = b""
         self.settled = False
         config = h2.config.H2Configuration(client_side=True, header_encoding=None)
         self.h2 = h2.connection.H2Connection(config)
@@ -238,7 +241,7 @@ class H2Client(Client):
         data = self.wire.turn(seconds)
         if data:
             try:
-                for event in self.h2.receive_data(data):
+                for event in self.h2.receive_data(self.without_goaways(data)):
                     self.handle(event)
             except h2.exceptions.ProtocolError as error:
                 raise Failure(f"RFC 9113 was violated: {error!r}") from error
@@ -249,11 +252,28 @@ class H2Client(Client):
             if not self.settled:
                 raise Failure("the connection ended before the server's SETTINGS")
 
+    def without_goaways(self, data):
+        """Whole frames but for GOAWAY, behind which the library would take no other frame."""
+        self.input += data
+        place, kept = 0, []
+        while len(self.input) >= place + 9:
+            size = int.from_bytes(self.input[place:place + 3], "big")
+            if len(self.input) < place + 9 + size:
+                break
+            frame = self.input[place:place + 9 + size]
+            place += len(frame)
+            if frame[3] != 7:
+                kept.append(frame)
+                continue
+            last, code = struct.unpack(">LL", frame[9:17])
+            self.goaways.append(last)
+            expect(code == 0, "GOAWAY with error", code, frame[17:])
+        self.input = self.input[place:]
+        return b"".join(kept)
+
     def handle(self, event):
         if isinstance(event, h2.events.RemoteSettingsChanged):
             self.settled = True
-        elif isinstance(event, h2.events.ConnectionTerminated):
-            self.goaway = event.error_code
         call = self.calls.get(getattr(event, "stream_id", None))
         if call is None:
             return

@@ -87,6 +87,23 @@ extension Scenarios.HTTP2Peers {
         try check(["refused"], client, .h2)
     }
 
+    @Test("a stop says GOAWAY and lets streams end", arguments: [PeerUpstream.h1, .h2])
+    func drain(upstream: PeerUpstream) throws {
+        let server = try PeerServer("http_upstream")
+        defer { server.stop() }
+        let edged = try Edged(oneSite(server.server, settings: upstream.settings))
+        defer { edged.stop() }
+        let client = try Peers.start(
+            "http_checks", edged.peerArguments + ["--client", "h2", "drain"])
+        defer { client.stop() }
+
+        try client.waitForLine(containing: "open", within: .seconds(15), on: .output)
+        edged.process.signal(SIGTERM)
+
+        try Peers.finish(client, ["drain"])
+        #expect(edged.process.waitForExit() == .code(0))
+    }
+
     @Test("auto speaks HTTP/2 to those who offer it, and HTTP/1.1 to the others")
     func auto() throws {
         let mint = try CertificateMint()
