@@ -282,7 +282,7 @@ def check_mirror(env):
 def check_refused(env):
     """RFC 9113 §8.7: what was refused was not looked at, and is asked again."""
     client = env.client()
-    for method, body in (("GET", None), ("POST", b"small"), ("POST", pattern.body(30_000))):
+    for method, body in (("GET", None), ("POST", b"small"), ("POST", pattern.body(8_000))):
         key = next(env.keys)
         seen = report(client.ask(method, f"/refused/{key}?times=2", body=body))
         expect(seen["sha256"] == pattern.digest(body or b""), seen)
