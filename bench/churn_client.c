@@ -4,8 +4,8 @@
  * every ending with what it must be:
  *
  *   normal, early   200, whole
- *   cut             never whole: the stream is reset, or the connection ends inside the answer;
- *                   a 502 if nothing of it had been sent
+ *   cut             never whole: the stream is reset, at any place, or the connection ends inside
+ *                   the answer; a 502 if nothing of it had been sent
  *   dead            502
  *
  * Prints {json} and ends with 1 if anything was otherwise.
@@ -126,6 +126,7 @@ static void judge(struct stream *s, int is_whole, const char *how) {
     } else if (what == CUT) {
         if (is_whole) fail(s, "a cut answer was completed");
         else if (s->status == 200) is_genuine(s);
+        else if (version == 2 && !s->status) return;
         else fail(s, "a cut answer: %s", how);
     } else if (what == DEAD) {
         fail(s, "no answer: %s instead of a 502", how);

@@ -1,7 +1,7 @@
 /* The upstream of soak_http2.py: HTTP/1.1 and HTTP/2 (prior knowledge) on one port, one thread,
  * epoll. It does what the path of a request asks for (churn.h), compares every upload with what it
  * should be, and says so in the field x-up. Each HTTP/2 connection gets a GOAWAY after so many
- * requests, and is closed when its last stream is over.
+ * requests, as RFC 9113 section 6.8 wants it: a notice first, so that no request may fail for it.
  *
  * SIGTERM ends it; it prints {json} then: what was wrong, and what is still open.
  *
@@ -248,6 +248,10 @@ static void h2_die(nghttp2_session *session, struct stream *s) {
 
 static int h2_frame(nghttp2_session *session, const nghttp2_frame *frame, void *user) {
     struct connection *c = user;
+    /* RFC 9113 section 6.8: what was under way when it heard the notice has come before this. */
+    if (frame->hd.type == NGHTTP2_PING && frame->hd.flags & NGHTTP2_FLAG_ACK && c->said_goaway)
+        nghttp2_submit_goaway(session, 0, nghttp2_session_get_last_proc_stream_id(session),
+                              NGHTTP2_NO_ERROR, NULL, 0);
     struct stream *s = nghttp2_session_get_stream_user_data(session, frame->hd.stream_id);
     if (!s || (frame->hd.type != NGHTTP2_HEADERS && frame->hd.type != NGHTTP2_DATA)) return 0;
     if (frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_REQUEST) {
@@ -257,8 +261,8 @@ static int h2_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
         if (goaway_after && ++c->requests >= goaway_after && !c->said_goaway) {
             c->said_goaway = 1;
             goaways++;
-            nghttp2_submit_goaway(session, 0, nghttp2_session_get_last_proc_stream_id(session),
-                                  NGHTTP2_NO_ERROR, NULL, 0);
+            nghttp2_submit_shutdown_notice(session);
+            nghttp2_submit_ping(session, 0, NULL);
         }
     }
     if (dies(s)) {

@@ -23,7 +23,7 @@ GROWTH_KIB = 3072
 GOAWAY_AFTER = 5000
 #: Aborts are what this is about: the limits that end whoever aborts too much are out of the way.
 LIMITS = ("http2: { resets: 1000000, pings: 1000000, settings: 1000000, priorities: 1000000, "
-          "window_updates: 10000000, empty_data: 1000000, unknown_frames: 1000000 }")
+          "window_updates: 1000000, empty_data: 1000000, unknown_frames: 1000000 }")
 
 
 def build(folder):
@@ -118,6 +118,10 @@ def run(combination, options, folder):
         base = State(path, pid)
         problems = []
         warm = load(folder, client, port, options.requests // 5, options.seed)
+        if admin(path)["pid"] != pid:
+            with open(servers[1].log.name) as file:
+                print(f"{combination}: FAILED: the proxy was replaced\n" + file.read()[-6000:])
+            return False
         warmed = rest(path, pid, base)
         report = load(folder, client, port, options.requests, options.seed + 1)
         after = rest(path, pid, base)
