@@ -38,6 +38,11 @@ package final class HTTP2Engine {
             nghttp2_option_set_no_auto_window_update(options, 1)
             nghttp2_option_set_no_closed_streams(options, 1)
             nghttp2_option_set_max_outbound_ack(options, 256)
+            // What the meter bounds, as configured, is not bounded a second time.
+            nghttp2_option_set_stream_reset_rate_limit(options, 1 << 32, 1 << 32)
+            nghttp2_option_set_max_continuations(options, 1 << 20)
+            // The largest head that can be configured; what is longer would hang its stream.
+            nghttp2_option_set_max_send_header_block_length(options, 4 << 20)
         }
         nghttp2_option_set_peer_max_concurrent_streams(clientOptions, 100)
         installCallbacks()
@@ -112,14 +117,15 @@ package final class HTTP2Engine {
             return 0
         }
         nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks) {
-            _, frame, _, context in
+            _, frame, failure, context in
             guard let frame, let session = HTTP2Session(context) else { return 0 }
-            session.notSent(frame)
+            session.notSent(frame, failure)
             return 0
         }
         nghttp2_session_callbacks_set_on_invalid_frame_recv_callback(callbacks) {
-            _, _, _, context in
-            HTTP2Session(context)?.noteInvalidFrame()
+            _, frame, _, context in
+            guard let frame, let session = HTTP2Session(context) else { return 0 }
+            session.invalid(frame)
             return 0
         }
         nghttp2_session_callbacks_set_send_data_callback(callbacks) {
@@ -127,9 +133,15 @@ package final class HTTP2Engine {
             guard let frame, let header, let source, let session = HTTP2Session(context) else {
                 return Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
             }
+            let stream = HTTP2Session.tag(source.pointee)
+            let id = frame.pointee.hd.stream_id
+            // It waited for room, and its stream was reset meanwhile.
+            guard
+                !session.handler.isContentGone(
+                    connection: session.tag, stream: stream, id: id, count: count)
+            else { return Int32(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
             let isWritten = session.handler.writeContent(
-                connection: session.tag, stream: HTTP2Session.tag(source.pointee),
-                id: frame.pointee.hd.stream_id, header: header, count: count)
+                connection: session.tag, stream: stream, id: id, header: header, count: count)
             guard isWritten else { return Int32(NGHTTP2_ERR_WOULDBLOCK.rawValue) }
             session.state.pointee.meter.noteSent(count)
             return 0

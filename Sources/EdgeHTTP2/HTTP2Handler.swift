@@ -58,6 +58,11 @@ open class HTTP2Handler {
         connection: Int32, stream: Int32, id: Int32, max: Int
     ) -> WaitingContent { .none }
 
+    /// Content that `contentWaiting` promised for a frame is not there any more.
+    open func isContentGone(
+        connection: Int32, stream: Int32, id: Int32, count: Int
+    ) -> Bool { false }
+
     /// Writes a DATA frame: its header, then `count` bytes of the content that waits.
     ///
     /// - Returns: false if there is no room now; it is asked for again.

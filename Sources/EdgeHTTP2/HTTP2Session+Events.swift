@@ -29,6 +29,7 @@ extension HTTP2Session {
         case NGHTTP2_DATA.rawValue:
             if isLast { handler.streamEnded(connection: tag, stream: tag(of: id)) }
         case NGHTTP2_HEADERS.rawValue: blockEnded(id, isLast: isLast)
+        case NGHTTP2_RST_STREAM.rawValue: state.pointee.isResetByPeer = tag(of: id) >= 0
         case NGHTTP2_GOAWAY.rawValue:
             handler.goAwayReceived(
                 connection: tag, last: frame.pointee.goaway.last_stream_id,
@@ -62,6 +63,7 @@ extension HTTP2Session {
                 handler.headTooLarge(connection: tag, stream: stream, id: id, isLast: isLast)
             } else {
                 reset(id, .enhanceYourCalm)
+                noteInvalidFrame()
             }
             return
         case .malformed:
@@ -85,8 +87,11 @@ extension HTTP2Session {
     }
 
     func closed(_ id: Int32, _ code: UInt32) {
+        // What became of its requests on our side is not the peer's doing.
+        let isReset = state.pointee.isResetByPeer || Self.isProvoked(code)
+        state.pointee.isResetByPeer = false
         do {
-            try state.pointee.meter.countEnd(isReset: code != HTTP2Code.noError.rawValue)
+            try state.pointee.meter.countEnd(isReset: isReset)
         } catch {
             if state.pointee.isServer { state.pointee.breach = error }
         }
@@ -96,28 +101,76 @@ extension HTTP2Session {
     }
 
     func sent(_ frame: UnsafePointer<nghttp2_frame>) {
-        let type = UInt32(frame.pointee.hd.type)
-        guard type == NGHTTP2_DATA.rawValue || type == NGHTTP2_HEADERS.rawValue,
-            frame.pointee.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
-        else { return }
+        switch UInt32(frame.pointee.hd.type) {
+        case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue: break
+        case NGHTTP2_RST_STREAM.rawValue:
+            resetSent(frame.pointee.rst_stream.error_code)
+            return
+        case NGHTTP2_GOAWAY.rawValue:
+            state.pointee.goAwayCode = frame.pointee.goaway.error_code
+            return
+        default: return
+        }
+        guard frame.pointee.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 else {
+            return
+        }
         let id = frame.pointee.hd.stream_id
         let stream = tag(of: id)
         guard stream >= 0 else { return }
         handler.endSent(connection: tag, stream: stream, id: id)
     }
 
-    /// A request that never went out, as the peer takes no more streams.
-    func notSent(_ frame: UnsafePointer<nghttp2_frame>) {
-        guard UInt32(frame.pointee.hd.type) == NGHTTP2_HEADERS.rawValue else { return }
-        let stream = tag(of: frame.pointee.hd.stream_id)
-        guard stream >= 0, !state.pointee.isServer else { return }
-        handler.streamClosed(
-            connection: tag, stream: stream, code: HTTP2Code.refusedStream.rawValue)
+    /// A head that can't go out. A request's stream is closed next; an answer, or trailers, would
+    /// be waited for in vain.
+    func notSent(_ frame: UnsafePointer<nghttp2_frame>, _ failure: Int32) {
+        guard UInt32(frame.pointee.hd.type) == NGHTTP2_HEADERS.rawValue,
+            frame.pointee.headers.cat != NGHTTP2_HCAT_REQUEST
+        else { return }
+        switch failure {
+        case Int32(NGHTTP2_ERR_STREAM_CLOSED.rawValue),
+            Int32(NGHTTP2_ERR_STREAM_CLOSING.rawValue),
+            Int32(NGHTTP2_ERR_STREAM_SHUT_WR.rawValue),
+            Int32(NGHTTP2_ERR_SESSION_CLOSING.rawValue):
+            break
+        default: reset(frame.pointee.hd.stream_id, .internalError)
+        }
+    }
+
+    /// Codes of resets that only a peer's mistake makes nghttp2, or us, send.
+    private static func isProvoked(_ code: UInt32) -> Bool {
+        switch HTTP2Code(rawValue: code) {
+        case .protocolError, .flowControlError, .streamClosed, .frameSizeError,
+            .compressionError, .enhanceYourCalm:
+            true
+        default: false
+        }
+    }
+
+    /// A reset that the peer has provoked costs as much as one of its own, and not all of those are
+    /// told before they are sent (BEHAVIOUR: 29).
+    private func resetSent(_ code: UInt32) {
+        guard Self.isProvoked(code) else { return }
+        guard state.pointee.faults == 0 else {
+            state.pointee.faults -= 1
+            return
+        }
+        countReset()
+    }
+
+    func invalid(_ frame: UnsafePointer<nghttp2_frame>) {
+        // The rest of a block that was refused is not told.
+        let collector = engine.collector.stream
+        if collector != 0, collector == frame.pointee.hd.stream_id { engine.collector.end() }
+        noteInvalidFrame()
     }
 
     /// A frame that a reset or GOAWAY of ours answers: it counts like a reset of the peer's.
     func noteInvalidFrame() {
         state.pointee.faults &+= 1
+        countReset()
+    }
+
+    private func countReset() {
         do {
             try state.pointee.meter.countReset(state.pointee.limits, now: state.pointee.now)
         } catch {

@@ -21,7 +21,14 @@ package struct HTTP2Session: BitwiseCopyable {
         var bytes = 0
         var isBusy = false
         var breach: HTTP2Breach?
+        /// Frames that were counted as resets before the reset that answers them was sent.
         var faults: UInt32 = 0
+        /// The peer has reset the stream that is about to be closed.
+        var isResetByPeer = false
+        /// nghttp2 can't go on.
+        var hasFailed = false
+        /// Of the GOAWAY that was sent last.
+        var goAwayCode: UInt32 = 0
         var memory = nghttp2_mem()
     }
 
@@ -76,11 +83,15 @@ package struct HTTP2Session: BitwiseCopyable {
         let used = nghttp2_session_mem_recv(session, start, bytes.count)
         state.pointee.isBusy = false
         suspendBlock()
-        if let breach = state.pointee.breach {
-            state.pointee.breach = nil
-            return .breach(breach)
-        }
+        if let breach = takeBreach() { return .breach(breach) }
         return used < 0 ? .failed : .open
+    }
+
+    /// A limit that was passed by what has been answered since the last round of input.
+    package func takeBreach() -> HTTP2Breach? {
+        let breach = state.pointee.breach
+        state.pointee.breach = nil
+        return breach
     }
 
     /// A header block has begun and is not complete.
@@ -112,6 +123,7 @@ package struct HTTP2Session: BitwiseCopyable {
         state.pointee.isBusy = true
         let count = nghttp2_session_mem_send(session, &bytes)
         state.pointee.isBusy = false
+        if count < 0 { state.pointee.hasFailed = true }
         guard count > 0, let bytes else { return nil }
         return UnsafeRawBufferPointer(start: bytes, count: count)
     }
@@ -120,8 +132,13 @@ package struct HTTP2Session: BitwiseCopyable {
 
     /// Both sides have said all there is: the connection may be closed.
     package var isOver: Bool {
-        nghttp2_session_want_read(session) == 0 && nghttp2_session_want_write(session) == 0
+        state.pointee.hasFailed
+            || (nghttp2_session_want_read(session) == 0
+                && nghttp2_session_want_write(session) == 0)
     }
+
+    /// The last GOAWAY that was sent blames the peer (RFC 9113 §5.4.1).
+    package var blamedPeer: Bool { state.pointee.goAwayCode != HTTP2Code.noError.rawValue }
 
     /// Control frames that wait to be sent.
     package var queuedFrames: Int { nghttp2_session_get_outbound_queue_size(session) }
@@ -139,7 +156,7 @@ package struct HTTP2Session: BitwiseCopyable {
         return Int32(truncatingIfNeeded: Int(bitPattern: pointer) - 1)
     }
 
-    /// Gives a stream the handler's number.
+    /// Gives a stream the handler's number; -1: nothing is told of it any more.
     package func setTag(_ tag: Int32, of id: Int32) {
         nghttp2_session_set_stream_user_data(
             session, id, UnsafeMutableRawPointer(bitPattern: Int(tag) + 1))

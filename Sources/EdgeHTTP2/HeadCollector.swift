@@ -122,6 +122,8 @@ struct HeadCollector {
             addCookie(value, valueCount)
             return
         case 14 where isName(name, "content-length"): hasLength = true
+        // Ours stands in for it (RFC 8441 §5).
+        case 17 where isExtendedConnect && isName(name, "sec-websocket-key"): return
         default: break
         }
         put(name, nameCount)

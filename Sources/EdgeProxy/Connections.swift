@@ -80,6 +80,10 @@ struct Upstream: BitwiseCopyable {
     var decoder: BodyDecoder
     var held: ChunkPointer?
     var idleSince: Instant
+    /// The client's connection that a reset stream is charged to until this is let go of, and who
+    /// had that slot then; -1: none.
+    var payer: Int32 = -1
+    var payerGeneration: UInt32 = 0
     /// The kernel's form of the member's address, for the connect operation.
     var address: InlineArray<28, UInt8>
     var addressCount: UInt8

@@ -51,7 +51,7 @@ final class HTTP2Events: HTTP2Handler {
     }
 
     override func streamClosed(connection: Int32, stream: Int32, code: UInt32) {
-        guard isLive(connection) else { return }
+        guard isLive(connection), worker.isStream(stream, of: connection) else { return }
         worker.streamClosed(Int(stream), code)
     }
 
@@ -73,6 +73,7 @@ final class HTTP2Events: HTTP2Handler {
     override func pingAnswered(connection: Int32) {
         guard isLive(connection) else { return }
         worker.links[Int(connection)].pointee.isPinged = false
+        worker.links[Int(connection)].pointee.wasPinged = true
     }
 
     override func awaitsTrailers(stream: Int32) -> Bool {
@@ -88,6 +89,13 @@ final class HTTP2Events: HTTP2Handler {
     ) -> WaitingContent {
         guard isLive(connection), worker.isStream(stream, id, of: connection) else { return .none }
         return worker.contentWaiting(Int(stream), max)
+    }
+
+    override func isContentGone(
+        connection: Int32, stream: Int32, id: Int32, count: Int
+    ) -> Bool {
+        guard isLive(connection), worker.isStream(stream, id, of: connection) else { return true }
+        return worker.isContentGone(Int(stream), count)
     }
 
     override func writeContent(

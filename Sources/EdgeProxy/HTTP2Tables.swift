@@ -65,8 +65,14 @@ struct HTTP2Link: BitwiseCopyable {
     var isDirty = false
     /// GOAWAY has been said, or heard: no new streams.
     var isLeaving = false
+    /// The client has been told that no stream behind the last one is served.
+    var isGone = false
     /// Its PING has not been answered.
     var isPinged = false
+    /// A PING has been answered since an upstream last said anything else.
+    var wasPinged = false
+    /// An upstream has said something since it was last looked at.
+    var wasHeard = false
     /// The peer's SETTINGS have come.
     var hasSettings = false
 }

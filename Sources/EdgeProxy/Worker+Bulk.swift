@@ -98,7 +98,8 @@ extension Worker {
         let window =
             session.window(of: stream(client).pointee.id)
             - channels[client].pointee.output.byteCount
-        return max(Ring.bufferBytes, min(most, window))
+        let room = snapshot.http2.memoryMax / 2 - links[transport(client)].pointee.bytesKept
+        return max(Ring.bufferBytes, min(most, window, room))
     }
 
     private func adaptLevel(_ slot: Int, _ count: Int, wanted: Int) {

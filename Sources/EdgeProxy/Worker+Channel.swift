@@ -175,6 +175,7 @@ extension Worker {
             return
         case .handshaking, .established: break
         }
+        if freeUnborn(slot) { return }
         if channel.pointee.flags.contains(.broken) {
             failed(slot, channel.pointee.failure)
             return

@@ -136,6 +136,7 @@ extension Worker {
             terminate(slot, reset: exchange >= 0)
         }
         for index in 0..<upstreamSlots.touched { terminate(upstreamBase + index) }
+        freeRetiredHTTP2()
         accessLog.leave()
     }
 }

@@ -57,6 +57,10 @@ extension Worker {
             }
             refuse(slot, status: 408, .clientHeadTimeout, isHead: heldBeginsHEAD(slot))
         case .keepAlive:
+            if channel.pointee.http2 != nil {
+                clientHTTP2Due(slot)
+                return
+            }
             block.add(.clientIdleTimeout)
             closeDownstream(slot)
         case .body:

@@ -176,16 +176,22 @@ extension Worker {
             return
         }
         if pool.queueCount > 0, !state.pointee.flags.contains(.queued) {
-            enqueue(exchange, pool)
+            // Behind those that wait for a connection which all of them will share.
+            enqueue(exchange, pool, isBounded: pool.http2Connecting == 0)
             return
         }
         leaveQueue(exchange)
         let allowsReuse =
             allowsReuse && !state.pointee.flags.contains(.relay)
             && !pool.settings.sendsProxyHeader
-        while let member = pool.members.next(excluding: state.pointee.tried) {
+        let shared = sharedRoom(exchange, pool)
+        while let member = pool.members.next(excluding: state.pointee.tried, sharing: shared) {
             let isShared = multiplexes(exchange, pool, member)
             if isShared, share(exchange, pool, member) { return }
+            guard pool.members.hasRoom(member) else {
+                state.pointee.tried |= MemberTable.bit(member)
+                continue
+            }
             while allowsReuse, !isShared || pool.settings.version == .auto,
                 let idle = pool.members.takeIdle(member)
             {
@@ -382,6 +388,7 @@ extension Worker {
         let dropsTrailers = state.pointee.flags.contains(.dropsRequestTrailers)
         let slot = Int(state.pointee.upstream)
         if slot >= 0, isStream(slot), state.pointee.flags.contains(.prefixSent) {
+            if trailers != nil { state.pointee.flags.remove(.replayable) }
             endContent(slot, trailers: dropsTrailers ? nil : trailers, isRequest: true)
         } else if state.pointee.requestFraming.isChunked,
             !endChunks(exchange, dropsTrailers ? nil : trailers)

@@ -13,6 +13,8 @@ extension Worker {
     /// What a client may go on sending after its answer: so long, and so much.
     static let streamLinger: UInt64 = 2_000_000_000
     static let streamLingerBytes: Int32 = 1 << 20
+    /// What a session with an upstream may occupy beside content.
+    static let upstreamMemoryMax = 16 << 20
     /// Control frames that may wait for a peer that takes nothing before it is no longer read.
     static let framesQueuedMax = 128
 
@@ -42,6 +44,7 @@ extension Worker {
         links[slot].pointee = HTTP2Link()
         block.add(.http2Connections)
         setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
+        if phase == .draining { leaveHTTP2(slot) }
         touchHTTP2(slot)
     }
 
@@ -50,21 +53,27 @@ extension Worker {
     /// Plaintext of a connection that multiplexes.
     func http2Input(_ slot: Int, _ session: HTTP2Session, _ bytes: UnsafeRawBufferPointer) {
         let generation = channels[slot].pointee.generation
+        let isClient = isDownstream(slot)
+        links[slot].pointee.wasHeard = true
         switch session.receive(bytes, now: now) {
         case .open: break
         case .breach(let breach):
-            endHTTP2(slot, breach.code, breach.reason)
+            endHTTP2(slot, breach.code, isClient ? breach.reason : .upstreamBadResponse)
             return
         case .failed:
-            endHTTP2(slot, .protocolError, .clientProtocolError)
+            endHTTP2(
+                slot, .protocolError, isClient ? .clientProtocolError : .upstreamBadResponse)
             return
         }
         sendBegun()
         flushStage()
         guard isOpen(slot, generation), channels[slot].pointee.http2 != nil else { return }
-        guard session.byteCount + links[slot].pointee.bytesStashed <= snapshot.http2.memoryMax
-        else {
-            endHTTP2(slot, .enhanceYourCalm, .clientConnectionMemory)
+        // Content is bounded by windows and by back-pressure: it is nobody's fault.
+        let most = isClient ? snapshot.http2.memoryMax : Worker.upstreamMemoryMax
+        guard session.byteCount <= most else {
+            endHTTP2(
+                slot, .enhanceYourCalm,
+                isClient ? .clientConnectionMemory : .upstreamBadResponse)
             return
         }
         noteBlock(slot, session)
@@ -129,9 +138,16 @@ extension Worker {
         guard channel.pointee.http2 != nil, !channel.pointee.flags.contains(.broken) else {
             return
         }
+        if let breach = session.takeBreach() {
+            endHTTP2(
+                slot, breach.code,
+                isDownstream(slot) ? breach.reason : .upstreamBadResponse)
+            return
+        }
         if isBlocked(slot) {
             if session.queuedFrames > Worker.framesQueuedMax { pauseInput(slot) }
         } else if session.isOver {
+            if session.blamedPeer { noteBlame(slot, .clientProtocolError) }
             closeHTTP2(slot)
             return
         }
@@ -151,6 +167,15 @@ extension Worker {
     func http2Drained(_ slot: Int) {
         touchHTTP2(slot)
         resumeInput(slot)
+        // The deadline for what waited has stood in place of another.
+        guard channels[slot].pointee.deadlineKind == .none else { return }
+        if !isDownstream(slot) {
+            restoreUpstreamDeadline(slot)
+        } else if downstreams[slot].pointee.headStarted {
+            setDeadline(slot, .requestHead, snapshot.timeouts.requestHead)
+        } else {
+            setHTTP2Idle(slot)
+        }
     }
 
     // MARK: - Deadlines
@@ -162,9 +187,24 @@ extension Worker {
             let limit =
                 links[slot].pointee.isLeaving ? Worker.drainGrace : snapshot.timeouts.keepAlive
             setDeadline(slot, .keepAlive, limit)
-        } else {
+        } else if !links[slot].pointee.isLeaving || links[slot].pointee.isGone {
             clearDeadline(slot)
+        } else if channels[slot].pointee.deadlineKind != .keepAlive {
+            setDeadline(slot, .keepAlive, Worker.drainGrace)
         }
+    }
+
+    /// Idle for too long; or leaving, and the client has had time to hear of it.
+    func clientHTTP2Due(_ slot: Int) {
+        guard links[slot].pointee.streamCount == 0 else {
+            // From here on only what there is goes on (RFC 9113 §6.8).
+            links[slot].pointee.isGone = true
+            channels[slot].pointee.http2?.sayGone()
+            touchHTTP2(slot)
+            return
+        }
+        block.add(.clientIdleTimeout)
+        endHTTP2(slot, .noError, .none)
     }
 
     // MARK: - Ends
@@ -177,20 +217,24 @@ extension Worker {
         links[slot].pointee.isLeaving = true
         session.sayLeaving()
         touchHTTP2(slot)
-        setHTTP2Idle(slot)
+        setDeadline(slot, .keepAlive, Worker.drainGrace)
     }
 
     /// Ends the connection: GOAWAY with the reason, all its streams given up.
     func endHTTP2(_ slot: Int, _ code: HTTP2Code, _ reason: ReasonCode) {
         guard let session = channels[slot].pointee.http2 else { return }
-        if reason != .none {
-            block.add(reason)
-            if isDownstream(slot), accessLog.isOn { logFailure(slot, reason) }
-        }
+        if reason != .none { noteBlame(slot, reason) }
         session.terminate(code)
         dropStreams(slot, reason == .none ? .clientClosed : reason, isCounted: false)
         writeSession(slot, session)
         closeHTTP2(slot)
+    }
+
+    /// A connection ends for what its client did; an upstream's reasons are its streams'.
+    private func noteBlame(_ slot: Int, _ reason: ReasonCode) {
+        guard isDownstream(slot) else { return }
+        block.add(reason)
+        if accessLog.isOn { logFailure(slot, reason) }
     }
 
     /// Says good-bye and closes; nothing more is read.

@@ -14,7 +14,10 @@ extension Worker {
         isExtendedConnect: Bool
     ) {
         guard let slot = openClientStream(connection, id, isLast: isLast) else { return }
-        if isExtendedConnect { stream(slot).pointee.flags.insert(.extendedConnect) }
+        if isExtendedConnect {
+            stream(slot).pointee.flags.insert(.extendedConnect)
+            if isLast { channels[slot].pointee.flags.insert(.peerEnded) }
+        }
         let head = text.bindMemory(to: UInt8.self).span
         do {
             try HTTP1Parser.parseRequest(head, into: &requestHead, limits: snapshot.requestLimits)
@@ -50,7 +53,7 @@ extension Worker {
             return nil
         }
         let slot = clientStreamBase + index
-        if link.pointee.streamCount == 0 { clearDeadline(connection) }
+        if link.pointee.streamCount == 0, !link.pointee.isLeaving { clearDeadline(connection) }
         openStream(slot, id, of: connection)
         session.setTag(Int32(slot), of: id)
         if isLast { stream(slot).pointee.flags.insert(.peerEnded) }
@@ -83,6 +86,10 @@ extension Worker {
         let stream = stream(slot)
         stream.pointee.flags.insert(.peerEnded)
         channels[slot].pointee.flags.insert(.peerEnded)
+        guard trailers?.count ?? 0 <= trailersMax(slot) else {
+            trailersTooLarge(slot)
+            return
+        }
         if let trailers, let start = trailers.baseAddress, trailers.count > 2,
             stream.pointee.receivedTrailers == nil
         {
@@ -103,6 +110,19 @@ extension Worker {
         }
         channels[slot].pointee.flags.insert(.endDelivered)
         deliverStreamEnd(slot)
+    }
+
+    private func trailersMax(_ slot: Int) -> Int {
+        let limits = isDownstream(slot) ? snapshot.requestLimits : snapshot.responseLimits
+        return limits.trailersBytesMax
+    }
+
+    private func trailersTooLarge(_ slot: Int) {
+        if !isDownstream(slot) {
+            upstreamFailed(slot, .upstreamBadResponse)
+        } else if downstreams[slot].pointee.phase == .receivingBody {
+            violated(slot, .trailersTooLarge)
+        }
     }
 
     func deliverStreamEnd(_ slot: Int) {
@@ -224,6 +244,8 @@ extension Worker {
             stream.pointee.flags.insert(.resetsAfterEnd)
         }
         endContent(slot, trailers: nil)
+        // What still comes is thrown away.
+        resumeInput(slot)
     }
 
     /// Our END_STREAM has been written. A request that is not complete may be: some clients take a

@@ -24,6 +24,11 @@ extension Worker {
         return stream.pointee.id == id && stream.pointee.connection == connection
     }
 
+    /// The slot is a stream of that connection.
+    func isStream(_ slot: Int32, of connection: Int32) -> Bool {
+        slot >= 0 && isStream(Int(slot)) && stream(Int(slot)).pointee.connection == connection
+    }
+
     /// The slot whose socket carries the bytes of `slot`.
     func transport(_ slot: Int) -> Int {
         isStream(slot) ? Int(stream(slot).pointee.connection) : slot
@@ -80,6 +85,7 @@ extension Worker {
             clientStreamSlots.give(slot - clientStreamBase)
             if link.pointee.streamCount == 0 { clientStreamsOver(connection) }
         } else {
+            discharge(slot)
             upstreamStreamSlots.give(slot - upstreamStreamBase)
             upstreamStreamOver(connection)
         }
@@ -89,9 +95,8 @@ extension Worker {
     private func dropContent(_ slot: Int) {
         let channel = channels[slot]
         let link = links[Int(stream(slot).pointee.connection)]
-        let count = channel.pointee.output.byteCount + channel.pointee.stash.byteCount
-        guard count > 0 else { return }
-        link.pointee.bytesKept -= count
+        link.pointee.bytesKept -=
+            channel.pointee.output.byteCount + channel.pointee.stash.byteCount
         link.pointee.bytesStashed -= channel.pointee.stash.byteCount
         channel.pointee.output.removeAll(to: &chunks)
         channel.pointee.stash.removeAll(to: &chunks)
@@ -103,12 +108,17 @@ extension Worker {
     /// - Parameter isCounted: each of their exchanges counts the reason.
     func dropStreams(_ connection: Int, _ reason: ReasonCode, isCounted: Bool = true) {
         let link = links[connection]
+        let session = channels[connection].pointee.http2
         if !isDownstream(connection) { leavePool(connection) }
         while link.pointee.first >= 0 {
             let slot = Int(link.pointee.first)
             endStreamExchange(slot, reason, isCounted: isCounted)
             // A retry may have ended it.
-            if link.pointee.first == Int32(slot) { freeStream(slot) }
+            guard link.pointee.first == Int32(slot) else { continue }
+            // The session still knows it, and will say so when it is closed.
+            let id = stream(slot).pointee.id
+            if id > 0 { session?.setTag(-1, of: id) }
+            freeStream(slot)
         }
     }
 
@@ -133,18 +143,40 @@ extension Worker {
         dropContent(slot)
         wheel.disarm(slot)
         channels[slot].pointee.deadlineKind = .none
-        if stream.pointee.id > 0 { session.reset(stream.pointee.id, code) }
+        if stream.pointee.id > 0 {
+            session.reset(stream.pointee.id, code)
+        } else {
+            // The session knows nothing of it.
+            callAttention(to: slot)
+        }
         touchHTTP2(Int(stream.pointee.connection))
+    }
+
+    /// Frees a stream that has been given up before the session had it.
+    ///
+    /// - Returns: false if it is another kind of channel.
+    func freeUnborn(_ slot: Int) -> Bool {
+        guard isStream(slot), stream(slot).pointee.id == 0,
+            stream(slot).pointee.flags.contains(.wasReset)
+        else { return false }
+        freeStream(slot)
+        return true
     }
 
     /// The session is done with a stream.
     func streamClosed(_ slot: Int, _ code: UInt32) {
+        let wasReset = stream(slot).pointee.flags.contains(.wasReset)
+        // From here on there is nothing to be reset (RFC 9113 §5.4.2).
+        stream(slot).pointee.flags.insert(.wasReset)
         if isDownstream(slot) {
-            let wasReset = stream(slot).pointee.flags.contains(.wasReset)
             let exchange = Int(downstreams[slot].pointee.exchange)
             downstreams[slot].pointee.exchange = -1
             downstreams[slot].pointee.phase = .ended
-            if exchange >= 0 { abandon(exchange, wasReset ? .internalError : .clientReset) }
+            if exchange >= 0 {
+                let upstream = Int(exchanges[exchange].pointee.upstream)
+                abandon(exchange, wasReset ? .internalError : .clientReset)
+                charge(Int(stream(slot).pointee.connection), for: upstream)
+            }
         } else {
             upstreamStreamClosed(slot, code)
         }
@@ -172,14 +204,20 @@ extension Worker {
             if isOpen(slot, generation) { session.consumeStream(id, bytes.count) }
             return
         }
-        guard channel.pointee.stash.append(start, count: bytes.count, from: &chunks) else {
+        let link = links[connection]
+        let before = channel.pointee.stash.byteCount
+        let isKept = channel.pointee.stash.append(start, count: bytes.count, from: &chunks)
+        link.pointee.bytesKept += channel.pointee.stash.byteCount - before
+        link.pointee.bytesStashed += channel.pointee.stash.byteCount - before
+        guard isKept else {
+            session.consumeConnection(bytes.count)
             markBroken(slot, .memoryLimit)
             return
         }
-        let link = links[connection]
-        link.pointee.bytesKept += bytes.count
-        link.pointee.bytesStashed += bytes.count
-        if link.pointee.bytesStashed <= snapshot.http2.memoryMax / 2 {
+        // An upstream's streams are other clients': one that is slow must not hold up the others.
+        if !isDownstream(connection)
+            || link.pointee.bytesStashed <= snapshot.http2.memoryMax / 2
+        {
             session.consumeConnection(bytes.count)
         } else {
             // From here on the siblings wait, too.
@@ -253,11 +291,14 @@ extension Worker {
                 !stream.pointee.flags.contains(.wasReset)
             else { return }
         }
-        guard channels[slot].pointee.output.append(bytes, count: count, from: &chunks) else {
+        let before = channels[slot].pointee.output.byteCount
+        let isKept = channels[slot].pointee.output.append(bytes, count: count, from: &chunks)
+        links[Int(stream.pointee.connection)].pointee.bytesKept +=
+            channels[slot].pointee.output.byteCount - before
+        guard isKept else {
             markBroken(slot, .memoryLimit)
             return
         }
-        links[Int(stream.pointee.connection)].pointee.bytesKept += count
         contentIsThere(slot)
     }
 
@@ -289,7 +330,10 @@ extension Worker {
             return .some(min(max, direct.count, Worker.directFrameBytes))
         }
         let waiting = channels[slot].pointee.output.byteCount
-        guard waiting > 0 || stream.pointee.flags.contains(.ends) else {
+        // Of a broken one a piece is missing: it will be reset.
+        guard waiting > 0 || stream.pointee.flags.contains(.ends),
+            !channels[slot].pointee.flags.contains(.broken)
+        else {
             stream.pointee.flags.insert(.deferred)
             return .none
         }
@@ -299,6 +343,12 @@ extension Worker {
         guard stream.pointee.flags.contains(.ends), count == waiting else { return .some(count) }
         guard let trailers = stream.pointee.trailers else { return .last(count) }
         return submitTrailers(slot, trailers) ? .lastBeforeTrailers(count) : .last(count)
+    }
+
+    /// A frame was made for content that has been given up since.
+    func isContentGone(_ slot: Int, _ count: Int) -> Bool {
+        if let direct, direct.slot == Int32(slot) { return count > direct.count }
+        return count > channels[slot].pointee.output.first?.count ?? 0
     }
 
     /// Writes a frame of a stream's content.
@@ -325,16 +375,22 @@ extension Worker {
         channel.pointee.output.consume(count, to: &chunks)
         channel.pointee.pace.moved &+= count
         links[Int(stream(slot).pointee.connection)].pointee.bytesKept -= count
+        var isAwaited = false
         if channel.pointee.output.isEmpty, channel.pointee.deadlineKind == .write {
+            // The deadline that this one has replaced runs again.
             channel.pointee.deadlineKind = .none
             wheel.disarm(slot)
+            isAwaited = true
         }
-        guard wasBlocked || channel.pointee.output.isEmpty else { return }
-        if stream(slot).pointee.flags.contains(.pausesOther), !isBlocked(slot) {
+        if wasBlocked || channel.pointee.output.isEmpty,
+            stream(slot).pointee.flags.contains(.pausesOther), !isBlocked(slot)
+        {
             stream(slot).pointee.flags.remove(.pausesOther)
-            channel.pointee.flags.insert(.drained)
-            callAttention(to: slot)
+            isAwaited = true
         }
+        guard isAwaited else { return }
+        channel.pointee.flags.insert(.drained)
+        callAttention(to: slot)
     }
 
     /// As much waits for the stream as may.

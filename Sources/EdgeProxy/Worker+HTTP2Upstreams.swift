@@ -9,6 +9,10 @@ internal import EdgeUpstream
 extension Worker {
     /// A connection with streams that is silent for so long is asked whether it is alive.
     static let pingAfter: UInt64 = 30_000_000_000
+    /// Once it has answered, and said nothing else: some servers take more for an attack.
+    static let pingAgainAfter: UInt64 = 310_000_000_000
+    /// Streams at once over one connection: as many as its window has room for.
+    static let upstreamStreamsMax: UInt32 = 256
     /// And has so long to answer.
     static let pingLimit: UInt64 = 10_000_000_000
     /// What we have written ourselves is read again without limits of the configuration's.
@@ -54,15 +58,34 @@ extension Worker {
     }
 
     private func connectionWithRoom(_ pool: UpstreamPool, _ member: Int) -> Int? {
-        for slot in pool.http2 where upstream(Int(slot)).pointee.member == Int32(member) {
-            guard let session = channels[Int(slot)].pointee.http2,
-                !channels[Int(slot)].pointee.flags.contains(.broken),
-                !links[Int(slot)].pointee.isLeaving, session.hasMoreIds,
-                UInt32(links[Int(slot)].pointee.streamCount) < session.peerStreamsMax
-            else { continue }
+        for slot in pool.http2
+        where upstream(Int(slot)).pointee.member == Int32(member) && hasRoom(Int(slot)) {
             return Int(slot)
         }
         return nil
+    }
+
+    private func hasRoom(_ connection: Int) -> Bool {
+        guard let session = channels[connection].pointee.http2,
+            !channels[connection].pointee.flags.contains(.broken),
+            !links[connection].pointee.isLeaving, session.hasMoreIds
+        else { return false }
+        return UInt32(links[connection].pointee.streamCount)
+            < min(session.peerStreamsMax, Worker.upstreamStreamsMax)
+    }
+
+    /// Members with a connection that takes one more stream, whether or not they may have another
+    /// connection (`MemberTable.bit`).
+    func sharedRoom(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
+        guard pool.members.useMax > 0 else { return 0 }
+        var members: UInt64 = 0
+        for slot in pool.http2 {
+            let member = Int(upstream(Int(slot)).pointee.member)
+            if multiplexes(exchange, pool, member), hasRoom(Int(slot)) {
+                members |= MemberTable.bit(member)
+            }
+        }
+        return members
     }
 
     /// Connected to an upstream that speaks HTTP/2.
@@ -83,6 +106,8 @@ extension Worker {
             upstreamFailed(slot, .memoryLimit)
             return
         }
+        // The next one to this member may be made as soon as this one is full.
+        upstream.pointee.isShared = false
         pool.http2Connecting &= ~MemberTable.bit(Int(upstream.pointee.member))
         pool.http1Members &= ~MemberTable.bit(Int(upstream.pointee.member))
         channels[slot].pointee.http2 = session
@@ -149,6 +174,14 @@ extension Worker {
             endHTTP2(connection, .noError, .none)
             return
         }
+        if link.pointee.wasHeard {
+            let wait = link.pointee.wasPinged ? Worker.pingAgainAfter : Worker.pingAfter
+            link.pointee.wasHeard = false
+            link.pointee.wasPinged = false
+            link.pointee.isPinged = false
+            setDeadline(connection, .idle, wait)
+            return
+        }
         guard !link.pointee.isPinged, let session = channels[connection].pointee.http2 else {
             upstreamFailed(connection, .upstreamHeadTimeout)
             return
@@ -157,6 +190,16 @@ extension Worker {
         session.ping()
         touchHTTP2(connection)
         setDeadline(connection, .idle, Worker.pingLimit)
+    }
+
+    /// What the connection waited with has been taken.
+    func restoreUpstreamDeadline(_ connection: Int) {
+        if links[connection].pointee.streamCount == 0 {
+            upstreamStreamOver(connection)
+        } else {
+            let isPinged = links[connection].pointee.isPinged
+            setDeadline(connection, .idle, isPinged ? Worker.pingLimit : Worker.pingAfter)
+        }
     }
 
     /// Its session has ended: nothing more is read.
@@ -417,7 +460,10 @@ extension Worker {
         let pool = pools[Int(upstream(connection).pointee.pool)]
         if let pool { callQueue(pool) }
         guard link.pointee.streamCount == 0 else { return }
-        let isUseless = link.pointee.isLeaving || phase == .draining || pool?.isRetired != false
+        let takesNone =
+            link.pointee.hasSettings && channels[connection].pointee.http2?.peerStreamsMax == 0
+        let isUseless =
+            link.pointee.isLeaving || phase == .draining || pool?.isRetired != false || takesNone
         setDeadline(
             connection, .idle, isUseless ? 0 : pool?.settings.idleTimeout ?? 0)
     }

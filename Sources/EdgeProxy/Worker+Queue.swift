@@ -107,7 +107,8 @@ extension Worker {
             let exchange = Int(pool.queueFirst)
             guard exchange >= 0 else { return }
             let tried = exchanges[exchange].pointee.tried
-            if !pool.members.hasRoom(excluding: tried),
+            let shared = sharedRoom(exchange, pool)
+            if !pool.members.hasRoom(excluding: tried, sharing: shared),
                 pool.members.isWorthWaiting(excluding: tried)
             {
                 return

@@ -288,6 +288,13 @@ extension Worker {
         if !state.pointee.flags.contains(.requestComplete) || phase == .draining {
             downstream.pointee.closesAfterAnswer = true
         }
+        // Any 2xx would tell the client of an extended CONNECT that it has its tunnel (RFC 8441 §5).
+        if responseHead.status / 100 == 2, isStream(client),
+            stream(client).pointee.flags.contains(.extendedConnect)
+        {
+            upstreamFailed(slot, .upstreamBadResponse)
+            return
+        }
         let framing = responseHead.framing(clientMinor: state.pointee.clientMinor)
         if framing.isUntilClose { downstream.pointee.closesAfterAnswer = true }
         state.pointee.answerFraming = framing
@@ -519,15 +526,16 @@ extension Worker {
             failExchange(exchange, reason)
             return
         }
+        let shared = sharedRoom(exchange, pool)
         if pool.members.isWorthWaiting(excluding: state.pointee.tried),
-            !pool.members.hasRoom(excluding: state.pointee.tried)
+            !pool.members.hasRoom(excluding: state.pointee.tried, sharing: shared)
         {
             enqueue(exchange, pool)
             return
         }
-        var next = pool.members.next(excluding: state.pointee.tried)
+        var next = pool.members.next(excluding: state.pointee.tried, sharing: shared)
         if next == nil, mayReturn {
-            next = pool.members.next(excluding: 0)
+            next = pool.members.next(excluding: 0, sharing: shared)
             if next == nil, pool.members.isWorthWaiting(excluding: 0) {
                 // The dead connection counts until the kernel has let go of it.
                 state.pointee.tried = 0
@@ -542,6 +550,10 @@ extension Worker {
             return
         }
         if multiplexes(exchange, pool, member), share(exchange, pool, member) { return }
+        guard pool.members.hasRoom(member) else {
+            failExchange(exchange, reason)
+            return
+        }
         guard let failure = connect(pool, member, exchange) else { return }
         block.add(.upstreamConnectFailures)
         state.pointee.tried |= MemberTable.bit(member)
@@ -656,6 +668,7 @@ extension Worker {
         if let held = upstream.pointee.held { chunks.give(held) }
         upstream.pointee.held = nil
         sharedConnectEnded(slot)
+        discharge(slot)
         if let pool = pools[Int(upstream.pointee.pool)] {
             pool.members.closed(Int(upstream.pointee.member))
             callQueue(pool)

@@ -50,12 +50,16 @@ package struct MemberTable: Sendable {
 
     /// The next member in turn that was not tried yet and has room; nil when there is none.
     ///
-    /// - Parameter tried: bit n is member n (members beyond 63 share the last bit).
-    package mutating func next(excluding tried: UInt64) -> Int? {
+    /// - Parameters:
+    ///   - tried: bit n is member n (members beyond 63 share the last bit).
+    ///   - shared: members that have room without one more connection.
+    package mutating func next(excluding tried: UInt64, sharing shared: UInt64 = 0) -> Int? {
         for _ in 0..<members.count {
             let index = cursor
             cursor = cursor + 1 < members.count ? cursor + 1 : 0
-            if members[index].isCurrent, tried & Self.bit(index) == 0, hasRoom(index) {
+            if members[index].isCurrent, tried & Self.bit(index) == 0,
+                hasRoom(index) || shared & Self.bit(index) != 0
+            {
                 return index
             }
         }
@@ -64,7 +68,7 @@ package struct MemberTable: Sendable {
 
     /// One more connection of the member may be used; counts the unused ones as room, because a
     /// new one is opened only if there are none.
-    private func hasRoom(_ index: Int) -> Bool {
+    package func hasRoom(_ index: Int) -> Bool {
         useMax == 0 || members[index].connectionCount - members[index].idle.count < useMax
     }
 
@@ -76,9 +80,10 @@ package struct MemberTable: Sendable {
     }
 
     /// What `next` would find something for.
-    package func hasRoom(excluding tried: UInt64) -> Bool {
+    package func hasRoom(excluding tried: UInt64, sharing shared: UInt64 = 0) -> Bool {
         members.indices.contains {
-            members[$0].isCurrent && tried & Self.bit($0) == 0 && hasRoom($0)
+            members[$0].isCurrent && tried & Self.bit($0) == 0
+                && (hasRoom($0) || shared & Self.bit($0) != 0)
         }
     }
 
