@@ -64,13 +64,13 @@ extension Worker {
             return
         }
         let count = ring.tryReceive(
-            from: channel.pointee.descriptor, into: rounds, capacity: capacity)
+            from: channel.pointee.descriptor, into: rounds + Worker.headRoom, capacity: capacity)
         guard count > 0 else {
             if count != -Int(EAGAIN) { receiveEnded(slot, Int32(truncatingIfNeeded: count)) }
             return
         }
         adaptLevel(slot, count, wanted: wanted)
-        received(slot, rounds, count: count)
+        received(slot, rounds + Worker.headRoom, count: count)
     }
 
     /// What comes can go on at once. A client's heads, and a body that waits for its upstream, are

@@ -280,6 +280,17 @@ extension Worker {
     func appendContent(_ slot: Int, _ bytes: UnsafeRawPointer, count: Int) {
         let stream = stream(slot)
         guard count > 0, stream.pointee.flags.isDisjoint(with: [.wasReset, .ends]) else { return }
+        var bytes = bytes
+        var count = count
+        if count >= Worker.directContentMin, isDownstream(slot) {
+            let generation = channels[slot].pointee.generation
+            let sent = sendDirectly(slot, bytes, count: count)
+            bytes += sent
+            count -= sent
+            guard count > 0, isOpen(slot, generation), isStream(slot),
+                !stream.pointee.flags.contains(.wasReset)
+            else { return }
+        }
         let before = channels[slot].pointee.output.byteCount
         let isKept = channels[slot].pointee.output.append(bytes, count: count, from: &chunks)
         links[Int(stream.pointee.connection)].pointee.bytesKept +=
@@ -315,6 +326,9 @@ extension Worker {
     /// What the session may take of a stream's content.
     func contentWaiting(_ slot: Int, _ max: Int) -> WaitingContent {
         let stream = stream(slot)
+        if let direct, direct.slot == Int32(slot), direct.count > 0 {
+            return .some(min(max, direct.count, Worker.directFrameBytes))
+        }
         let waiting = channels[slot].pointee.output.byteCount
         // Of a broken one a piece is missing: it will be reset.
         guard waiting > 0 || stream.pointee.flags.contains(.ends),
@@ -333,7 +347,8 @@ extension Worker {
 
     /// A frame was made for content that has been given up since.
     func isContentGone(_ slot: Int, _ count: Int) -> Bool {
-        count > channels[slot].pointee.output.first?.count ?? 0
+        if let direct, direct.slot == Int32(slot) { return count > direct.count }
+        return count > channels[slot].pointee.output.first?.count ?? 0
     }
 
     /// Writes a frame of a stream's content.
@@ -341,6 +356,7 @@ extension Worker {
     func writeContent(
         _ connection: Int, _ slot: Int, _ header: UnsafePointer<UInt8>, _ count: Int
     ) -> Bool {
+        if direct != nil { return writeDirectFrame(connection, slot, header, count) }
         guard !isBlocked(connection) else { return false }
         let space = stageSpace(connection, 9 + count)
         guard let start = space.baseAddress else { return false }
@@ -353,7 +369,7 @@ extension Worker {
         return true
     }
 
-    private func consumeOutput(_ slot: Int, _ count: Int) {
+    func consumeOutput(_ slot: Int, _ count: Int) {
         let channel = channels[slot]
         let wasBlocked = isBlocked(slot)
         channel.pointee.output.consume(count, to: &chunks)

@@ -29,7 +29,7 @@ extension Worker {
             engine.wire.offer(bytes + taken, count: count - taken)
             let filled = decrypt(slot, session)
             taken = count - engine.wire.takeInput().count
-            if filled > 0 { handOn(slot, .init(start: scratch, count: filled)) }
+            if filled > 0 { handOn(slot, .init(start: scratch + Worker.headRoom, count: filled)) }
             guard isOpen(slot, generation) else { return taken }
         }
         // What comes after the session's end means nothing.
@@ -54,7 +54,8 @@ extension Worker {
         loop: while engine.wire.hasInput, Worker.scratchBytes - filled >= 16 * 1024 {
             var count = 0
             switch session.read(
-                into: scratch + filled, capacity: Worker.scratchBytes - filled, count: &count)
+                into: scratch + Worker.headRoom + filled, capacity: Worker.scratchBytes - filled,
+                count: &count)
             {
             case .done: filled += count
             case .wantsInput: break loop

@@ -72,6 +72,9 @@ package final class Worker {
     static let handshakeMessagesMax = 64
     /// Messages being put together: the largest head and a full round of content.
     static let stageBytes = 160 * 1024
+    static let headsBytes = 64 * 1024
+    /// Kept free in front of received bytes: for the header of a frame that they become.
+    static let headRoom = 64
 
     let setup: Setup
     let ring: Ring
@@ -94,6 +97,8 @@ package final class Worker {
     var http2Engine: HTTP2Engine?
     /// Connections whose sessions have something to send.
     var http2Dirty: [Int32] = []
+    /// Content that is being sent from where it was received.
+    var direct: DirectContent?
     /// Sessions of connections that are closed, freed at the end of the turn.
     var http2Retired: [HTTP2Session] = []
     /// Requests that wait for the end of what was received with them.
@@ -129,6 +134,8 @@ package final class Worker {
     /// Where ciphertext is decrypted to.
     let scratch: UnsafeMutableRawPointer
     let stage: UnsafeMutableRawPointer
+    /// Where heads are written whose size is not known before.
+    let heads: UnsafeMutableRawPointer
     var stageCount = 0
     /// Between the end of an answer and the close_notify that goes out with it.
     var holdsWire = false
@@ -207,9 +214,10 @@ package final class Worker {
         self.accessLog = accessLog
         chunks = ChunkPool(budget: setup.chunkBudget)
         rounds = .allocate(
-            byteCount: Worker.roundBytes(Worker.receiveLevelMax), alignment: 64)
-        scratch = .allocate(byteCount: Worker.scratchBytes, alignment: 64)
+            byteCount: Worker.headRoom + Worker.roundBytes(Worker.receiveLevelMax), alignment: 64)
+        scratch = .allocate(byteCount: Worker.headRoom + Worker.scratchBytes, alignment: 64)
         stage = .allocate(byteCount: Worker.stageBytes, alignment: 64)
+        heads = .allocate(byteCount: Worker.headsBytes, alignment: 64)
         mailCell = .allocate(capacity: 1)
         mailCell.initialize(to: 0)
         identifiers = SplitMix64(seed: setup.seed)
@@ -226,6 +234,7 @@ package final class Worker {
         upstreamSessions.removeAll { _ in true }
         scratch.deallocate()
         stage.deallocate()
+        heads.deallocate()
         mailCell.deallocate()
     }
 

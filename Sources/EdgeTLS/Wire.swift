@@ -59,6 +59,8 @@ package final class Wire {
     /// Ciphertext to be sent; valid until the next step.
     package var output: UnsafeRawPointer { UnsafeRawPointer(view.pointee.output) }
     package var outputCount: Int { view.pointee.outputCount }
+    /// Bytes that still fit.
+    package var outputRoom: Int { view.pointee.outputCapacity - view.pointee.outputCount }
     package func clearOutput() { view.pointee.outputCount = 0 }
 
     /// Puts ciphertext into the caller's memory until `endRedirection`. The wire's output is empty
