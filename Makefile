@@ -3,8 +3,8 @@
 SWIFT       ?= swift
 SUDO        := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LIBRARIES   := libssl-dev liburing-dev libnghttp2-dev libyaml-dev libc-ares-dev
-TEST_TOOLS  := curl openssl nginx-light haproxy wrk nghttp2-client nghttp2-server \
-               dnsmasq-base keepalived iproute2 python3 util-linux procps
+TEST_TOOLS  := curl openssl nginx-light haproxy wrk nghttp2-client nghttp2-server dnsmasq-base \
+               keepalived iproute2 python3 python3-venv util-linux procps
 BENCH_TOOLS := gcc libssl-dev binutils valgrind openssl nginx-light libnginx-mod-stream haproxy wrk \
                python3 util-linux
 # Rows of `make bench` (bench/compare.py --list), all by default.
@@ -13,8 +13,8 @@ RELEASE     := -c release --static-swift-stdlib
 
 KERNEL_TOOLS := qemu-system-x86 busybox-static cpio curl openssl nginx-light wrk util-linux iproute2
 
-.PHONY: help demo test check bench release format soak soak-hostile fuzz test-asan test-tsan \
-        test-kernel libraries test-tools bench-tools kernel-tools clean
+.PHONY: help demo test check bench release format soak soak-hostile soak-http2 fuzz test-asan \
+        test-tsan test-kernel libraries test-tools bench-tools kernel-tools clean
 
 help:
 	@echo 'make demo      build, mint certificates, start two upstreams and edged, make requests'
@@ -24,6 +24,7 @@ help:
 	@echo 'make soak      30 s of load over 20 reloads, 300 connects over a killed proxy'
 	@echo 'make fuzz      libFuzzer on every parser of outside bytes, FUZZ_SECONDS (60) each'
 	@echo 'make soak-hostile  40,000 damaged messages from both sides against the daemon'
+	@echo 'make soak-http2  100,000 checked requests through each pair of HTTP versions, with aborts'
 	@echo 'make test-asan     the tests and a load with AddressSanitizer and LeakSanitizer'
 	@echo 'make test-tsan     the same with ThreadSanitizer'
 	@echo 'make test-kernel   the release build on Debian'"'"'s 6.1 kernel, in qemu'
@@ -42,6 +43,7 @@ test-tools: libraries
 	  $(SUDO) apt-get update -q && \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive \
 	    apt-get install -y -q --no-install-recommends $(TEST_TOOLS); }
+	@Tests/Peers/prepare.sh .venv
 
 bench-tools: libraries
 	@dpkg -s $(BENCH_TOOLS) >/dev/null 2>&1 || { \
@@ -80,6 +82,9 @@ bench: bench-tools release
 soak: test-tools release
 	bench/soak.py --edged .build/release/edged
 
+soak-http2: bench-tools release
+	bench/soak_http2.py --edged .build/release/edged
+
 # Each of the following has a build folder of its own: they are other builds of the same sources.
 fuzz: test-tools
 	SWIFT=$(SWIFT) Tests/Fuzz/run.sh .build-fuzz
@@ -108,4 +113,4 @@ format:
 	$(SWIFT) format --in-place --recursive Sources Tests bench Package.swift
 
 clean:
-	rm -rf .build .build-fuzz .build-asan .build-tsan .build-kernel
+	rm -rf .build .build-fuzz .build-asan .build-tsan .build-kernel .venv

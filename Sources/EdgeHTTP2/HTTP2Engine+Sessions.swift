@@ -49,7 +49,8 @@ extension HTTP2Engine {
         let state = UnsafeMutablePointer<HTTP2Session.State>.allocate(capacity: 1)
         state.initialize(
             to: HTTP2Session.State(
-                engine: .passUnretained(self), tag: tag, isServer: isServer, limits: limits,
+                engine: .passUnretained(self), blocks: memory, tag: tag, isServer: isServer,
+                limits: limits,
                 meter: FrameMeter(preface: isServer ? 24 : 0), now: now))
         state.pointee.memory = Self.memory(state)
         var session: OpaquePointer?
@@ -85,32 +86,63 @@ extension HTTP2Engine {
         nghttp2_mem(
             mem_user_data: state,
             malloc: { count, context in
-                HTTP2Engine.note(malloc(count), context)
+                guard let state = HTTP2Session(context)?.state else { return nil }
+                return HTTP2Engine.note(state.pointee.blocks.take(count), state)
             },
             free: { block, context in
-                guard let block else { return }
-                HTTP2Engine.note(-malloc_usable_size(block), context)
-                free(block)
+                guard let block, let state = HTTP2Session(context)?.state else { return }
+                state.pointee.bytes -= state.pointee.blocks.size(block)
+                state.pointee.blocks.give(block)
             },
             calloc: { count, size, context in
-                HTTP2Engine.note(calloc(count, size), context)
+                let (total, isTooMuch) = count.multipliedReportingOverflow(by: size)
+                guard !isTooMuch, let state = HTTP2Session(context)?.state,
+                    let block = state.pointee.blocks.take(total)
+                else { return nil }
+                memset(block, 0, total)
+                return HTTP2Engine.note(block, state)
             },
             realloc: { block, count, context in
-                if let block { HTTP2Engine.note(-malloc_usable_size(block), context) }
-                return HTTP2Engine.note(realloc(block, count), context)
+                guard let state = HTTP2Session(context)?.state else { return nil }
+                let before = block.map { state.pointee.blocks.size($0) } ?? 0
+                guard let block = state.pointee.blocks.resize(block, count) else { return nil }
+                state.pointee.bytes -= before
+                return HTTP2Engine.note(block, state)
             })
     }
 
     @inline(__always)
     private static func note(
-        _ block: UnsafeMutableRawPointer?, _ context: UnsafeMutableRawPointer?
+        _ block: UnsafeMutableRawPointer?, _ state: UnsafeMutablePointer<HTTP2Session.State>
     ) -> UnsafeMutableRawPointer? {
-        if let block { note(malloc_usable_size(block), context) }
+        if let block { state.pointee.bytes += state.pointee.blocks.size(block) }
         return block
     }
+}
 
-    @inline(__always)
-    private static func note(_ count: Int, _ context: UnsafeMutableRawPointer?) {
-        context?.assumingMemoryBound(to: HTTP2Session.State.self).pointee.bytes += count
+/// Where sessions have their memory from; called on the engine's thread only.
+package struct HTTP2Memory: BitwiseCopyable, Sendable {
+    let take: @convention(c) (Int) -> UnsafeMutableRawPointer?
+    let give: @convention(c) (UnsafeMutableRawPointer) -> Void
+    let resize: @convention(c) (UnsafeMutableRawPointer?, Int) -> UnsafeMutableRawPointer?
+    /// Bytes that a block holds.
+    let size: @convention(c) (UnsafeMutableRawPointer) -> Int
+
+    package init(
+        take: @escaping @convention(c) (Int) -> UnsafeMutableRawPointer?,
+        give: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,
+        resize:
+            @escaping @convention(c) (UnsafeMutableRawPointer?, Int) ->
+            UnsafeMutableRawPointer?,
+        size: @escaping @convention(c) (UnsafeMutableRawPointer) -> Int
+    ) {
+        self.take = take
+        self.give = give
+        self.resize = resize
+        self.size = size
     }
+
+    package static let libc = HTTP2Memory(
+        take: { malloc($0) }, give: { free($0) }, resize: { realloc($0, $1) },
+        size: { malloc_usable_size($0) })
 }

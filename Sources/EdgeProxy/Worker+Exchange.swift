@@ -235,6 +235,7 @@ extension Worker {
         block.add(.upstreamReused)
         block.subtract(.upstreamConnectionsIdle)
         clearDeadline(slot)
+        if receivesOnce(slot) { stopReceiving(slot) }
     }
 
     // MARK: - Request up
@@ -326,32 +327,57 @@ extension Worker {
                 return
             }
         }
-        state.pointee.flags.remove(.replayable)
-        dropPrefix(exchange)
         let slot = Int(state.pointee.upstream)
+        if slot < 0 || !isStream(slot) || !keepForReplay(exchange, content) {
+            state.pointee.flags.remove(.replayable)
+            dropPrefix(exchange)
+        }
         guard slot >= 0 else { return }
         stageBody(slot, content, isChunked: state.pointee.requestFraming.isChunked)
         if isBlocked(slot) { pauseBody(exchange) }
     }
 
-    /// - Returns: false if there is too much of it and the connection is ready, or no memory.
-    private func keepInPrefix(_ exchange: Int, _ content: Span<UInt8>) -> Bool {
+    /// Content kept of a request whose stream may yet be refused: whatever it is, it can be sent
+    /// again then (RFC 9113 §8.7).
+    static let replayMax = 32 * 1024
+
+    /// - Returns: false if it is too much to be kept.
+    private func keepForReplay(_ exchange: Int, _ content: Span<UInt8>) -> Bool {
         let state = exchanges[exchange]
-        guard var prefix = state.pointee.prefix else { return false }
-        let needed = content.count
-        if prefix.room < needed {
-            let slot = Int(state.pointee.upstream)
-            let isReady = slot >= 0 && upstream(slot).pointee.phase == .awaitingHead
-            guard !isReady, let larger = chunks.take(prefix.count + needed) else { return false }
+        guard state.pointee.flags.contains(.replayable), let prefix = state.pointee.prefix,
+            prefix.count - Int(state.pointee.prefixHead) + content.count <= Worker.replayMax
+        else { return false }
+        return appendToPrefix(exchange, prefix, content)
+    }
+
+    private func appendToPrefix(
+        _ exchange: Int, _ prefix: ChunkPointer, _ content: Span<UInt8>
+    ) -> Bool {
+        var prefix = prefix
+        if prefix.room < content.count {
+            guard let larger = chunks.take(prefix.count + content.count) else { return false }
             _ = larger.append(prefix.waiting, count: prefix.count)
             chunks.give(prefix)
             prefix = larger
-            state.pointee.prefix = larger
+            exchanges[exchange].pointee.prefix = larger
         }
         content.withUnsafeBytes {
             if let start = $0.baseAddress { _ = prefix.append(start, count: $0.count) }
         }
-        if prefix.count > 16 * 1024 { pauseBody(exchange) }
+        return true
+    }
+
+    /// - Returns: false if there is too much of it and the connection is ready, or no memory.
+    private func keepInPrefix(_ exchange: Int, _ content: Span<UInt8>) -> Bool {
+        let state = exchanges[exchange]
+        guard let prefix = state.pointee.prefix else { return false }
+        if prefix.room < content.count {
+            let slot = Int(state.pointee.upstream)
+            let isReady = slot >= 0 && upstream(slot).pointee.phase == .awaitingHead
+            guard !isReady else { return false }
+        }
+        guard appendToPrefix(exchange, prefix, content) else { return false }
+        if state.pointee.prefix?.count ?? 0 > 16 * 1024 { pauseBody(exchange) }
         return true
     }
 

@@ -371,9 +371,7 @@ extension Worker {
 
     /// A frame was made for content that has been given up since.
     func isContentGone(_ slot: Int, _ count: Int) -> Bool {
-        if let direct, direct.slot == Int32(slot), direct.count > 0 {
-            return count > direct.count
-        }
+        if let direct, direct.slot == Int32(slot) { return count > direct.count }
         return count > channels[slot].pointee.output.first?.count ?? 0
     }
 

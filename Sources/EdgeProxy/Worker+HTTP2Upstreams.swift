@@ -53,6 +53,8 @@ extension Worker {
             return true
         }
         guard pool.http2Connecting & MemberTable.bit(member) != 0 else { return false }
+        // Should it have refused this request before, it may take it over a fresh connection.
+        exchanges[exchange].pointee.tried &= ~MemberTable.bit(member)
         enqueue(exchange, pool, isBounded: false)
         return true
     }

@@ -542,6 +542,8 @@ extension Worker {
                 enqueueFirst(exchange, pool)
                 return
             }
+            // It may have to wait for a connection that is being made.
+            if next != nil { state.pointee.tried = 0 }
         }
         guard let member = next else {
             failExchange(exchange, reason)

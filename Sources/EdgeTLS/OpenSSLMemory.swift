@@ -1,7 +1,7 @@
 internal import CEdge
 internal import Glibc
 
-/// Where OpenSSL's memory comes from: the heap of the calling thread if it has one (`SlabHeap`),
+/// Where OpenSSL's memory, and that of others with as many small blocks, comes from: the heap of the calling thread if it has one (`SlabHeap`),
 /// else libc. A block goes back to where it came from, whichever thread gives it.
 package enum OpenSSLMemory {
     // Written once, before the second thread and before OpenSSL's first call; read-only after.
@@ -65,7 +65,7 @@ package enum OpenSSLMemory {
 
     // hot: no allocation of its own, no lock.
     @inline(__always)
-    static func take(_ count: Int) -> UnsafeMutableRawPointer? {
+    package static func take(_ count: Int) -> UnsafeMutableRawPointer? {
         if count > 0, count <= SlabHeap.blockMax, let heap,
             let block = heap.pointee.take(count, heap)
         {
@@ -76,7 +76,7 @@ package enum OpenSSLMemory {
 
     // hot: as `take`.
     @inline(__always)
-    static func give(_ block: UnsafeMutableRawPointer?) {
+    package static func give(_ block: UnsafeMutableRawPointer?) {
         guard let block else { return }
         guard isOurs(block) else {
             free(block)
@@ -91,7 +91,13 @@ package enum OpenSSLMemory {
         }
     }
 
-    static func resize(_ block: UnsafeMutableRawPointer?, _ count: Int)
+    /// Bytes that a block holds.
+    package static func size(of block: UnsafeMutableRawPointer) -> Int {
+        isOurs(block)
+            ? Int(SlabHeap.chunk(of: block).pointee.blockBytes) : malloc_usable_size(block)
+    }
+
+    package static func resize(_ block: UnsafeMutableRawPointer?, _ count: Int)
         -> UnsafeMutableRawPointer?
     {
         guard let block else { return take(count) }

@@ -13,9 +13,10 @@ final class Nginx {
     ///   - clientRoots: PEM text; whom it believes if it asks for certificates.
     ///   - settings: more directives of the server.
     ///   - expectsProxyHeader: connections begin with a PROXY header.
+    ///   - isHTTP2: HTTP/2, without TLS by prior knowledge alone.
     init(
         tls: MintedCertificate? = nil, clientRoots: String? = nil, settings: String = "",
-        expectsProxyHeader: Bool = false
+        expectsProxyHeader: Bool = false, isHTTP2: Bool = false
     ) throws {
         directory = try TemporaryDirectory("nginx")
         address = .loopback(try freePort())
@@ -28,6 +29,7 @@ final class Nginx {
             "client_body_temp_path \(work)/body; proxy_temp_path \(work)/proxy;",
             "fastcgi_temp_path \(work)/f; uwsgi_temp_path \(work)/u; scgi_temp_path \(work)/s;",
             "server { listen \(address)\(tls == nil ? "" : " ssl")"
+                + "\(isHTTP2 ? " http2" : "")"
                 + "\(expectsProxyHeader ? " proxy_protocol" : ""); root \(root);",
         ]
         if let tls {
