@@ -159,7 +159,7 @@ extension Edged {
     }
 }
 
-extension Nghttpd {
+extension EdgeTesting.Nghttpd {
     func http2() throws -> HTTP2Target {
         HTTP2Target(
             address: address,
