@@ -300,7 +300,7 @@ extension Scenarios.HTTP2Origin {
         let texts = try streams.map { try client.response($0).text }
 
         #expect(texts.sorted() == ["first", "second", "second"])
-        #expect(upstream.connections.first?.ending == .closed)
+        #expect(upstream.wait { $0.first?.ending == .closed })
         #expect(client.faults.isEmpty, "\(client.faults)")
     }
 
