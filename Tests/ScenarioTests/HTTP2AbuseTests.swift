@@ -90,7 +90,7 @@ extension Scenarios.HTTP2Abuse {
         },
     ]
     private static let either: [RawFrame.Code] = [
-        .enhanceYourCalm, .protocolError, .streamClosed, .frameSizeError,
+        .enhanceYourCalm, .protocolError, .streamClosed, .frameSizeError, .flowControlError,
     ]
 
     @Test("resets by the hundred end the connection, whoever sends them")
