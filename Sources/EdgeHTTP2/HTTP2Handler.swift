@@ -37,6 +37,9 @@ open class HTTP2Handler {
     /// The stream is no more; its number means nothing from now on.
     open func streamClosed(connection: Int32, stream: Int32, code: UInt32) {}
 
+    /// A request's head has been written: the peer may see it.
+    open func requestSent(connection: Int32, stream: Int32, id: Int32) {}
+
     /// Our side of the stream has ended with the frame just written.
     open func endSent(connection: Int32, stream: Int32, id: Int32) {}
 

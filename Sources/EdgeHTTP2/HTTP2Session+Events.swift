@@ -111,12 +111,15 @@ extension HTTP2Session {
             return
         default: return
         }
-        guard frame.pointee.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0 else {
-            return
-        }
+        let isLast = frame.pointee.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0
+        let isRequest =
+            !state.pointee.isServer && frame.pointee.hd.type == UInt8(NGHTTP2_HEADERS.rawValue)
+        guard isLast || isRequest else { return }
         let id = frame.pointee.hd.stream_id
         let stream = tag(of: id)
         guard stream >= 0 else { return }
+        if isRequest { handler.requestSent(connection: tag, stream: stream, id: id) }
+        guard isLast else { return }
         handler.endSent(connection: tag, stream: stream, id: id)
     }
 

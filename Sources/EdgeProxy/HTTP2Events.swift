@@ -55,6 +55,11 @@ final class HTTP2Events: HTTP2Handler {
         worker.streamClosed(Int(stream), code)
     }
 
+    override func requestSent(connection: Int32, stream: Int32, id: Int32) {
+        guard isLive(connection), worker.isStream(stream, id, of: connection) else { return }
+        worker.stream(Int(stream)).pointee.flags.insert(.requestSent)
+    }
+
     override func endSent(connection: Int32, stream: Int32, id: Int32) {
         guard isLive(connection) else { return }
         worker.streamEndSent(Int(connection), Int(stream), id)

@@ -29,6 +29,8 @@ struct HTTP2Stream: BitwiseCopyable {
         static let gotHead = Flags(rawValue: 256)
         /// The request of an upstream's stream was HEAD.
         static let isHead = Flags(rawValue: 512)
+        /// An upstream's: the request's head has left.
+        static let requestSent = Flags(rawValue: 2048)
         /// The other side has been told to wait, as too much is kept for this one.
         static let pausesOther = Flags(rawValue: 1024)
     }

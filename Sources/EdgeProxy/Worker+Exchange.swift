@@ -337,15 +337,19 @@ extension Worker {
     }
 
     /// Content kept of a request whose stream may yet be refused: whatever it is, it can be sent
-    /// again then (RFC 9113 §8.7).
-    static let replayMax = 32 * 1024
+    /// again then (RFC 9113 §8.7). Before anything of it has left, all that has come in the turn.
+    static let replayMax = 64 * 1024
+    static let unsentMax = 1 << 20
 
     /// - Returns: false if it is too much to be kept.
     private func keepForReplay(_ exchange: Int, _ content: Span<UInt8>) -> Bool {
         let state = exchanges[exchange]
-        guard state.pointee.flags.contains(.replayable), let prefix = state.pointee.prefix,
-            prefix.count - Int(state.pointee.prefixHead) + content.count <= Worker.replayMax
-        else { return false }
+        guard state.pointee.flags.contains(.replayable), let prefix = state.pointee.prefix else {
+            return false
+        }
+        let isSent = stream(Int(state.pointee.upstream)).pointee.flags.contains(.requestSent)
+        let count = prefix.count - Int(state.pointee.prefixHead) + content.count
+        guard count <= (isSent ? Worker.replayMax : Worker.unsentMax) else { return false }
         return appendToPrefix(exchange, prefix, content)
     }
 
