@@ -11,6 +11,8 @@ package struct FieldBlock: ~Copyable {
     private let names: UnsafeMutablePointer<UInt8>
     private var namesCount = 0
     private var hasOverflowed = false
+    /// Fields of these names enter no table, here or further on.
+    package var neverIndexed = FieldNames()
 
     private static let fieldsMax = FieldList.capacity + 32
     private static let namesMax = 64 * 1024
@@ -34,6 +36,7 @@ package struct FieldBlock: ~Copyable {
         count = 0
         namesCount = 0
         hasOverflowed = false
+        neverIndexed = FieldNames()
     }
 
     /// A field by a name in lower case.
@@ -92,12 +95,15 @@ package struct FieldBlock: ~Copyable {
             hasOverflowed = true
             return
         }
+        let flags =
+            neverIndexed.contains(name, nameCount)
+            ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE
         let bytes = value.baseAddress?.assumingMemoryBound(to: UInt8.self) ?? name
         (fields + count).initialize(
             to: nghttp2_nv(
                 name: UnsafeMutablePointer(mutating: name),
                 value: UnsafeMutablePointer(mutating: bytes), namelen: nameCount,
-                valuelen: value.count, flags: UInt8(NGHTTP2_NV_FLAG_NONE.rawValue)))
+                valuelen: value.count, flags: UInt8(flags.rawValue)))
         count += 1
     }
 }

@@ -14,6 +14,8 @@ package final class HTTP2Engine {
     var collector: HeadCollector
     /// For `submit…`: filled by the caller.
     package var fields = FieldBlock()
+    /// Fields of the head or of the trailers being told that are never to be indexed.
+    package var neverIndexed: FieldNames { collector.neverIndexed }
     private var identifiers: SplitMix64
 
     /// - Parameter handler: lives at least as long as the engine.
@@ -80,10 +82,12 @@ package final class HTTP2Engine {
             return 0
         }
         nghttp2_session_callbacks_set_on_header_callback(callbacks) {
-            _, _, name, nameCount, value, valueCount, _, context in
+            _, _, name, nameCount, value, valueCount, flags, context in
             guard let name, let value, let session = HTTP2Session(context) else { return 0 }
             session.state.pointee.engine._withUnsafeGuaranteedRef {
-                $0.collector.add(name, nameCount, value, valueCount)
+                $0.collector.add(
+                    name, nameCount, value, valueCount,
+                    isSecret: UInt32(flags) & NGHTTP2_NV_FLAG_NO_INDEX.rawValue != 0)
             }
             return 0
         }
@@ -114,6 +118,11 @@ package final class HTTP2Engine {
         nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { _, frame, context in
             guard let frame, let session = HTTP2Session(context) else { return 0 }
             session.sent(frame)
+            return 0
+        }
+        nghttp2_session_callbacks_set_before_frame_send_callback(callbacks) { _, frame, context in
+            guard let frame, let session = HTTP2Session(context) else { return 0 }
+            session.willSend(frame)
             return 0
         }
         nghttp2_session_callbacks_set_on_frame_not_send_callback(callbacks) {

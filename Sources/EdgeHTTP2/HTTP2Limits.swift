@@ -45,12 +45,18 @@ package struct HTTP2Limits: Sendable, BitwiseCopyable {
     }
 }
 
-/// Which limit a peer has gone beyond.
+/// Which limit a peer has gone beyond, or which rule it has broken.
 package enum HTTP2Breach: UInt8, Error, Sendable, CaseIterable {
     case resets, pings, settings, priorities, windowUpdates, emptyData, unknownFrames
     case continuations, headerBlock
     /// More than half of its last streams were reset.
     case resetShare
+    /// A frame is larger than we said (RFC 9113 §4.2).
+    case frameSize
+    /// Frames on a stream that the peer had ended (§5.1).
+    case streamClosed
+    /// What is PROTOCOL_ERROR and has no name of its own.
+    case protocolRule
 }
 
 /// RFC 9113 §7.

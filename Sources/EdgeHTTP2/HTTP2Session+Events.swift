@@ -100,6 +100,16 @@ extension HTTP2Session {
         handler.streamClosed(connection: tag, stream: stream, code: code)
     }
 
+    /// A window that SETTINGS lift over 2^31 - 1 is an error of the connection (RFC 9113 §6.9.2),
+    /// for which nghttp2 resets streams; whoever loses count of a window otherwise may be told the
+    /// same (§5.4).
+    func willSend(_ frame: UnsafePointer<nghttp2_frame>) {
+        guard UInt32(frame.pointee.hd.type) == NGHTTP2_RST_STREAM.rawValue,
+            frame.pointee.rst_stream.error_code == HTTP2Code.flowControlError.rawValue
+        else { return }
+        terminate(.flowControlError)
+    }
+
     func sent(_ frame: UnsafePointer<nghttp2_frame>) {
         switch UInt32(frame.pointee.hd.type) {
         case NGHTTP2_DATA.rawValue, NGHTTP2_HEADERS.rawValue: break

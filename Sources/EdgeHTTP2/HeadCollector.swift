@@ -34,6 +34,8 @@ struct HeadCollector {
     private var hasHost = false
     private var hasStart = false
     private(set) var isExtendedConnect = false
+    /// Names of fields that came as never to be indexed.
+    private(set) var neverIndexed = FieldNames()
 
     private let capacity: Int
     /// The text; pseudo fields wait in `pseudo` until the first line can be written.
@@ -78,6 +80,7 @@ struct HeadCollector {
         hasHost = false
         hasStart = kind == .trailers
         isExtendedConnect = false
+        neverIndexed = FieldNames()
         isConnect = false
         count = 0
         pseudoCount = 0
@@ -91,10 +94,13 @@ struct HeadCollector {
 
     /// One field, checked by nghttp2 (RFC 9113 §8.2, §8.3).
     // hot: once per field; two copies at most.
+    ///
+    /// - Parameter isSecret: RFC 7541 §7.1.3: it goes on only as it came.
     mutating func add(
         _ name: UnsafePointer<UInt8>, _ nameCount: Int, _ value: UnsafePointer<UInt8>,
-        _ valueCount: Int
+        _ valueCount: Int, isSecret: Bool = false
     ) {
+        if isSecret { neverIndexed.insert(UnsafeRawPointer(name), nameCount) }
         size += nameCount + valueCount + 32
         guard size <= limit else {
             fault = .tooLarge
@@ -279,6 +285,7 @@ extension HeadCollector {
         fileprivate var hasHost: Bool
         fileprivate var hasStart: Bool
         fileprivate var isExtendedConnect: Bool
+        fileprivate var neverIndexed: FieldNames
         fileprivate var isConnect: Bool
         fileprivate var count: Int
         fileprivate var pseudoCount: Int
@@ -304,7 +311,8 @@ extension HeadCollector {
         return Suspended(
             stream: stream, kind: kind, fault: fault, size: size, limit: limit,
             hasLength: hasLength, status: status, hasHost: hasHost, hasStart: hasStart,
-            isExtendedConnect: isExtendedConnect, isConnect: isConnect, count: count,
+            isExtendedConnect: isExtendedConnect, neverIndexed: neverIndexed,
+            isConnect: isConnect, count: count,
             pseudoCount: pseudoCount, cookieCount: cookieCount, method: method, path: path,
             authority: authority, bytes: all)
     }
@@ -321,6 +329,7 @@ extension HeadCollector {
         hasHost = block.hasHost
         hasStart = block.hasStart
         isExtendedConnect = block.isExtendedConnect
+        neverIndexed = block.neverIndexed
         isConnect = block.isConnect
         count = block.count
         pseudoCount = block.pseudoCount

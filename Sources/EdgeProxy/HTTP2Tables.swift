@@ -43,6 +43,8 @@ struct HTTP2Stream: BitwiseCopyable {
     var next: Int32
     var previous: Int32
     var flags: Flags = []
+    /// What either side of its exchange wants in no table.
+    var neverIndexed = FieldNames()
     /// Content that came after our end and was thrown away.
     var drained: Int32 = 0
     /// Lines to be sent behind the content, in normal form.

@@ -13,6 +13,8 @@ extension Worker {
     static let fullBuffers: UInt8 = 2
     /// Small receives in a row after which it no longer does.
     static let smallReceives: UInt8 = 4
+    /// Bytes in a worker's chunks from which on none are received that may have to be kept.
+    static let keptMuch = 2 << 20
     /// Plaintext from which on encrypting straight into a chunk beats copying what the socket does
     /// not take.
     static let directWriteMin = 32 * 1024
@@ -116,6 +118,21 @@ extension Worker {
         } else {
             channel.pointee.receiveStreak = 0
         }
+    }
+
+    /// One buffer at a time: an answer for a client's stream, which may be stalled by its window as
+    /// hundreds of others are. On a connection that has served before, only once much is kept:
+    /// receives that go on are cheaper.
+    func receivesOnce(_ slot: Int) -> Bool {
+        guard !isDownstream(slot), channels[slot].pointee.http2 == nil,
+            channels[slot].pointee.phase == .established
+        else { return false }
+        let upstream = self.upstream(slot)
+        let exchange = Int(upstream.pointee.exchange)
+        guard exchange >= 0, isStream(Int(exchanges[exchange].pointee.downstream)) else {
+            return false
+        }
+        return !upstream.pointee.isReused || chunks.bytesInUse > Worker.keptMuch
     }
 
     // MARK: - Sending

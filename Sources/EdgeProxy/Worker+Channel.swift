@@ -37,7 +37,11 @@ extension Worker {
         channel.pointee.inFlight.insert(.receive)
         // Scarce memory: what nobody may be able to take stays in the kernel.
         if channel.pointee.receiveLevel == 0, !chunks.isScarce {
-            ring.receive(token(slot, .receive), from: channel.pointee.descriptor)
+            if receivesOnce(slot) {
+                ring.receiveOnce(token(slot, .receive), from: channel.pointee.descriptor)
+            } else {
+                ring.receive(token(slot, .receive), from: channel.pointee.descriptor)
+            }
         } else {
             ring.watchReadable(token(slot, .receive), on: channel.pointee.descriptor)
         }

@@ -126,12 +126,12 @@ extension Worker {
             isStream(slot) ? 0 : ring.unacknowledged(channel.pointee.descriptor) ?? 0
         var pace = channel.pointee.pace
         let passed = now.nanoseconds(since: pace.lookedAt)
-        pace.allowance = pace.allowance > passed ? pace.allowance - passed : 0
         if pace.unacknowledged >= 0 {
             let taken = UInt64(max(0, pace.unacknowledged + pace.moved - left))
-            let earned = price > 0 ? min(taken, 1 << 30) &* price : taken > 0 ? limit : 0
-            pace.allowance = min(limit, pace.allowance &+ earned)
+            pace.allowance &+= price > 0 ? min(taken, 1 << 30) &* price : taken > 0 ? limit : 0
         }
+        // A byte at the last moment is not enough for what has passed before it.
+        pace.allowance = pace.allowance > passed ? min(limit, pace.allowance - passed) : 0
         guard pace.allowance > 0 else {
             tooSlow(slot)
             return

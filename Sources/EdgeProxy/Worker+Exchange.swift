@@ -235,6 +235,7 @@ extension Worker {
         block.add(.upstreamReused)
         block.subtract(.upstreamConnectionsIdle)
         clearDeadline(slot)
+        if receivesOnce(slot) { stopReceiving(slot) }
     }
 
     // MARK: - Request up

@@ -8,7 +8,7 @@ internal import Glibc
 extension Worker {
     /// Content kept per stream before who sends it has to wait (BEHAVIOUR: 33).
     static let streamOutputMax = 32 * 1024
-    /// Of a connection that keeps much.
+    /// Of a connection that keeps much, and of a stream beyond its windows.
     static let streamOutputLess = 8 * 1024
     /// What a client may go on sending after its answer: so long, and so much.
     static let streamLinger: UInt64 = 2_000_000_000
@@ -271,7 +271,16 @@ extension Worker {
 }
 
 extension HTTP2Breach {
-    var code: HTTP2Code { .enhanceYourCalm }
+    var code: HTTP2Code {
+        switch self {
+        case .resets, .resetShare, .pings, .settings, .priorities, .windowUpdates, .emptyData,
+            .unknownFrames, .continuations, .headerBlock:
+            .enhanceYourCalm
+        case .frameSize: .frameSizeError
+        case .streamClosed: .streamClosed
+        case .protocolRule: .protocolError
+        }
+    }
 
     var reason: ReasonCode {
         switch self {
@@ -283,6 +292,7 @@ extension HTTP2Breach {
         case .emptyData: .clientEmptyDataFlood
         case .unknownFrames: .clientUnknownFrameFlood
         case .continuations, .headerBlock: .clientHeaderFlood
+        case .frameSize, .streamClosed, .protocolRule: .clientProtocolError
         }
     }
 }

@@ -18,6 +18,7 @@ extension Worker {
             stream(slot).pointee.flags.insert(.extendedConnect)
             if isLast { channels[slot].pointee.flags.insert(.peerEnded) }
         }
+        noteSecrets(slot)
         let head = text.bindMemory(to: UInt8.self).span
         do {
             try HTTP1Parser.parseRequest(head, into: &requestHead, limits: snapshot.requestLimits)
@@ -98,6 +99,7 @@ extension Worker {
                 return
             }
             _ = chunk.append(start, count: trailers.count)
+            noteSecrets(slot)
             stream.pointee.receivedTrailers = chunk
         }
         guard channels[slot].pointee.flags.contains(.wantsInput),
@@ -172,6 +174,7 @@ extension Worker {
         let isUpgrade = responseHead.isUpgradeAccepted
         return head.withUnsafeBytes { bytes in
             engine.fields.begin()
+            engine.fields.neverIndexed = secrets(slot)
             engine.fields.append(
                 ":status", decimal: isUpgrade ? 200 : UInt64(responseHead.status))
             appendFields(bytes, to: engine, isUpgrade: isUpgrade, framing: framing)

@@ -183,6 +183,30 @@ extension Worker {
         freeStream(slot)
     }
 
+    // MARK: - Secrets
+
+    /// Fields that just came and that its sender wants in no table (RFC 7541 §7.1.3).
+    func noteSecrets(_ slot: Int) {
+        guard let engine = http2Engine, !engine.neverIndexed.isEmpty else { return }
+        stream(slot).pointee.neverIndexed.formUnion(engine.neverIndexed)
+    }
+
+    /// What is to be sent so on a stream: all that has come so on either side of its exchange.
+    func secrets(_ slot: Int) -> FieldNames {
+        let exchange = Int(
+            isDownstream(slot)
+                ? downstreams[slot].pointee.exchange : upstream(slot).pointee.exchange)
+        if exchange >= 0 {
+            let state = exchanges[exchange]
+            let other = Int(
+                isDownstream(slot) ? state.pointee.upstream : state.pointee.downstream)
+            if other >= 0, isStream(other) {
+                stream(slot).pointee.neverIndexed.formUnion(stream(other).pointee.neverIndexed)
+            }
+        }
+        return stream(slot).pointee.neverIndexed
+    }
+
     // MARK: - Content in
 
     /// Content of a stream, or of one that we know no more.
@@ -371,7 +395,6 @@ extension Worker {
 
     func consumeOutput(_ slot: Int, _ count: Int) {
         let channel = channels[slot]
-        let wasBlocked = isBlocked(slot)
         channel.pointee.output.consume(count, to: &chunks)
         channel.pointee.pace.moved &+= count
         links[Int(stream(slot).pointee.connection)].pointee.bytesKept -= count
@@ -382,9 +405,7 @@ extension Worker {
             wheel.disarm(slot)
             isAwaited = true
         }
-        if wasBlocked || channel.pointee.output.isEmpty,
-            stream(slot).pointee.flags.contains(.pausesOther), !isBlocked(slot)
-        {
+        if stream(slot).pointee.flags.contains(.pausesOther), !isBlocked(slot) {
             stream(slot).pointee.flags.remove(.pausesOther)
             isAwaited = true
         }
@@ -401,9 +422,15 @@ extension Worker {
         let isBlocked =
             count >= Worker.streamOutputMax
             || link.pointee.bytesKept >= snapshot.http2.memoryMax / 4
+            || count - windowOf(slot) >= Worker.streamOutputLess
         // Whoever asks will wait to be told.
         if isBlocked { stream(slot).pointee.flags.insert(.pausesOther) }
         return isBlocked
+    }
+
+    /// Bytes that the peer takes of the stream, whatever the socket says.
+    private func windowOf(_ slot: Int) -> Int {
+        max(0, session(of: slot)?.window(of: stream(slot).pointee.id) ?? 0)
     }
 
     /// Content stays behind after all has been sent that can be: it has to move some time.
@@ -424,6 +451,7 @@ extension Worker {
     private func submitTrailers(_ slot: Int, _ chunk: ChunkPointer) -> Bool {
         guard let engine = http2Engine, let session = session(of: slot) else { return false }
         engine.fields.begin()
+        engine.fields.neverIndexed = secrets(slot)
         let bytes = UnsafeRawBufferPointer(start: chunk.waiting, count: chunk.count)
         appendLines(bytes, to: engine)
         guard engine.fields.count > 0, engine.fields.isWhole else { return false }
@@ -467,6 +495,7 @@ extension Worker {
     /// All content of a stream has been appended; these are its trailers.
     func endContent(_ slot: Int, trailers: Span<UInt8>?, isRequest: Bool) {
         let (lines, isWhole) = keepTrailers(trailers, isRequest: isRequest)
+        if lines != nil { _ = secrets(slot) }
         if isWhole { endContent(slot, trailers: lines) } else { markBroken(slot, .memoryLimit) }
     }
 }

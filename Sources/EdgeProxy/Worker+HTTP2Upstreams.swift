@@ -283,6 +283,7 @@ extension Worker {
         }
         let isTLS = channels[transport(slot)].pointee.flags.contains(.isTLS)
         engine.fields.begin()
+        engine.fields.neverIndexed = secrets(slot)
         engine.fields.append(":method", slice(bytes, requestHead.methodRange))
         engine.fields.append(":scheme", isTLS ? "https" : "http")
         engine.fields.append(":authority", slice(bytes, requestHead.authority))
@@ -318,6 +319,7 @@ extension Worker {
         if exchanges[exchange].pointee.times.answered.nanoseconds == 0 {
             exchanges[exchange].pointee.times.answered = now
         }
+        noteSecrets(slot)
         let head = text.bindMemory(to: UInt8.self).span
         do {
             try HTTP1Parser.parseResponse(

@@ -121,6 +121,16 @@ open class Ring {
         entry.pointee.user_data = token.bits
     }
 
+    /// Receives into one provided buffer. A receive that goes on takes up to 32 of them (Linux)
+    /// before anybody can say that he wants no more.
+    open func receiveOnce(_ token: CompletionToken, from descriptor: Int32) {
+        let entry = nextEntry()
+        io_uring_prep_recv(entry, descriptor, nil, 0, 0)
+        entry.pointee.flags |= CE_SQE_BUFFER_SELECT
+        entry.pointee.buf_group = Self.group
+        entry.pointee.user_data = token.bits
+    }
+
     /// Sends; `bytes` must stay until the completion.
     open func send(
         _ token: CompletionToken, to descriptor: Int32, _ bytes: UnsafeRawPointer, count: Int

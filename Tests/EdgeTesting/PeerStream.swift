@@ -147,6 +147,17 @@ final class PeerStream {
         }
     }
 
+    /// The protocol that both sides agreed on.
+    var alpn: String? {
+        guard let session else { return nil }
+        var name: UnsafePointer<UInt8>?
+        var count: UInt32 = 0
+        SSL_get0_alpn_selected(session, &name, &count)
+        guard let name, count > 0 else { return nil }
+        return String(
+            decoding: UnsafeBufferPointer(start: name, count: Int(count)), as: UTF8.self)
+    }
+
     private enum Wanted {
         case wait(Int16)
         case end(StreamEnd)

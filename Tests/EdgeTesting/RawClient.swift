@@ -5,7 +5,7 @@ internal import Foundation
 /// One client connection under full control: bytes go out exactly as given, and how the far side
 /// ended is told apart. Blocking with deadlines; used by one thread at a time.
 package final class RawClient {
-    private let stream: PeerStream
+    let stream: PeerStream
     private var reader = HTTPMessageReader(.responses)
 
     /// Everything received so far that no message has used.
@@ -155,15 +155,7 @@ package final class RawClient {
     }
 
     /// The protocol both sides agreed on.
-    package var alpn: String? {
-        guard let session = stream.session else { return nil }
-        var name: UnsafePointer<UInt8>?
-        var count: UInt32 = 0
-        SSL_get0_alpn_selected(session, &name, &count)
-        guard let name, count > 0 else { return nil }
-        return String(
-            decoding: UnsafeBufferPointer(start: name, count: Int(count)), as: UTF8.self)
-    }
+    package var alpn: String? { stream.alpn }
 
     /// `TLSv1.3`, or nil on a plain connection.
     package var tlsVersion: String? {

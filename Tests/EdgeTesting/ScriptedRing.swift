@@ -18,6 +18,8 @@ package final class ScriptedRing: Ring {
         var isFinished = false
         /// A receive that only asks whether there is something.
         var isWatch = false
+        /// A receive of one buffer.
+        var isOnce = false
         /// What a cancel is for; nil: everything on the descriptor.
         var target: CompletionToken?
         /// What a send was given, and what it held then.
@@ -284,10 +286,11 @@ package final class ScriptedRing: Ring {
                 if piece.count < bytes.count {
                     socket.arrivals.insert(.bytes(Array(bytes[piece.endIndex...])), at: 0)
                 }
+                receive.isFinished = receive.isOnce
                 arriving.append(
                     Completion(
-                        token: receive.token, result: Int32(piece.count), hasMore: true,
-                        buffer: buffer))
+                        token: receive.token, result: Int32(piece.count),
+                        hasMore: !receive.isOnce, buffer: buffer))
             case .end: finish(receive, 0)
             case .failure(let number): finish(receive, -number)
             }
@@ -407,6 +410,13 @@ package final class ScriptedRing: Ring {
         check(
             sockets[descriptor]?.isConnected == true, "fd \(descriptor): receive before connect")
         submit(token, descriptor, .receive)
+    }
+
+    package override func receiveOnce(_ token: CompletionToken, from descriptor: Int32) {
+        check(find(descriptor, .receive) == nil, "fd \(descriptor): two receives at once")
+        check(
+            sockets[descriptor]?.isConnected == true, "fd \(descriptor): receive before connect")
+        submit(token, descriptor, .receive).isOnce = true
     }
 
     package override func watchReadable(_ token: CompletionToken, on descriptor: Int32) {

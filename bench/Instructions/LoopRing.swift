@@ -93,6 +93,10 @@ final class LoopRing: Ring {
         if descriptor == Self.client { clientToken = token } else { upstreamToken = token }
     }
 
+    override func receiveOnce(_ token: CompletionToken, from descriptor: Int32) {
+        receive(token, from: descriptor)
+    }
+
     override func watchIncoming(_ token: CompletionToken, on descriptor: Int32) {
         if descriptor == Self.listener { listenerToken = token }
     }
