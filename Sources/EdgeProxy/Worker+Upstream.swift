@@ -439,16 +439,17 @@ extension Worker {
         let wasConnecting = upstream.pointee.phase == .connecting
         let member = Int(upstream.pointee.member)
         let remedy = remedy(slot, reason)
+        // Before the slot may be free.
+        if wasConnecting, upstream.pointee.isShared {
+            noteWaitInVain(Int(upstream.pointee.pool), member)
+        }
         upstream.pointee.exchange = -1
         upstream.pointee.phase = .ended
         terminate(slot)
         if wasConnecting {
             block.add(.upstreamConnectFailures)
             noteConnectFailure(Int(upstream.pointee.pool))
-            if upstream.pointee.isShared {
-                noteWaitInVain(Int(upstream.pointee.pool), member)
-                sharedConnectEnded(slot)
-            }
+            sharedConnectEnded(slot)
         }
         guard exchange >= 0 else { return }
         let state = exchanges[exchange]
