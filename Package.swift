@@ -118,7 +118,7 @@ let package = Package(
         // tests
         .target(
             name: "EdgeTesting",
-            dependencies: ["EdgeCore", "EdgeSystem", "EdgeRing", "CEdge"],
+            dependencies: ["EdgeCore", "EdgeSystem", "EdgeRing", "EdgeHTTP2", "CEdge"],
             path: "Tests/EdgeTesting", swiftSettings: common),
         .target(
             name: "EdgeNet", dependencies: ["EdgeCore", "EdgeSystem", "EdgeTesting", "CEdge"],
@@ -126,8 +126,8 @@ let package = Package(
         .target(
             name: "EdgeFuzz",
             dependencies: [
-                "EdgeCore", "EdgeSystem", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1", "EdgeConfig",
-                "EdgeTesting", "CEdge",
+                "EdgeCore", "EdgeSystem", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2",
+                "EdgeConfig", "EdgeTesting", "CEdge",
             ],
             path: "Tests/Fuzz", exclude: ["corpus", "run.sh"], swiftSettings: common),
         unitTests("EdgeCore"),
@@ -136,6 +136,7 @@ let package = Package(
         unitTests("EdgeX509", "CEdge"),
         unitTests("EdgeTLS", "CEdge"),
         unitTests("EdgeHTTP1", "EdgeHTTP"),
+        unitTests("EdgeHTTP2", "EdgeHTTP", "EdgeHTTP1", "CEdge"),
         unitTests("EdgeRouting", "EdgeHTTP"),
         unitTests("EdgeUpstream"),
         unitTests("EdgeDNS", "EdgeSystem"),
@@ -144,7 +145,8 @@ let package = Package(
         unitTests("EdgeDaemon", "EdgeConfig", "EdgeProxy", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem"),
         unitTests(
-            "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeRing", "EdgeTLS", "EdgeSystem", "CEdge"),
+            "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeTLS",
+            "EdgeUpstream", "EdgeSystem", "CEdge"),
         .testTarget(
             name: "ScenarioTests",
             dependencies: ["EdgeCore", "EdgeSystem", "EdgeTesting", "EdgeNet"],

@@ -1,3 +1,4 @@
+internal import EdgeCore
 internal import EdgeHTTP2
 
 /// What a stream of HTTP/2 has beside its channel: a row of the stream table. Its `Downstream` or
@@ -73,10 +74,10 @@ struct HTTP2Link: BitwiseCopyable {
     var isGone = false
     /// Its PING has not been answered.
     var isPinged = false
-    /// A PING has been answered since an upstream last said anything else.
+    /// A PING has been answered: the next one has more time.
     var wasPinged = false
-    /// An upstream has said something since it was last looked at.
-    var wasHeard = false
+    /// When an upstream last said something.
+    var heardAt = Instant(nanoseconds: 0)
     /// The peer's SETTINGS have come.
     var hasSettings = false
 }

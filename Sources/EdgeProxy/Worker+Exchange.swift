@@ -558,8 +558,20 @@ extension Worker {
             // What is cut on one side of a relayed connection is cut on the other.
             channels[upstream].pointee.flags.insert(.resets)
         }
-        releaseUpstream(exchange, isReusable: false)
+        releaseUpstream(exchange, isReusable: isUntouched(exchange))
         releaseExchange(exchange)
+    }
+
+    /// Nothing has been sent over the connection that was taken for the exchange: whoever asks and
+    /// takes it back at once costs no connection.
+    private func isUntouched(_ exchange: Int) -> Bool {
+        let slot = Int(exchanges[exchange].pointee.upstream)
+        guard slot >= 0, !isStream(slot), upstream(slot).pointee.isReused,
+            upstream(slot).pointee.phase == .awaitingHead,
+            exchanges[exchange].pointee.flags.isDisjoint(with: [.prefixSent, .relay])
+        else { return false }
+        upstream(slot).pointee.phase = .ended
+        return true
     }
 
     /// The request will not be sent again.

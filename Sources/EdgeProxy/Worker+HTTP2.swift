@@ -54,7 +54,7 @@ extension Worker {
     func http2Input(_ slot: Int, _ session: HTTP2Session, _ bytes: UnsafeRawBufferPointer) {
         let generation = channels[slot].pointee.generation
         let isClient = isDownstream(slot)
-        links[slot].pointee.wasHeard = true
+        links[slot].pointee.heardAt = now
         switch session.receive(bytes, now: now) {
         case .open: break
         case .breach(let breach):

@@ -9,7 +9,7 @@ internal import EdgeUpstream
 extension Worker {
     /// A connection with streams that is silent for so long is asked whether it is alive.
     static let pingAfter: UInt64 = 30_000_000_000
-    /// Once it has answered, and said nothing else: some servers take more for an attack.
+    /// Once it has answered: some servers take more for an attack (gRPC's: two in five minutes).
     static let pingAgainAfter: UInt64 = 310_000_000_000
     /// Streams at once over one connection: as many as its window has room for.
     static let upstreamStreamsMax: UInt32 = 256
@@ -176,14 +176,14 @@ extension Worker {
             endHTTP2(connection, .noError, .none)
             return
         }
-        if link.pointee.wasHeard {
-            let wait = link.pointee.wasPinged ? Worker.pingAgainAfter : Worker.pingAfter
-            link.pointee.wasHeard = false
-            link.pointee.wasPinged = false
+        let silence = now.nanoseconds(since: link.pointee.heardAt)
+        let wait = link.pointee.wasPinged ? Worker.pingAgainAfter : Worker.pingAfter
+        if silence + Worker.tick < wait, !link.pointee.isPinged || silence < Worker.pingLimit {
             link.pointee.isPinged = false
-            setDeadline(connection, .idle, wait)
+            setDeadline(connection, .idle, wait - silence)
             return
         }
+        link.pointee.wasPinged = false
         guard !link.pointee.isPinged, let session = channels[connection].pointee.http2 else {
             upstreamFailed(connection, .upstreamHeadTimeout)
             return

@@ -288,7 +288,7 @@ extension Worker {
         if !state.pointee.flags.contains(.requestComplete) || phase == .draining {
             downstream.pointee.closesAfterAnswer = true
         }
-        // Any 2xx would tell the client of an extended CONNECT that it has its tunnel (RFC 8441 §5).
+        // Any 2xx would tell the client of an extended CONNECT that it has its tunnel (RFC 8441).
         if responseHead.status / 100 == 2, isStream(client),
             stream(client).pointee.flags.contains(.extendedConnect)
         {
@@ -437,6 +437,8 @@ extension Worker {
             return
         }
         let wasConnecting = upstream.pointee.phase == .connecting
+        // The slot may be free by the end of `terminate`.
+        let wasShared = upstream.pointee.isShared
         let member = Int(upstream.pointee.member)
         let remedy = remedy(slot, reason)
         upstream.pointee.exchange = -1
@@ -445,7 +447,7 @@ extension Worker {
         if wasConnecting {
             block.add(.upstreamConnectFailures)
             noteConnectFailure(Int(upstream.pointee.pool))
-            if upstream.pointee.isShared {
+            if wasShared {
                 noteWaitInVain(Int(upstream.pointee.pool), member)
                 sharedConnectEnded(slot)
             }

@@ -1,8 +1,9 @@
 internal import CEdge
 internal import Glibc
 
-/// Where OpenSSL's memory, and that of others with as many small blocks, comes from: the heap of the calling thread if it has one (`SlabHeap`),
-/// else libc. A block goes back to where it came from, whichever thread gives it.
+/// Where OpenSSL's memory, and that of others with as many small blocks, comes from: the heap of
+/// the calling thread if it has one (`SlabHeap`), else libc. A block goes back to where it came
+/// from, whichever thread gives it.
 package enum OpenSSLMemory {
     // Written once, before the second thread and before OpenSSL's first call; read-only after.
     nonisolated(unsafe) private static var base: UInt = 0

@@ -4,6 +4,7 @@ import EdgeRing
 import EdgeSystem
 import EdgeTLS
 import EdgeTesting
+import EdgeUpstream
 import Synchronization
 import Testing
 
@@ -31,6 +32,8 @@ final class Bench {
         var downloadMin = 0
         var accessLog: AccessLog?
         var client = ClientPolicy()
+        var version = UpstreamProtocol.http1
+        var http2 = HTTP2Settings()
     }
 
     final class Events: Sendable {
@@ -101,7 +104,8 @@ final class Bench {
             pools: [
                 .init(
                     id: pool, upstream: "app", members: members, tls: options.isTLSUpstream,
-                    sendsProxyHeader: options.sendsProxyHeader, memberMax: options.memberMax,
+                    version: options.version, sendsProxyHeader: options.sendsProxyHeader,
+                    memberMax: options.memberMax,
                     queueMax: options.queueMax, queueTimeout: .seconds(4),
                     connectTimeout: .seconds(3), responseTimeout: .seconds(20),
                     bodyTimeout: .seconds(30), idleTimeout: .seconds(60))
@@ -111,7 +115,7 @@ final class Bench {
                 body: .seconds(30), tcp: .seconds(600), uploadMin: options.uploadMin,
                 downloadMin: options.downloadMin),
             requestLimits: HeadLimits(), responseLimits: HeadLimits(),
-            accessLog: options.accessLog, client: options.client)
+            accessLog: options.accessLog, client: options.client, http2: options.http2)
     }
 
     // MARK: - Time
@@ -194,6 +198,10 @@ final class Bench {
         #expect(worker.downstreamSlots.used == 0, sourceLocation: location)
         #expect(worker.upstreamSlots.used == 0, sourceLocation: location)
         #expect(worker.exchangeSlots.used == 0, sourceLocation: location)
+        #expect(worker.clientStreamSlots.used == 0, sourceLocation: location)
+        #expect(worker.upstreamStreamSlots.used == 0, sourceLocation: location)
+        #expect(count(Counter.http2Connections) == 0, sourceLocation: location)
+        #expect(count(Counter.http2Streams) == 0, sourceLocation: location)
         #expect(count(Counter.requestsWaiting) == 0, sourceLocation: location)
         #expect(worker.chunks.bytesInUse == 0, sourceLocation: location)
         #expect(ring.buffersLent == 0, sourceLocation: location)
@@ -235,6 +243,7 @@ final class Bench {
                 state.phase != .free && Int(state.downstream) == slot,
                 "client \(slot) names an exchange that is not its own")
         }
+        checkStreams(&faults, &exchanges)
         check(exchanges == worker.exchangeSlots.used, "an exchange without a client")
         for index in 0..<worker.upstreamSlots.touched {
             let slot = worker.upstreamBase + index

@@ -150,10 +150,17 @@ import Testing
 
         var isResumed: Bool { SSL_session_reused(ssl) == 1 }
 
-        func send(_ text: String) {
-            let bytes = Array(text.utf8)
+        func send(_ text: String) { send(Array(text.utf8)) }
+
+        func send(_ bytes: [UInt8]) {
             SSL_write(ssl, bytes, Int32(bytes.count))
             exchange()
+        }
+
+        /// Protocols for ALPN, best first.
+        func offer(_ protocols: [String]) {
+            let list = protocols.flatMap { [UInt8($0.utf8.count)] + Array($0.utf8) }
+            #expect(SSL_set_alpn_protos(ssl, list, UInt32(list.count)) == 0)
         }
 
         /// A ticket has come that allows resumption.
@@ -166,10 +173,12 @@ import Testing
             exchange()
         }
 
-        func take() -> String {
+        func take() -> String { String(decoding: takeBytes(), as: UTF8.self) }
+
+        func takeBytes() -> [UInt8] {
             exchange()
             defer { received = [] }
-            return String(decoding: received, as: UTF8.self)
+            return received
         }
     }
 
@@ -192,6 +201,40 @@ import Testing
         bench.ring.ends(client.descriptor)
         bench.settle()
         #expect(bench.ring.isClosed(client.descriptor))
+    }
+
+    @Test("A client that offers h2 is served over it, at any cut", arguments: [.max, 1, 7])
+    func http2(piece: Int) throws {
+        let bench = try Self.bench()
+        let client = try Peer(bench, piece: piece)
+        client.offer(["http/1.1", "h2"])
+        client.exchange()
+        #expect(client.isOpen)
+        #expect(bench.count(Counter.http2Connections) == 1)
+        let peer = try SessionPeer(isServer: false)
+        func talk() {
+            for _ in 0..<6 {
+                let bytes = peer.take()
+                if !bytes.isEmpty { client.send(bytes) }
+                peer.feed(client.takeBytes())
+            }
+        }
+        for _ in 0..<2 {
+            let id = peer.request(SessionPeer.fields())
+            talk()
+            let request = bench.ring.takeSent(to: bench.upstream)
+            #expect(request.contains("X-Forwarded-Proto: https\r\n"))
+            let content = String(repeating: "0123456789", count: 10_000)
+            bench.send(
+                bench.upstream, "HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n" + content)
+            talk()
+            expectSame(peer[id].content, Array(content.utf8))
+            #expect(peer[id].isEnded)
+        }
+        client.close()
+        bench.ring.ends(client.descriptor)
+        bench.pass(.seconds(61))
+        bench.expectEmpty()
     }
 
     @Test("The ticket, the whole of a last answer and close_notify leave in one send")

@@ -9,6 +9,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case chunked
     /// A TLS server session: what a client may send before and after its handshake.
     case hello
+    /// An HTTP/2 session: what a client may send, or an upstream.
+    case http2
     /// A configuration with what it includes.
     case configuration
     /// The guardian's descriptor messages and the sealed configuration.
@@ -22,6 +24,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .response: try ResponseTarget.run(input)
         case .chunked: try ChunkedTarget.run(input)
         case .hello: try HelloTarget.run(input)
+        case .http2: try HTTP2Target.run(input)
         case .configuration: try ConfigurationTarget.run(input)
         case .guardian: try GuardianTarget.run(input)
         }

@@ -72,20 +72,31 @@ extension Scenarios.Handshakes {
         #expect(try edged.failures("client_handshake_failed") == 2)
     }
 
-    @Test("ALPN gives http/1.1; without a word of the client's nothing is said")
+    @Test("ALPN prefers h2, then http/1.1; without a word of the client's nothing is said")
     func alpn() throws {
         let upstream = try ScriptedUpstream(answering: "ok")
         defer { upstream.stop() }
         let edged = try Edged(oneSite(upstream.server))
         defer { edged.stop() }
-
-        for (offer, expected) in [(["h2", "http/1.1"], "http/1.1"), ([], nil)] {
+        func chosen(_ offer: [String]) throws -> String? {
             let client = try RawClient(
                 edged.https, tls: ClientTLS(serverName: "app.test", alpn: offer))
-            #expect(client.alpn == expected)
-            #expect(try client.get("/", host: "app.test").text == "ok")
-            client.close()
+            defer { client.close() }
+            if client.alpn != "h2" {
+                #expect(try client.get("/", host: "app.test").text == "ok")
+            }
+            return client.alpn
         }
+
+        #expect(try chosen(["h2", "http/1.1"]) == "h2")
+        #expect(try chosen(["http/1.1", "h2"]) == "h2")
+        #expect(try chosen(["h2"]) == "h2")
+        #expect(try chosen(["spdy/3", "http/1.1"]) == "http/1.1")
+        #expect(try chosen([]) == nil)
+
+        try edged.reload(oneSite(upstream.server, more: "http2: { enabled: no }"))
+        #expect(try chosen(["h2", "http/1.1"]) == "http/1.1")
+        #expect(try refusal(edged, "app.test", alpn: ["h2"]).contains("no application protocol"))
     }
 
     @Test("a client that offers only what we don't speak is told so")
@@ -95,8 +106,10 @@ extension Scenarios.Handshakes {
         let edged = try Edged(oneSite(upstream.server))
         defer { edged.stop() }
 
-        #expect(
-            try refusal(edged, "app.test", alpn: ["h2"]).contains("no application protocol"))
+        for offer in [["spdy/3"], ["h2c"], ["h3", "http/1.0"]] {
+            #expect(
+                try refusal(edged, "app.test", alpn: offer).contains("no application protocol"))
+        }
     }
 
     @Test(
