@@ -353,7 +353,7 @@ import Testing
     func walk(seed: UInt64) throws {
         try seeded(1000 + seed) { random in
             let walk = try Walk(random)
-            for step in 0..<2_000 {
+            for step in 0..<1_000 {
                 try walk.step()
                 try walk.check(step)
             }
@@ -373,7 +373,7 @@ import Testing
         let book = try LogBook(bufferBytes: 64 << 20)
         try seeded(2000 + seed) { random in
             let walk = try Walk(random, log: book.log)
-            for _ in 0..<1_500 { try walk.step() }
+            for _ in 0..<700 { try walk.step() }
             try walk.finish(isSilent: false)
             let lines = try book.lines(of: walk.bench)
             let whole = lines.filter {

@@ -81,8 +81,9 @@ enum HTTP2Target {
         peer.session.terminate(.noError)
         try hold(peer.take().count < 1 << 16, "little is said about a short input")
         course.log = peer.recorder.log
+        // Of what is cut or reset, pieces tell more than the whole.
         for (id, stream) in peer.recorder.streams.sorted(by: { $0.key < $1.key })
-        where !stream.content.isEmpty {
+        where stream.isEnded {
             course.log.append("\(id) has \(stream.content.count)")
         }
         return course
