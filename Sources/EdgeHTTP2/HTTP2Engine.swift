@@ -62,9 +62,10 @@ package final class HTTP2Engine {
         var key: InlineArray<24, UInt8> = .init(repeating: UInt8(ascii: "="))
         let alphabet: StaticString =
             "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
-        var random = identifiers.next()
+        var random: UInt64 = 0
         for index in 0..<21 {
-            if index == 10 { random = identifiers.next() }
+            // Ten digits of six bits each from one number.
+            if index % 10 == 0 { random = identifiers.next() }
             key[index] = alphabet.utf8Start[Int(random & 63)]
             random >>= 6
         }
