@@ -1,23 +1,33 @@
 package import EdgeCore
 internal import Foundation
 
-/// A real nghttpd over TLS that serves one page at `/`.
+/// nghttp2's own server: one page at `/`, and what its options say.
 package final class Nghttpd {
     package let directory: TemporaryDirectory
     package let mint: CertificateMint
     package let address: SocketAddress
     private let process: RunningProcess
 
-    package init(_ options: [String] = []) throws {
+    /// - Parameters:
+    ///   - certificate: what it shows; nil: one of its own mint's for `app.test`.
+    ///   - isTLS: false: HTTP/2 by prior knowledge.
+    package init(
+        _ options: [String] = [], certificate: MintedCertificate? = nil, isTLS: Bool = true
+    ) throws {
         directory = try TemporaryDirectory("nghttpd")
         mint = try CertificateMint()
         address = .loopback(try freePort())
         let root = try directory.makeDirectory("root")
         try directory.write("root/index.html", "hello, world")
-        let (certificate, key) = try mint.leaf("app.test").writePair("server", in: directory.path)
-        process = try RunningProcess(
-            "nghttpd",
-            ["-a", "127.0.0.1", "-d", root] + options + ["\(address.port)", key, certificate])
+        var words = ["-a", "127.0.0.1", "-d", root] + options
+        if isTLS {
+            let shown = try certificate ?? mint.leaf("app.test")
+            let (file, key) = try shown.writePair("server", in: directory.path)
+            words += ["\(address.port)", key, file]
+        } else {
+            words += ["--no-tls", "\(address.port)"]
+        }
+        process = try RunningProcess("nghttpd", words)
         let listens = eventually {
             guard let client = try? RawClient(address) else { return false }
             client.close()
@@ -29,6 +39,9 @@ package final class Nghttpd {
     deinit { process.stop() }
 
     package func stop() { process.stop() }
+
+    /// As an entry of `servers:`.
+    package var server: String { "\"\(address)\"" }
 
     /// A path below the document root.
     package func file(_ name: String) -> String { directory.file("root/" + name) }

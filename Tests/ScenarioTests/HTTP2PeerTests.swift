@@ -207,7 +207,9 @@ extension Scenarios.HTTP2Peers {
         "nghttp, curl and h2load find no fault with an nghttpd behind", arguments: [false, true])
     func nghttpd(isOverTLS: Bool) throws {
         let mint = try CertificateMint()
-        let server = try Nghttpd(tls: isOverTLS ? mint.leaf("app.test") : nil)
+        let server = try Nghttpd(
+            ["--echo-upload", "--trailer=x-trailer: yes"], certificate: mint.leaf("app.test"),
+            isTLS: isOverTLS)
         defer { server.stop() }
         let upstream: PeerUpstream = isOverTLS ? .h2OverTLS : .h2
         let edged = try Edged(oneSite(server.server, settings: upstream.settings), mint: mint)
@@ -293,40 +295,4 @@ extension Scenarios.HTTP2Peers {
         #expect(load.standardOutput.contains("Application protocol: h2"))
         #expect(try edged.metric("edged_snapshot_epoch") >= 11)
     }
-}
-
-/// nghttp2's own server: serves files, sends uploads back, ends answers with a trailer.
-final class Nghttpd {
-    let directory: TemporaryDirectory
-    let address: SocketAddress
-    private let process: RunningProcess
-
-    /// - Parameter tls: given, it speaks TLS with this certificate.
-    init(tls: MintedCertificate? = nil) throws {
-        directory = try TemporaryDirectory("nghttpd")
-        address = .loopback(try freePort())
-        let root = try directory.makeDirectory("root")
-        var words = ["--address=127.0.0.1", "--htdocs=\(root)", "--echo-upload"]
-        words.append("--trailer=x-trailer: yes")
-        if tls == nil { words.append("--no-tls") }
-        words.append("\(address.port)")
-        if let tls {
-            let (certificate, key) = try tls.writePair("server", in: directory.path)
-            words += [key, certificate]
-        }
-        process = try RunningProcess("nghttpd", words)
-        let listens = eventually {
-            guard let client = try? RawClient(address) else { return false }
-            client.close()
-            return true
-        }
-        guard listens else { throw KitError("nghttpd does not listen: \(process.standardError)") }
-    }
-
-    deinit { process.stop() }
-
-    func stop() { process.stop() }
-
-    /// As an entry of `servers:`.
-    var server: String { "\"\(address)\"" }
 }

@@ -100,7 +100,7 @@ extension Scenarios.HTTP2Rules {
 
     @Test("the rows about frames, streams and blocks hold for nghttpd too")
     func foreign() throws {
-        let server = try EdgeTesting.Nghttpd()
+        let server = try Nghttpd()
         defer { server.stop() }
         let target = try server.http2()
 

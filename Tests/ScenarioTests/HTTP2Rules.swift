@@ -159,7 +159,7 @@ extension Edged {
     }
 }
 
-extension EdgeTesting.Nghttpd {
+extension Nghttpd {
     func http2() throws -> HTTP2Target {
         HTTP2Target(
             address: address,
