@@ -75,6 +75,8 @@ struct Channel: BitwiseCopyable {
         static let owesTicket = Flags(rawValue: 32768)
         /// Our close_notify has been written.
         static let closingSaid = Flags(rawValue: 65536)
+        /// Its record buffers could not be given back with the ticket.
+        static let owesRelease = Flags(rawValue: 524_288)
         /// An HTTP/2 stream: its bytes travel by another channel, its connection's.
         static let isStream = Flags(rawValue: 131_072)
     }

@@ -14,7 +14,7 @@ extension Worker {
     /// Small receives in a row after which it no longer does.
     static let smallReceives: UInt8 = 4
     /// Bytes in a worker's chunks from which on none are received that may have to be kept.
-    static let keptMuch = 2 << 20
+    static let keptMuch = 8 << 20
     /// Plaintext from which on encrypting straight into a chunk beats copying what the socket does
     /// not take.
     static let directWriteMin = 32 * 1024

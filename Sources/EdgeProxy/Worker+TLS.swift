@@ -32,6 +32,9 @@ extension Worker {
             if filled > 0 { handOn(slot, .init(start: scratch + Worker.headRoom, count: filled)) }
             guard isOpen(slot, generation) else { return taken }
         }
+        if channel.pointee.flags.contains(.owesRelease), session.releaseBuffers() {
+            channel.pointee.flags.remove(.owesRelease)
+        }
         // What comes after the session's end means nothing.
         let isOver = !channel.pointee.flags.isDisjoint(with: [.tlsFailed, .closeNotified])
         return isOver ? count : taken
@@ -183,7 +186,9 @@ extension Worker {
             }
             if offset < count || !holdsWire { flushWire(slot) }
         }
-        if offersTicket { session.releaseBuffers() }
+        if offersTicket, !session.releaseBuffers() {
+            channels[slot].pointee.flags.insert(.owesRelease)
+        }
     }
 
     // MARK: - Stage: pieces of a message become one record and one send

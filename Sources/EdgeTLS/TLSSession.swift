@@ -44,9 +44,9 @@ package struct TLSSession: BitwiseCopyable {
 
     /// Gives back record buffers that hold nothing. OpenSSL does so by itself after each record,
     /// but a ticket takes a buffer for input as well and leaves it.
-    package func releaseBuffers() {
-        if !hasPending { SSL_free_buffers(ssl) }
-    }
+    ///
+    /// - Returns: false if a record is in between: try again after the next.
+    package func releaseBuffers() -> Bool { !hasPending && SSL_free_buffers(ssl) == 1 }
 
     package var isTLS13: Bool { SSL_version(ssl) == TLS1_3_VERSION }
 
