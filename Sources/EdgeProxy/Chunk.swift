@@ -34,20 +34,21 @@ extension ChunkPointer {
 /// A worker's chunks: a few size classes, free lists bounded, the total bounded by a budget. When
 /// the budget is used up, whoever needs a chunk is refused (`memory_limit`), nothing grows.
 struct ChunkPool: ~Copyable {
-    private static var classCount: Int { 8 }
+    private static var classCount: Int { 9 }
 
     /// Room of a chunk by class: a usual request's head, powers of two of content with what its TLS
     /// records add, and one for the largest head that can be configured with a round of content
     /// behind it.
     private static func room(_ index: Int) -> Int {
         switch index {
-        case 0: 1024
-        case 1: 4096
-        case 2: 16384
-        case 3: 65536 + 4096
-        case 4: 131_072 + 8192
-        case 5: 262_144 + 16384
-        case 6: 524_288 + 32768
+        case 0: 512
+        case 1: 1024
+        case 2: 4096
+        case 3: 16384
+        case 4: 65536 + 4096
+        case 5: 131_072 + 8192
+        case 6: 262_144 + 16384
+        case 7: 524_288 + 32768
         default: 1_703_936
         }
     }
@@ -55,18 +56,18 @@ struct ChunkPool: ~Copyable {
     /// Free chunks kept per class; the rest goes back to the allocator.
     private static func freeMax(_ index: Int) -> Int32 {
         switch index {
-        case 0, 1: 256
-        case 2: 64
-        case 3: 16
-        case 4, 5, 6: 8
+        case 0, 1, 2: 256
+        case 3: 64
+        case 4: 16
+        case 5, 6, 7: 8
         default: 0
         }
     }
 
-    private var free: InlineArray<8, ChunkPointer?> = .init(repeating: nil)
-    private var freeCount: InlineArray<8, Int32> = .init(repeating: 0)
+    private var free: InlineArray<9, ChunkPointer?> = .init(repeating: nil)
+    private var freeCount: InlineArray<9, Int32> = .init(repeating: 0)
     /// The fewest free ones since the last trim: so many were not needed.
-    private var freeMin: InlineArray<8, Int32> = .init(repeating: 0)
+    private var freeMin: InlineArray<9, Int32> = .init(repeating: 0)
     private(set) var bytesInUse = 0
     let budget: Int
 

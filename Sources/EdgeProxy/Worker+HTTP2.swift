@@ -1,7 +1,6 @@
 internal import EdgeCore
 internal import EdgeHTTP2
 internal import EdgeTLS
-internal import Glibc
 
 /// Connections that multiplex (RFC 9113), either side: input to the session, what it has to say out
 /// in one write per turn, and the connection's end. Streams are in `Worker+HTTP2Streams`.
@@ -21,13 +20,7 @@ extension Worker {
     /// The engine, made at its first use.
     func engineOfHTTP2() -> HTTP2Engine? {
         if let http2Engine { return http2Engine }
-        // A frame's buffer of 16 KiB is used to a page or two mostly: in a block that TLS has used
-        // before, all of it would be resident.
-        let memory = HTTP2Memory(
-            take: { $0 > 8192 ? malloc($0) : OpenSSLMemory.take($0) },
-            give: { OpenSSLMemory.give($0) }, resize: { OpenSSLMemory.resize($0, $1) },
-            size: { OpenSSLMemory.size(of: $0) })
-        http2Engine = HTTP2Engine(HTTP2Events(self), memory: memory, seed: identifiers.next())
+        http2Engine = HTTP2Engine(HTTP2Events(self), seed: identifiers.next())
         return http2Engine
     }
 

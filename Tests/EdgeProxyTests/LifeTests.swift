@@ -329,7 +329,7 @@ import Testing
     @Test("Out of chunk memory, a request is refused with 503 and the worker goes on")
     func memory() throws {
         var options = Bench.Options()
-        options.chunkBudget = 2 * 1024
+        options.chunkBudget = 1024
         let bench = try Bench(options)
         bench.ring.connectPolicy = { _ in nil }
         let clients = (0..<3).map { _ in bench.client() }
