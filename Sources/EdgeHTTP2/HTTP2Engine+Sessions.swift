@@ -49,7 +49,7 @@ extension HTTP2Engine {
         let state = UnsafeMutablePointer<HTTP2Session.State>.allocate(capacity: 1)
         state.initialize(
             to: HTTP2Session.State(
-                engine: .passUnretained(self), blocks: memory, tag: tag, isServer: isServer,
+                engine: .passUnretained(self), tag: tag, isServer: isServer,
                 limits: limits,
                 meter: FrameMeter(preface: isServer ? 24 : 0), now: now))
         state.pointee.memory = Self.memory(state)
@@ -85,64 +85,26 @@ extension HTTP2Engine {
     ) -> nghttp2_mem {
         nghttp2_mem(
             mem_user_data: state,
-            malloc: { count, context in
-                guard let state = HTTP2Session(context)?.state else { return nil }
-                return HTTP2Engine.note(state.pointee.blocks.take(count), state)
-            },
+            malloc: { count, context in HTTP2Engine.note(malloc(count), context) },
             free: { block, context in
-                guard let block, let state = HTTP2Session(context)?.state else { return }
-                state.pointee.bytes -= state.pointee.blocks.size(block)
-                state.pointee.blocks.give(block)
+                guard let block else { return }
+                HTTP2Session(context)?.state.pointee.bytes -= malloc_usable_size(block)
+                free(block)
             },
-            calloc: { count, size, context in
-                let (total, isTooMuch) = count.multipliedReportingOverflow(by: size)
-                guard !isTooMuch, let state = HTTP2Session(context)?.state,
-                    let block = state.pointee.blocks.take(total)
-                else { return nil }
-                memset(block, 0, total)
-                return HTTP2Engine.note(block, state)
-            },
+            calloc: { count, size, context in HTTP2Engine.note(calloc(count, size), context) },
             realloc: { block, count, context in
-                guard let state = HTTP2Session(context)?.state else { return nil }
-                let before = block.map { state.pointee.blocks.size($0) } ?? 0
-                guard let block = state.pointee.blocks.resize(block, count) else { return nil }
-                state.pointee.bytes -= before
-                return HTTP2Engine.note(block, state)
+                let before = block.map { malloc_usable_size($0) } ?? 0
+                guard let block = realloc(block, count) else { return nil }
+                HTTP2Session(context)?.state.pointee.bytes -= before
+                return HTTP2Engine.note(block, context)
             })
     }
 
     @inline(__always)
     private static func note(
-        _ block: UnsafeMutableRawPointer?, _ state: UnsafeMutablePointer<HTTP2Session.State>
+        _ block: UnsafeMutableRawPointer?, _ context: UnsafeMutableRawPointer?
     ) -> UnsafeMutableRawPointer? {
-        if let block { state.pointee.bytes += state.pointee.blocks.size(block) }
+        if let block { HTTP2Session(context)?.state.pointee.bytes += malloc_usable_size(block) }
         return block
     }
-}
-
-/// Where sessions have their memory from; called on the engine's thread only.
-package struct HTTP2Memory: BitwiseCopyable, Sendable {
-    let take: @convention(c) (Int) -> UnsafeMutableRawPointer?
-    let give: @convention(c) (UnsafeMutableRawPointer) -> Void
-    let resize: @convention(c) (UnsafeMutableRawPointer?, Int) -> UnsafeMutableRawPointer?
-    /// Bytes that a block holds.
-    let size: @convention(c) (UnsafeMutableRawPointer) -> Int
-
-    package init(
-        take: @escaping @convention(c) (Int) -> UnsafeMutableRawPointer?,
-        give: @escaping @convention(c) (UnsafeMutableRawPointer) -> Void,
-        resize:
-            @escaping @convention(c) (UnsafeMutableRawPointer?, Int) ->
-            UnsafeMutableRawPointer?,
-        size: @escaping @convention(c) (UnsafeMutableRawPointer) -> Int
-    ) {
-        self.take = take
-        self.give = give
-        self.resize = resize
-        self.size = size
-    }
-
-    package static let libc = HTTP2Memory(
-        take: { malloc($0) }, give: { free($0) }, resize: { realloc($0, $1) },
-        size: { malloc_usable_size($0) })
 }

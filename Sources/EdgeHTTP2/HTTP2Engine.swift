@@ -7,7 +7,6 @@ internal import Glibc
 /// (RFC 9113, RFC 7541); what it is told to do and asked about is here.
 package final class HTTP2Engine {
     let handler: HTTP2Handler
-    let memory: HTTP2Memory
     let callbacks: OpaquePointer
     let serverOptions: OpaquePointer
     let clientOptions: OpaquePointer
@@ -20,7 +19,7 @@ package final class HTTP2Engine {
 
     /// - Parameter handler: lives at least as long as the engine.
     /// - Returns: nil without memory.
-    package init?(_ handler: HTTP2Handler, memory: HTTP2Memory = .libc, seed: UInt64) {
+    package init?(_ handler: HTTP2Handler, seed: UInt64) {
         var callbacks: OpaquePointer?
         var serverOptions: OpaquePointer?
         var clientOptions: OpaquePointer?
@@ -29,7 +28,6 @@ package final class HTTP2Engine {
             let callbacks, let serverOptions, let clientOptions
         else { return nil }
         self.handler = handler
-        self.memory = memory
         self.callbacks = callbacks
         self.serverOptions = serverOptions
         self.clientOptions = clientOptions

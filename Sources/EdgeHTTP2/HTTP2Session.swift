@@ -8,7 +8,6 @@ internal import Glibc
 package struct HTTP2Session: BitwiseCopyable {
     struct State {
         let engine: Unmanaged<HTTP2Engine>
-        let blocks: HTTP2Memory
         let tag: Int32
         let isServer: Bool
         var limits: HTTP2Limits

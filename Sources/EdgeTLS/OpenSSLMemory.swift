@@ -1,9 +1,8 @@
 internal import CEdge
 internal import Glibc
 
-/// Where OpenSSL's memory, and that of others with as many small blocks, comes from: the heap of
-/// the calling thread if it has one (`SlabHeap`), else libc. A block goes back to where it came
-/// from, whichever thread gives it.
+/// Where OpenSSL's memory comes from: the heap of the calling thread if it has one (`SlabHeap`),
+/// else libc. A block goes back to where it came from, whichever thread gives it.
 package enum OpenSSLMemory {
     // Written once, before the second thread and before OpenSSL's first call; read-only after.
     nonisolated(unsafe) private static var base: UInt = 0
@@ -66,7 +65,7 @@ package enum OpenSSLMemory {
 
     // hot: no allocation of its own, no lock.
     @inline(__always)
-    package static func take(_ count: Int) -> UnsafeMutableRawPointer? {
+    static func take(_ count: Int) -> UnsafeMutableRawPointer? {
         if count > 0, count <= SlabHeap.blockMax, let heap,
             let block = heap.pointee.take(count, heap)
         {
@@ -77,7 +76,7 @@ package enum OpenSSLMemory {
 
     // hot: as `take`.
     @inline(__always)
-    package static func give(_ block: UnsafeMutableRawPointer?) {
+    static func give(_ block: UnsafeMutableRawPointer?) {
         guard let block else { return }
         guard isOurs(block) else {
             free(block)
@@ -92,13 +91,7 @@ package enum OpenSSLMemory {
         }
     }
 
-    /// Bytes that a block holds.
-    package static func size(of block: UnsafeMutableRawPointer) -> Int {
-        isOurs(block)
-            ? Int(SlabHeap.chunk(of: block).pointee.blockBytes) : malloc_usable_size(block)
-    }
-
-    package static func resize(_ block: UnsafeMutableRawPointer?, _ count: Int)
+    static func resize(_ block: UnsafeMutableRawPointer?, _ count: Int)
         -> UnsafeMutableRawPointer?
     {
         guard let block else { return take(count) }
