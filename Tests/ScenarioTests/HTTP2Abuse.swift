@@ -94,7 +94,7 @@ extension Scenarios.HTTP2Abuse {
     /// From the first frame to the end of the connection, on a machine that does other things too.
     static let cutMax = Duration.milliseconds(1500)
     /// How long another client's request may take meanwhile.
-    static let worstMax = Duration.milliseconds(500)
+    static let worstMax = Duration.milliseconds(1500)
     static let growthKiBMax = 20 << 10
     /// Far more than anybody takes.
     static let roundsMax = 50_000
