@@ -82,7 +82,7 @@ extension ProxyService: ControlTarget {
                     MemberStatus(
                         address: "\(address.with(port: server.port))", source: "",
                         state: "configured"))
-            case .name(let name):
+            case .name(let name), .service(let name):
                 let found = resolver?.addresses(of: name) ?? []
                 if found.isEmpty {
                     members.append(

@@ -206,6 +206,7 @@ final class SnapshotBuilder {
             switch server.host {
             case .address(let address): found = [address.with(port: server.port)]
             case .name(let name): found = addresses(name).map { $0.with(port: server.port) }
+            case .service(let name): found = addresses(name)
             }
             for address in found where !result.contains(address) { result.append(address) }
         }

@@ -34,6 +34,22 @@ package struct UpstreamConfiguration: Sendable, Equatable {
     package let bodyTimeout: Duration
     /// How long an unused connection is kept for reuse.
     package let keepAlive: Duration
+    package var balance = BalancePolicy.roundRobin
+    package var sticky: StickyPolicy?
+    /// Nil: not asked; what DNS and traffic say is all that is known.
+    package var health: HealthPolicy? = HealthPolicy()
+    /// Nil: traffic takes nobody out.
+    package var ejection: EjectionPolicy? = EjectionPolicy()
+    /// How long a member that comes back takes to get its whole part again.
+    package var slowStart: Duration = .zero
+    /// With all members down: whether the last that worked is used, rather than 503.
+    package var failsOpen = true
+    package var retries = RetryPolicy()
+    /// Requests under way over all workers; nil: no limit.
+    package var requestsMax: Int?
+    /// Another member is tried as well when a connection takes longer than this (and than is usual
+    /// for the member); zero: never.
+    package var raceAfter: Duration = .milliseconds(150)
 
     package init(
         name: String, servers: [Server], tls: TLS?, version: UpstreamProtocol = .http1,
@@ -63,14 +79,23 @@ package struct UpstreamConfiguration: Sendable, Equatable {
             case address(SocketAddress)
             /// Lower-case DNS name without a trailing dot.
             case name(String)
+            /// Lower-case name of SRV records (`_https._tcp.home.example`), which say the ports, too.
+            case service(String)
         }
 
         package let host: Host
+        /// 0 for `service`.
         package let port: UInt16
+        /// Its part of the traffic beside the others'; 1 to 256.
+        package let weight: Int
+        /// Used only when no other member can be.
+        package let isBackup: Bool
 
-        package init(host: Host, port: UInt16) {
+        package init(host: Host, port: UInt16, weight: Int = 1, isBackup: Bool = false) {
             self.host = host
             self.port = port
+            self.weight = weight
+            self.isBackup = isBackup
         }
     }
 
