@@ -5,6 +5,15 @@
 @frozen
 public enum Method: UInt8, Sendable, BitwiseCopyable {
     case get, head, post, put, delete, connect, options, trace, patch, other
+
+    /// Done twice it does what it does once (RFC 9110 §9.2.2).
+    @inlinable
+    public var isIdempotent: Bool {
+        switch self {
+        case .get, .head, .put, .delete, .options, .trace: true
+        case .post, .connect, .patch, .other: false
+        }
+    }
 }
 
 /// How the client reached us.

@@ -132,7 +132,11 @@ enum DeadlineKind: UInt8 {
     /// The next look at how a slow peer takes what waits (`Pace`).
     case write
     case connect
+    /// The connection that is being made is slow: another member is tried as well.
+    case race
     case response
+    /// An answer is not there yet: does its server's host still acknowledge what we send?
+    case stall
     case idle
     case tunnel
     case queue

@@ -128,6 +128,8 @@ struct Exchange: BitwiseCopyable {
         static let logged = Flags(rawValue: 512)
         /// Connection names fields that the answer's trailers may hold.
         static let dropsAnswerTrailers = Flags(rawValue: 1024)
+        /// Is one of its upstream's requests under way.
+        static let counted = Flags(rawValue: 4096)
     }
 
     var phase: Phase
@@ -145,6 +147,16 @@ struct Exchange: BitwiseCopyable {
     var pool: Int32
     /// Members tried in vain (`MemberTable.bit`).
     var tried: UInt64
+    /// Of `upstream`; -1: none.
+    var member: Int32 = -1
+    /// An older connection that is still being made for it; whichever is ready first is used.
+    var rival: Int32 = -1
+    /// The member that the client's cookie names; -1: none.
+    var bound: Int32 = -1
+    /// Attempts beside the first of what had been sent.
+    var resends: UInt8 = 0
+    /// What `BalancePolicy.hash` goes by.
+    var key: UInt64 = 0
     /// The request's head as HTTP/1.1 has it, and the first bytes of its content, unframed: kept
     /// until the answer begins, so that it can be sent again on another connection, by whatever
     /// protocol that speaks.

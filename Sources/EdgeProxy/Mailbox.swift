@@ -28,6 +28,10 @@ package enum WorkerEvent: Sendable {
     case failed(worker: Int, reason: String)
     /// A connect to a member failed: its addresses may be stale.
     case connectFailed(upstream: String)
+    /// Traffic has shown something of a member that calls for a verdict.
+    case observed(upstream: String, address: SocketAddress, MemberObservation)
+    /// What traffic has shown of an upstream's members in the last second.
+    case summarised(upstream: String, [MemberSummary])
 }
 
 /// Commands on their way to a worker: a locked list and an eventfd that wakes the ring. Cold path.

@@ -54,16 +54,12 @@ package final class RuntimeSnapshot: Sendable {
         /// Stable over snapshots as long as the key (upstream, protocol, trust, identity, name) is
         /// the same.
         package let id: Int32
-        package let upstream: String
-        /// In the order they are used in turn. Empty: no address known yet.
-        package let members: [SocketAddress]
+        package let view: UpstreamView
         package let tls: PoolTLS?
         /// `auto` with TLS only.
         package let version: UpstreamProtocol
         /// Connections begin with a PROXY header, and so belong to one client.
         package let sendsProxyHeader: Bool
-        /// Connections per member in this worker; 0: no limit.
-        package let memberMax: Int
         /// Requests that may wait in this worker.
         package let queueMax: Int
         package let queueTimeout: UInt64
@@ -74,20 +70,18 @@ package final class RuntimeSnapshot: Sendable {
         package let idleTimeout: UInt64
 
         package init(
-            id: Int32, upstream: String, members: [SocketAddress], tls: PoolTLS?,
-            version: UpstreamProtocol = .http1, sendsProxyHeader: Bool = false, memberMax: Int = 0,
+            id: Int32, view: UpstreamView, tls: PoolTLS?,
+            version: UpstreamProtocol = .http1, sendsProxyHeader: Bool = false,
             queueMax: Int = 0,
             queueTimeout: Duration = .seconds(5),
             connectTimeout: Duration, responseTimeout: Duration, bodyTimeout: Duration,
             idleTimeout: Duration
         ) {
             self.id = id
-            self.upstream = upstream
-            self.members = members
+            self.view = view
             self.tls = tls
             self.version = version
             self.sendsProxyHeader = sendsProxyHeader
-            self.memberMax = memberMax
             self.queueMax = queueMax
             self.queueTimeout = queueTimeout.nanoseconds
             self.connectTimeout = connectTimeout.nanoseconds
@@ -95,6 +89,22 @@ package final class RuntimeSnapshot: Sendable {
             self.bodyTimeout = bodyTimeout.nanoseconds
             self.idleTimeout = idleTimeout.nanoseconds
         }
+
+        fileprivate init(_ other: Pool, view: UpstreamView) {
+            id = other.id
+            self.view = view
+            tls = other.tls
+            version = other.version
+            sendsProxyHeader = other.sendsProxyHeader
+            queueMax = other.queueMax
+            queueTimeout = other.queueTimeout
+            connectTimeout = other.connectTimeout
+            responseTimeout = other.responseTimeout
+            bodyTimeout = other.bodyTimeout
+            idleTimeout = other.idleTimeout
+        }
+
+        package var upstream: String { view.name }
     }
 
     package struct PoolTLS: Sendable {
@@ -167,6 +177,26 @@ package final class RuntimeSnapshot: Sendable {
         self.accessLog = accessLog
         self.client = client
         self.http2 = http2
+    }
+
+    /// The same with other verdicts about some upstreams' members.
+    package init(_ other: RuntimeSnapshot, epoch: UInt64, views: [Int32: UpstreamView]) {
+        self.epoch = epoch
+        routes = other.routes
+        certificates = other.certificates
+        fallbackName = other.fallbackName
+        tls = other.tls
+        listeners = other.listeners
+        pools = other.pools.map { pool in
+            views[pool.view.id].map { Pool(pool, view: $0) } ?? pool
+        }
+        clientPolicies = other.clientPolicies
+        timeouts = other.timeouts
+        requestLimits = other.requestLimits
+        responseLimits = other.responseLimits
+        accessLog = other.accessLog
+        client = other.client
+        http2 = other.http2
     }
 
     /// The pool of this number. Cost: the logarithm of their number.

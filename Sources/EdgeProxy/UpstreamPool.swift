@@ -1,14 +1,64 @@
 internal import EdgeCore
 internal import EdgeUpstream
 
+/// What one worker knows of an upstream: its members, and the pools that have connections to them.
+/// Outlives snapshots.
+final class UpstreamGroup {
+    let id: Int32
+    private(set) var view: UpstreamView
+    var members: MemberTable
+    /// In use, retired ones until their last connection is gone.
+    private(set) var pools: [UpstreamPool] = []
+    /// Exchanges that wait in its pools.
+    var waiting = 0
+    /// Requests under way.
+    var active = 0
+    var budget: RetryBudget
+    /// When the control thread was last told that its addresses may be stale.
+    var lastReport = Instant(nanoseconds: 0)
+
+    init(_ view: UpstreamView, seed: UInt64, now: Instant) {
+        id = view.id
+        self.view = view
+        members = MemberTable(seed: seed)
+        budget = RetryBudget(percent: view.retries.budgetPercent)
+        use(view, now: now)
+    }
+
+    func use(_ view: UpstreamView, now: Instant) {
+        self.view = view
+        members.configure(
+            view.balance, slowStart: view.slowStart, sticky: view.sticky != nil,
+            useMax: view.memberMax)
+        members.update(view.members, now: now)
+        budget.percent = view.retries.budgetPercent
+    }
+
+    func join(_ pool: UpstreamPool) { pools.append(pool) }
+
+    /// The oldest unused connection to the member, of whichever pool, if one more would be more
+    /// than the member may have: the caller closes it before it opens another.
+    func takeSurplus(_ member: Int) -> Int32? {
+        guard members.needsRoom(member) else { return nil }
+        for pool in pools {
+            if let slot = pool.idle.takeOldest(member) {
+                members.noteIdle(member, -1)
+                return slot
+            }
+        }
+        return nil
+    }
+}
+
 /// One worker's connections to one upstream under one TLS name. Outlives snapshots: its members are
 /// replaced, its connections stay with those that remain.
 final class UpstreamPool {
     let id: Int32
+    let group: UpstreamGroup
     private(set) var settings: RuntimeSnapshot.Pool
-    var members = MemberTable()
+    var idle = IdleConnections()
     /// Not in the newest snapshot: finishes what it has.
-    var isRetired = false
+    private(set) var isRetired = false
     /// Exchanges that wait for a member with room, first come first served (`Exchange.queueNext`).
     var queueFirst: Int32 = -1
     var queueLast: Int32 = -1
@@ -21,27 +71,61 @@ final class UpstreamPool {
     var http1Members: UInt64 = 0
     /// In the list of pools whose queue is looked at at the end of the turn.
     var isCalled = false
-    /// When the control thread was last told that its addresses may be stale.
-    var lastReport = Instant(nanoseconds: 0)
     /// When a TLS failure was last logged.
     var lastTLSLog = Instant(nanoseconds: 0)
 
-    init(_ settings: RuntimeSnapshot.Pool) {
+    init(_ settings: RuntimeSnapshot.Pool, _ group: UpstreamGroup) {
         id = settings.id
         self.settings = settings
-        members.useMax = settings.memberMax
+        self.group = group
+        group.join(self)
     }
 
-    /// - Returns: unused connections that have no place any more.
-    func update(_ settings: RuntimeSnapshot.Pool) -> [Int32] {
+    /// The upstream's members, which all of its pools share.
+    var members: MemberTable {
+        @inline(__always) _read { yield group.members }
+        @inline(__always) _modify { yield &group.members }
+    }
+
+    func update(_ settings: RuntimeSnapshot.Pool) {
         self.settings = settings
-        members.useMax = settings.memberMax
         isRetired = false
-        return members.update(settings.members)
     }
 
-    func retire() -> [Int32] {
-        isRetired = true
-        return members.update([])
+    func retire() { isRetired = true }
+
+    // MARK: - Unused connections
+
+    /// An unused connection to the member, which is used from now on.
+    func takeIdle(_ member: Int) -> Int32? {
+        guard let slot = idle.takeNewest(member) else { return nil }
+        members.noteIdle(member, -1)
+        return slot
+    }
+
+    /// Offers a connection for reuse.
+    ///
+    /// - Returns: false if it must be closed: the member has left or is down, or has enough.
+    func putIdle(_ connection: Int32, _ member: Int) -> Bool {
+        guard !isRetired, members.isKept(member), idle.put(connection, member) else {
+            return false
+        }
+        members.noteIdle(member, 1)
+        return true
+    }
+
+    /// An unused connection ended by itself.
+    func removeIdle(_ connection: Int32, _ member: Int) {
+        if idle.remove(connection, member) { members.noteIdle(member, -1) }
+    }
+
+    /// Unused connections that have no place any more: to members that have left or are down, or
+    /// all of them. The caller closes them.
+    func takeStale(all: Bool = false) -> [Int32] {
+        var stale: [Int32] = []
+        for member in 0..<idle.memberCount where all || !members.isKept(member) {
+            while let slot = takeIdle(member) { stale.append(slot) }
+        }
+        return stale
     }
 }

@@ -43,16 +43,20 @@ extension Worker {
             isCurrent[id] = true
             // Others are made when they are first used.
             guard let pool = pools[id] else { continue }
-            for slot in pool.update(settings) { endIdle(Int(slot)) }
-            callQueue(pool)
+            pool.update(settings)
+            if pool.group.view !== settings.view { pool.group.use(settings.view, now: now) }
         }
         var isAnyRetired = false
-        for (id, pool) in pools.enumerated() where !isCurrent[id] {
-            guard let pool, !pool.isRetired else { continue }
-            for slot in pool.retire() { endIdle(Int(slot)) }
-            leaveAllHTTP2(pool)
-            callQueue(pool)
-            isAnyRetired = true
+        for (id, pool) in pools.enumerated() {
+            guard let pool else { continue }
+            if !isCurrent[id], !pool.isRetired {
+                pool.retire()
+                leaveAllHTTP2(pool)
+                isAnyRetired = true
+            }
+            for slot in pool.takeStale(all: pool.isRetired) { endIdle(Int(slot)) }
+            leaveMembers(pool)
+            callOwnQueue(pool)
         }
         if isAnyRetired { upstreamSessions.removeAll { !isCurrent[Int($0)] } }
         engine.keepClients(snapshot.clientPolicies)
@@ -67,10 +71,21 @@ extension Worker {
     func pool(_ id: Int) -> UpstreamPool? {
         if let known = pools[id] { return known }
         guard let settings = snapshot.pool(Int32(id)) else { return nil }
-        let pool = UpstreamPool(settings)
+        let pool = UpstreamPool(settings, group(settings.view))
         pools[id] = pool
-        _ = pool.update(settings)
         return pool
+    }
+
+    private func group(_ view: UpstreamView) -> UpstreamGroup {
+        let id = Int(view.id)
+        while groups.count <= id { groups.append(nil) }
+        if let known = groups[id] {
+            if known.view !== view { known.use(view, now: now) }
+            return known
+        }
+        let group = UpstreamGroup(view, seed: setup.seed &+ UInt64(id), now: now)
+        groups[id] = group
+        return group
     }
 
     // MARK: - Leaving
@@ -82,7 +97,7 @@ extension Worker {
         for slot in 0..<downstreamSlots.touched { askToLeave(slot) }
         for pool in pools {
             guard let pool else { continue }
-            for slot in pool.members.drainIdle() { endIdle(Int(slot)) }
+            for slot in pool.takeStale(all: true) { endIdle(Int(slot)) }
             leaveAllHTTP2(pool)
         }
         checkDrained()

@@ -71,6 +71,8 @@ extension Worker {
             }
         case .write: lookAtPace(slot)
         case .connect: upstreamFailed(slot, .upstreamConnectTimeout)
+        case .race: raceDue(slot)
+        case .stall: lookAtStall(slot)
         case .response: upstreamFailed(slot, .upstreamHeadTimeout)
         case .idle:
             if channels[slot].pointee.http2 != nil {

@@ -175,49 +175,81 @@ extension Worker {
             failExchange(exchange, .noAddress)
             return
         }
+        guard admit(exchange, pool) else { return }
         if pool.queueCount > 0, !state.pointee.flags.contains(.queued) {
             // Behind those that wait for a connection which all of them will share.
             enqueue(exchange, pool, isBounded: pool.http2Connecting == 0)
             return
         }
         leaveQueue(exchange)
-        let allowsReuse =
-            allowsReuse && !state.pointee.flags.contains(.relay)
-            && !pool.settings.sendsProxyHeader
-        let shared = sharedRoom(exchange, pool)
-        while let member = pool.members.next(excluding: state.pointee.tried, sharing: shared) {
-            let isShared = multiplexes(exchange, pool, member)
-            if isShared, share(exchange, pool, member) { return }
-            guard pool.members.hasRoom(member) else {
-                state.pointee.tried |= MemberTable.bit(member)
-                continue
+        var choice = choice(exchange, pool)
+        while let member = pool.members.next(choice, now: now) {
+            guard let failure = use(member, pool, exchange, allowsReuse: allowsReuse) else {
+                return
             }
-            while allowsReuse, !isShared || pool.settings.version == .auto,
-                let idle = pool.members.takeIdle(member)
-            {
-                let flags = channels[Int(idle)].pointee.flags
-                if flags.isDisjoint(with: [.peerEnded, .broken, .tlsFailed, .closeNotified]) {
-                    attach(exchange, to: Int(idle))
-                    return
-                }
-                // Its end has arrived in this very turn.
-                endIdle(Int(idle))
-            }
-            switch connect(pool, member, exchange) {
-            case nil: return
-            case .some(let reason):
-                state.pointee.tried |= MemberTable.bit(member)
-                state.pointee.attempts &+= 1
-                block.add(.upstreamConnectFailures)
-                block.add(reason)
-            }
+            state.pointee.tried |= MemberTable.bit(member)
+            choice.tried = state.pointee.tried
+            guard failure != .none else { continue }
+            state.pointee.attempts &+= 1
+            block.add(.upstreamConnectFailures)
+            block.add(failure)
         }
-        if pool.members.isWorthWaiting(excluding: state.pointee.tried) {
+        if pool.members.isWorthWaiting(choice) {
             enqueue(exchange, pool)
             return
         }
-        failExchange(
-            exchange, pool.members.hasCurrentMember ? .upstreamConnectFailed : .noAddress)
+        failExchange(exchange, nobodyLeft(pool, tried: state.pointee.tried))
+    }
+
+    /// Why nobody serves a request.
+    private func nobodyLeft(_ pool: UpstreamPool, tried: UInt64) -> ReasonCode {
+        guard pool.members.hasCurrentMember else { return .noAddress }
+        guard pool.members.hasUsableMember else { return .upstreamAllDown }
+        return .upstreamConnectFailed
+    }
+
+    /// Counts the exchange among its upstream's.
+    ///
+    /// - Returns: false if that has as many as it may have: the exchange is over.
+    private func admit(_ exchange: Int, _ pool: UpstreamPool) -> Bool {
+        let state = exchanges[exchange]
+        guard !state.pointee.flags.contains(.counted) else { return true }
+        let limit = pool.group.view.requestsMax
+        guard limit == 0 || pool.group.active < limit else {
+            failExchange(exchange, .upstreamRequestLimit)
+            return false
+        }
+        state.pointee.flags.insert(.counted)
+        pool.group.active += 1
+        pool.group.budget.deposit(now: now)
+        return true
+    }
+
+    /// Finds the exchange a place on an unused or shared connection to the member, or opens one.
+    ///
+    /// - Returns: nil if it has one or will have; `.none` if the member has no room, else why there
+    ///   is none.
+    func use(
+        _ member: Int, _ pool: UpstreamPool, _ exchange: Int, allowsReuse: Bool
+    ) -> ReasonCode? {
+        let isShared = multiplexes(exchange, pool, member)
+        if isShared, share(exchange, pool, member) { return nil }
+        guard pool.members.hasRoom(member) else { return ReasonCode.none }
+        let allowsReuse =
+            allowsReuse && !exchanges[exchange].pointee.flags.contains(.relay)
+            && !pool.settings.sendsProxyHeader
+        while allowsReuse, !isShared || pool.settings.version == .auto,
+            let idle = pool.takeIdle(member)
+        {
+            let flags = channels[Int(idle)].pointee.flags
+            if flags.isDisjoint(with: [.peerEnded, .broken, .tlsFailed, .closeNotified]) {
+                attach(exchange, to: Int(idle))
+                return nil
+            }
+            // Its end has arrived in this very turn.
+            endIdle(Int(idle))
+        }
+        return connect(pool, member, exchange)
     }
 
     private func attach(_ exchange: Int, to slot: Int) {
@@ -227,7 +259,7 @@ extension Worker {
         upstream.pointee.isReused = true
         upstream.pointee.answerStarted = false
         upstream.pointee.interimCount = 0
-        exchanges[exchange].pointee.upstream = Int32(slot)
+        assign(exchange, slot)
         if let pool = pools[Int(upstream.pointee.pool)] {
             let member = pool.members.members[Int(upstream.pointee.member)].address
             noteConnecting(exchange, to: member, isReused: true)
@@ -249,6 +281,7 @@ extension Worker {
         else { return }
         state.pointee.flags.insert(.prefixSent)
         state.pointee.times.sent = now
+        if state.pointee.rival >= 0 { dropRival(exchange) }
         if state.pointee.phase == .awaitingUpstream { state.pointee.phase = .forwarding }
         if isStream(slot) {
             submitRequest(exchange, slot, prefix)
@@ -310,7 +343,7 @@ extension Worker {
         guard !isBlocked(slot), upstream(slot).pointee.phase == .awaitingHead,
             let pool = pools[Int(exchanges[exchange].pointee.pool)]
         else { return }
-        setDeadline(slot, .response, pool.settings.responseTimeout)
+        awaitHead(exchange, slot, pool)
     }
 
     /// A piece of the request's body. As long as the head waits for its connection the body is kept
@@ -589,6 +622,10 @@ extension Worker {
         let state = exchanges[exchange]
         guard state.pointee.phase != .free else { return }
         leaveQueue(exchange)
+        dropRival(exchange)
+        if state.pointee.flags.contains(.counted) {
+            pools[Int(state.pointee.pool)]?.group.active -= 1
+        }
         noteEnd(exchange)
         // Upgrades were counted when they began, and relayed connections have no status.
         if state.pointee.phase == .answering, state.pointee.status >= 200 {
@@ -608,11 +645,14 @@ extension ReasonCode {
         case .upstreamConnectTimeout, .upstreamHeadTimeout, .upstreamBodyTimeout: 504
         case .upstreamConnectRefused, .upstreamConnectFailed, .upstreamTLSFailed,
             .upstreamNotVerified, .upstreamReset, .upstreamClosedEarly, .upstreamBadResponse,
-            .upstreamTruncated, .upstreamSurplusBytes, .upstreamStreamRefused:
+            .upstreamTruncated, .upstreamSurplusBytes, .upstreamStreamRefused,
+            .upstreamUnreachable:
             502
         case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining, .notServing,
-            .upstreamQueueFull, .upstreamQueueTimeout:
+            .upstreamQueueFull, .upstreamQueueTimeout, .upstreamAllDown, .upstreamRequestLimit,
+            .retryBudgetEmpty:
             503
+        case .loopDetected: 508
         case .noRoute: 404
         case .clientBodyTooLarge: 413
         case .misdirected: 421

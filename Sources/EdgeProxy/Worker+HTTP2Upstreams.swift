@@ -120,7 +120,7 @@ extension Worker {
         block.add(.upstreamHTTP2Connections)
         touchHTTP2(slot)
         if exchange >= 0 {
-            exchanges[exchange].pointee.upstream = -1
+            unassign(exchange)
             if openUpstreamStream(exchange, slot, isReused: false) {
                 sendRequest(exchange)
             } else {
@@ -227,7 +227,7 @@ extension Worker {
             exchange: Int32(exchange), scanner: HeadScanner(.response),
             decoder: BodyDecoder(framing: .none), held: nil, idleSince: now,
             address: .init(repeating: 0), addressCount: 0)
-        exchanges[exchange].pointee.upstream = Int32(slot)
+        assign(exchange, slot)
         if let pool = pools[Int(parent.pointee.pool)] {
             let member = pool.members.members[Int(parent.pointee.member)].address
             noteConnecting(exchange, to: member, isReused: true)

@@ -44,6 +44,7 @@ extension Worker {
 
     private func noteQueued(_ exchange: Int, _ pool: UpstreamPool) {
         pool.queueCount += 1
+        pool.group.waiting += 1
         block.add(.requestsWaiting)
         setDeadline(
             Int(exchanges[exchange].pointee.downstream), .queue, pool.settings.queueTimeout)
@@ -76,6 +77,7 @@ extension Worker {
             pool.queueLast = previous
         }
         pool.queueCount -= 1
+        pool.group.waiting -= 1
         block.subtract(.requestsWaiting)
         let client = channels[Int(state.pointee.downstream)]
         guard client.pointee.deadlineKind == .queue else { return }
@@ -85,6 +87,12 @@ extension Worker {
 
     /// Something may have become free: the queue is looked at at the end of the turn.
     func callQueue(_ pool: UpstreamPool) {
+        guard pool.group.waiting > 0 else { return }
+        for pool in pool.group.pools { callOwnQueue(pool) }
+    }
+
+    /// Something may have become free for this pool alone.
+    func callOwnQueue(_ pool: UpstreamPool) {
         guard pool.queueCount > 0, !pool.isCalled else { return }
         pool.isCalled = true
         queueAttention.append(pool.id)
@@ -106,11 +114,8 @@ extension Worker {
         for _ in 0..<pool.queueCount {
             let exchange = Int(pool.queueFirst)
             guard exchange >= 0 else { return }
-            let tried = exchanges[exchange].pointee.tried
-            let shared = sharedRoom(exchange, pool)
-            if !pool.members.hasRoom(excluding: tried, sharing: shared),
-                pool.members.isWorthWaiting(excluding: tried)
-            {
+            let choice = choice(exchange, pool)
+            if !pool.members.hasRoom(choice), pool.members.isWorthWaiting(choice) {
                 return
             }
             acquireUpstream(exchange, allowsReuse: true)

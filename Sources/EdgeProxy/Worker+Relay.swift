@@ -34,6 +34,7 @@ extension Worker {
 
     /// The server of a relayed connection is there.
     func startRelay(_ slot: Int, _ exchange: Int) {
+        dropRival(exchange)
         exchanges[exchange].pointee.phase = .answering
         joinTunnel(slot, exchange)
     }
@@ -246,7 +247,7 @@ extension Worker {
         let client = Int(exchanges[exchange].pointee.downstream)
         let slot = Int(exchanges[exchange].pointee.upstream)
         if slot >= 0 {
-            exchanges[exchange].pointee.upstream = -1
+            unassign(exchange)
             upstream(slot).pointee.exchange = -1
             upstream(slot).pointee.phase = .ended
             closeGracefully(slot)

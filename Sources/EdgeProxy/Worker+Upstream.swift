@@ -15,7 +15,7 @@ extension Worker {
     /// - Returns: nil if it is under way; else why it can't be.
     func connect(_ pool: UpstreamPool, _ member: Int, _ exchange: Int) -> ReasonCode? {
         let address = pool.members.members[member].address
-        if let surplus = pool.members.takeSurplus(member) { endIdle(Int(surplus)) }
+        if let surplus = pool.group.takeSurplus(member) { endIdle(Int(surplus)) }
         guard let index = upstreamSlots.take() else { return .connectionLimit }
         let descriptor = ring.openSocket(for: address)
         guard descriptor >= 0 else {
@@ -40,14 +40,14 @@ extension Worker {
             + MemoryLayout<Upstream>.offset(of: \.address)!
         address.write(to: storage)
         pool.members.opened(member)
-        exchanges[exchange].pointee.upstream = Int32(slot)
+        assign(exchange, slot)
         noteConnecting(exchange, to: address, isReused: false)
         block.add(.upstreamConnects)
         block.add(.upstreamConnectionsOpen)
         channels[slot].pointee.inFlight.insert(.connect)
         ring.connect(
             token(slot, .connect), descriptor, to: storage, byteCount: address.kernelByteCount)
-        setDeadline(slot, .connect, pool.settings.connectTimeout)
+        setConnectDeadline(slot, pool, member)
         return nil
     }
 
@@ -77,13 +77,20 @@ extension Worker {
     func upstreamReady(_ slot: Int) {
         let upstream = self.upstream(slot)
         clearDeadline(slot)
+        pools[Int(upstream.pointee.pool)]?.members.connected(
+            Int(upstream.pointee.member), after: now.nanoseconds(since: upstream.pointee.idleSince))
         if upstream.pointee.exchange >= 0 {
+            winRace(slot, Int(upstream.pointee.exchange))
             exchanges[Int(upstream.pointee.exchange)].pointee.times.connected = now
         }
         // What waits since before (PROXY header, handshake) has a deadline from now on.
         if isBlocked(slot) { startPace(slot) }
         if upstream.pointee.isShared {
             sharedUpstreamReady(slot)
+            return
+        }
+        guard upstream.pointee.exchange >= 0 else {
+            keepUnclaimed(slot)
             return
         }
         if exchanges[Int(upstream.pointee.exchange)].pointee.flags.contains(.relay) {
@@ -114,8 +121,7 @@ extension Worker {
         pool.http1Members |= MemberTable.bit(Int(upstream.pointee.member))
         sharedConnectEnded(slot)
         guard exchange >= 0 else {
-            upstream.pointee.phase = .ended
-            terminate(slot)
+            keepUnclaimed(slot)
             return
         }
         upstream.pointee.phase = .awaitingHead
@@ -123,7 +129,7 @@ extension Worker {
     }
 
     /// Nobody need wait for this connection any more.
-    private func sharedConnectEnded(_ slot: Int) {
+    func sharedConnectEnded(_ slot: Int) {
         let upstream = self.upstream(slot)
         guard upstream.pointee.isShared, let pool = pools[Int(upstream.pointee.pool)] else {
             return
@@ -282,6 +288,7 @@ extension Worker {
     func answerHead(_ slot: Int, _ exchange: Int, _ head: Span<UInt8>) {
         let upstream = self.upstream(slot)
         let state = exchanges[exchange]
+        if retriesAnswer(slot, exchange, status: responseHead.status) { return }
         let client = Int(state.pointee.downstream)
         let downstream = downstreams[client]
         upstream.pointee.keepAlive = responseHead.keepAlive
@@ -303,6 +310,7 @@ extension Worker {
         let answered = state.pointee.times.answered
         block.observe(
             .upstreamResponse, answered.nanoseconds(since: state.pointee.times.sent))
+        noteAnswer(exchange, slot, status: responseHead.status)
         dropPrefix(exchange)
         guard writeAnswerHead(client, head, framing: framing) else {
             // Nothing of it has gone down.
@@ -422,158 +430,6 @@ extension Worker {
         }
     }
 
-    /// The connection is of no more use. What becomes of its exchange depends on how far it was.
-    func upstreamFailed(_ slot: Int, _ reason: ReasonCode) {
-        let upstream = self.upstream(slot)
-        let exchange = Int(upstream.pointee.exchange)
-        if upstream.pointee.phase == .idle {
-            closeIdleUpstream(slot)
-            return
-        }
-        if upstream.pointee.phase == .multiplexing {
-            // Its streams are retried or failed one by one.
-            abandonHTTP2(slot, reason)
-            closeUpstreamConnection(slot)
-            return
-        }
-        let wasConnecting = upstream.pointee.phase == .connecting
-        // The slot may be free by the end of `terminate`.
-        let wasShared = upstream.pointee.isShared
-        let member = Int(upstream.pointee.member)
-        let remedy = remedy(slot, reason)
-        upstream.pointee.exchange = -1
-        upstream.pointee.phase = .ended
-        terminate(slot)
-        if wasConnecting {
-            block.add(.upstreamConnectFailures)
-            noteConnectFailure(Int(upstream.pointee.pool))
-            if wasShared {
-                noteWaitInVain(Int(upstream.pointee.pool), member)
-                sharedConnectEnded(slot)
-            }
-        }
-        guard exchange >= 0 else { return }
-        let state = exchanges[exchange]
-        state.pointee.upstream = -1
-        guard remedy != .nowhere, state.pointee.attempts < 8 else {
-            failExchange(exchange, reason)
-            return
-        }
-        state.pointee.tried |= MemberTable.bit(member)
-        retry(exchange, reason, mayReturn: remedy == .anyMember)
-    }
-
-    /// Those that waited for the connection have tried the member in vain, too.
-    private func noteWaitInVain(_ id: Int, _ member: Int) {
-        guard let pool = pools[id] else { return }
-        var exchange = Int(pool.queueFirst)
-        while exchange >= 0 {
-            let state = exchanges[exchange]
-            state.pointee.tried |= MemberTable.bit(member)
-            state.pointee.attempts &+= 1
-            exchange = Int(state.pointee.queueNext)
-        }
-    }
-
-    /// Where a request may be sent again whose connection has failed.
-    private enum Remedy {
-        case nowhere
-        case anotherMember
-        /// Also the one that failed: it closed an old connection, which does not mean that it
-        /// refuses new ones.
-        case anyMember
-    }
-
-    /// Only before a byte of the answer, and only what does no harm twice (RFC 9110 §9.2.2): on a
-    /// reused connection its silent end is to be expected; a fresh one that ends is a member that
-    /// is going away, or a request that kills members, so safe methods have one more try elsewhere.
-    private func remedy(_ slot: Int, _ reason: ReasonCode) -> Remedy {
-        let upstream = self.upstream(slot)
-        guard upstream.pointee.phase != .connecting else { return .anotherMember }
-        if reason == .upstreamStreamRefused, upstream.pointee.exchange >= 0 {
-            // Whatever it is: nothing of it has been done (RFC 9113 §8.7).
-            let flags = exchanges[Int(upstream.pointee.exchange)].pointee.flags
-            let isUnanswered = !upstream.pointee.answerStarted
-            return isUnanswered && flags.contains(.replayable) ? .anyMember : .nowhere
-        }
-        guard !upstream.pointee.answerStarted, upstream.pointee.exchange >= 0,
-            reason == .upstreamReset || reason == .upstreamClosedEarly
-        else { return .nowhere }
-        let state = exchanges[Int(upstream.pointee.exchange)]
-        guard state.pointee.flags.contains(.replayable) else { return .nowhere }
-        guard upstream.pointee.isReused else {
-            guard state.pointee.attempts == 0 else { return .nowhere }
-            switch state.pointee.method {
-            case .get, .head, .options, .trace: return .anotherMember
-            case .put, .delete, .post, .patch, .connect, .other: return .nowhere
-            }
-        }
-        switch state.pointee.method {
-        case .get, .head, .put, .delete, .options, .trace: return .anyMember
-        case .post, .patch, .connect, .other:
-            return state.pointee.flags.contains(.prefixSent) ? .nowhere : .anyMember
-        }
-    }
-
-    /// Another member, on a fresh connection: unused ones are likely to be as dead.
-    ///
-    /// - Parameter mayReturn: with no other member left, the one that failed is asked once more.
-    private func retry(_ exchange: Int, _ reason: ReasonCode, mayReturn: Bool) {
-        let state = exchanges[exchange]
-        state.pointee.attempts &+= 1
-        state.pointee.flags.remove(.prefixSent)
-        state.pointee.phase = .awaitingUpstream
-        block.add(.upstreamRetries)
-        guard let pool = pools[Int(state.pointee.pool)] else {
-            failExchange(exchange, reason)
-            return
-        }
-        let shared = sharedRoom(exchange, pool)
-        if pool.members.isWorthWaiting(excluding: state.pointee.tried),
-            !pool.members.hasRoom(excluding: state.pointee.tried, sharing: shared)
-        {
-            enqueue(exchange, pool)
-            return
-        }
-        var next = pool.members.next(excluding: state.pointee.tried, sharing: shared)
-        if next == nil, mayReturn {
-            next = pool.members.next(excluding: 0, sharing: shared)
-            if next == nil, pool.members.isWorthWaiting(excluding: 0) {
-                // The dead connection counts until the kernel has let go of it.
-                state.pointee.tried = 0
-                enqueueFirst(exchange, pool)
-                return
-            }
-            // It may have to wait for a connection that is being made.
-            if next != nil { state.pointee.tried = 0 }
-        }
-        guard let member = next else {
-            failExchange(exchange, reason)
-            return
-        }
-        if multiplexes(exchange, pool, member), share(exchange, pool, member) { return }
-        guard pool.members.hasRoom(member) else {
-            failExchange(exchange, reason)
-            return
-        }
-        guard let failure = connect(pool, member, exchange) else { return }
-        block.add(.upstreamConnectFailures)
-        state.pointee.tried |= MemberTable.bit(member)
-        if state.pointee.attempts < 8 {
-            retry(exchange, failure, mayReturn: false)
-        } else {
-            failExchange(exchange, failure)
-        }
-    }
-
-    /// Tells the control thread, at most once a second and pool, that addresses may be stale.
-    private func noteConnectFailure(_ id: Int) {
-        guard let pool = pools[id], now.nanoseconds(since: pool.lastReport) >= 1_000_000_000
-        else { return }
-        pool.lastReport = now
-        report(.connectFailed(upstream: pool.settings.upstream))
-    }
-
     private func surplus(_ slot: Int) {
         block.add(.upstreamSurplusBytes)
         if upstream(slot).pointee.phase == .idle {
@@ -601,7 +457,8 @@ extension Worker {
             upstream(slot).pointee.phase == .awaitingHead,
             let pool = pools[Int(upstream(slot).pointee.pool)]
         {
-            setDeadline(slot, .response, pool.settings.responseTimeout)
+            exchanges[exchange].pointee.times.sent = now
+            awaitHead(exchange, slot, pool)
         }
     }
 
@@ -611,7 +468,7 @@ extension Worker {
     func releaseUpstream(_ exchange: Int, isReusable: Bool) {
         let slot = Int(exchanges[exchange].pointee.upstream)
         guard slot >= 0 else { return }
-        exchanges[exchange].pointee.upstream = -1
+        unassign(exchange)
         if isStream(slot) {
             releaseUpstreamStream(slot, isReusable: isReusable)
             return
@@ -620,6 +477,12 @@ extension Worker {
         upstream.pointee.exchange = -1
         // Others wait for it.
         if upstream.pointee.phase == .connecting, upstream.pointee.isShared { return }
+        poolConnection(slot, isReusable: isReusable)
+    }
+
+    /// The connection goes to its pool, or is closed.
+    func poolConnection(_ slot: Int, isReusable: Bool) {
+        let upstream = self.upstream(slot)
         let channel = channels[slot]
         let isSound =
             isReusable && upstream.pointee.phase == .ended && upstream.pointee.keepAlive
@@ -631,7 +494,7 @@ extension Worker {
             && channel.pointee.flags.isDisjoint(
                 with: [.peerEnded, .broken, .tlsFailed, .sendFailed])
         guard isSound, let pool = pools[Int(upstream.pointee.pool)],
-            pool.members.putIdle(Int32(slot), Int(upstream.pointee.member))
+            pool.putIdle(Int32(slot), Int(upstream.pointee.member))
         else {
             upstream.pointee.phase = .ended
             terminate(slot)
@@ -649,7 +512,7 @@ extension Worker {
     func closeIdleUpstream(_ slot: Int) {
         let upstream = self.upstream(slot)
         guard upstream.pointee.phase == .idle else { return }
-        pools[Int(upstream.pointee.pool)]?.members.removeIdle(
+        pools[Int(upstream.pointee.pool)]?.removeIdle(
             Int32(slot), Int(upstream.pointee.member))
         endIdle(slot)
     }

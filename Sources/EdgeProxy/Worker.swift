@@ -118,6 +118,8 @@ package final class Worker {
     var snapshot: RuntimeSnapshot
     /// By pool id; nil where no snapshot has one.
     var pools: [UpstreamPool?] = []
+    /// By upstream id; nil where none was used yet.
+    var groups: [UpstreamGroup?] = []
     var upstreamSessions = UpstreamSessions()
     /// Whose keys the engine has; 0: none.
     var ticketGeneration: UInt64 = 0
@@ -379,6 +381,7 @@ package final class Worker {
         block.set(.chunkBytes, UInt64(chunks.bytesInUse))
         chunks.trim()
         keepAccessLog()
+        tellSummaries()
         checkDrained()
     }
 }

@@ -308,6 +308,15 @@ open class Ring {
         return count >= 0 ? Int(count) : nil
     }
 
+    /// How long the peer's host has acknowledged nothing of what it should have, in nanoseconds: 0 if
+    /// that says nothing yet (an acknowledgement may take 40 ms, or a few round trips).
+    ///
+    /// - Returns: nil if nothing is unacknowledged, or the kernel does not tell.
+    open func silence(of descriptor: Int32) -> UInt64? {
+        let milliseconds = ce_silence(descriptor)
+        return milliseconds >= 0 ? UInt64(milliseconds) * 1_000_000 : nil
+    }
+
     /// Has the kernel probe a silent connection: a peer that is gone is known within 90 s.
     open func probeWhenSilent(_ descriptor: Int32) {
         for (level, option, value) in [

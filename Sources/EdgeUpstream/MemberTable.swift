@@ -1,7 +1,8 @@
 package import EdgeCore
 
-/// One worker's view of an upstream's members: who there is, who is next, and which unused
-/// connections each has. Pure: connections are slot numbers, and their links live here.
+/// One worker's view of an upstream's members: who there is, who is next, how many connections each
+/// has, and what traffic has shown of them since it was last told. Shared by the upstream's pools.
+/// Pure: unused connections are the pools' (`IdleConnections`), verdicts the control thread's.
 ///
 /// A member keeps its index as long as it has connections, also after it has left the
 /// configuration, so that slots may hold indices over reloads.
@@ -10,86 +11,173 @@ package struct MemberTable: Sendable {
         package let address: SocketAddress
         /// Part of the newest snapshot; others only finish what they have.
         package fileprivate(set) var isCurrent: Bool
-        /// Connections in any state.
+        package fileprivate(set) var rank: MemberRank
+        /// Connections in any state, of all pools.
         package fileprivate(set) var connectionCount = 0
-        /// Unused connections, newest last (the newest is the likeliest to be alive).
-        fileprivate var idle: [Int32] = []
+        /// Those of them that are unused.
+        package fileprivate(set) var idleCount = 0
+        /// Requests that have failed in a row.
+        package fileprivate(set) var failuresInRow = 0
+        /// What the control thread has not been told.
+        fileprivate var summary: MemberSummary
+        /// When it was last told of a failed connection.
+        fileprivate var toldAt = Instant(nanoseconds: 0)
+        /// How long a connection usually takes.
+        package fileprivate(set) var clock: ConnectClock
     }
 
     package private(set) var members: [Member] = []
-    private var cursor = 0
-    /// Unused connections kept per member; one more is closed instead.
-    private let idleMax: Int
+    private var balancer: Balancer
     /// Connections in use per member; 0: no limit.
     package var useMax = 0
+    /// Members that have something to tell.
+    private var hasSummaries = false
 
-    package init(idleMax: Int = 1024) { self.idleMax = idleMax }
+    package init(seed: UInt64 = 0) { balancer = Balancer(seed: seed) }
 
-    /// Replaces the members, keeping the connections of those that stay.
-    ///
-    /// - Returns: unused connections of members that left; the caller closes them.
-    package mutating func update(_ addresses: [SocketAddress]) -> [Int32] {
-        var orphans: [Int32] = []
-        for index in members.indices {
-            members[index].isCurrent = addresses.contains(members[index].address)
-            if !members[index].isCurrent {
-                orphans += members[index].idle
-                members[index].idle.removeAll()
-            }
+    // MARK: - Who there is
+
+    /// How members share the traffic from now on.
+    package mutating func configure(
+        _ policy: BalancePolicy, slowStart: Duration, sticky: Bool, useMax: Int
+    ) {
+        balancer.configure(policy, slowStart: slowStart, sticky: sticky)
+        self.useMax = useMax
+    }
+
+    /// Replaces the members; what is known of those that stay is kept.
+    package mutating func update(_ ranked: [RankedMember], now: Instant) {
+        var current = [RankedMember?](repeating: nil, count: members.count)
+        var isPlaced = [Bool](repeating: false, count: ranked.count)
+        for (place, member) in ranked.enumerated() {
+            guard let index = members.firstIndex(where: { $0.address == member.address }),
+                current[index] == nil
+            else { continue }
+            current[index] = member
+            isPlaced[place] = true
         }
-        for address in addresses where !members.contains(where: { $0.address == address }) {
-            let fresh = Member(address: address, isCurrent: true)
-            if let free = members.firstIndex(where: { !$0.isCurrent && $0.connectionCount == 0 }) {
+        for index in members.indices { members[index].isCurrent = current[index] != nil }
+        for (place, member) in ranked.enumerated()
+        where !isPlaced[place] && !current.contains(where: { $0?.address == member.address }) {
+            let fresh = Member(
+                address: member.address, isCurrent: true, rank: member.rank,
+                summary: Self.nothing(member.address), clock: ConnectClock())
+            let free = members.indices.first {
+                !members[$0].isCurrent && members[$0].connectionCount == 0
+            }
+            if let free {
                 members[free] = fresh
+                current[free] = member
             } else {
                 members.append(fresh)
+                current.append(member)
             }
         }
-        return orphans
+        for index in members.indices { members[index].rank = current[index]?.rank ?? .never }
+        balancer.update(current, now: now)
     }
 
-    /// The next member in turn that was not tried yet and has room; nil when there is none.
-    ///
-    /// - Parameters:
-    ///   - tried: bit n is member n (members beyond 63 share the last bit).
-    ///   - shared: members that have room without one more connection.
-    package mutating func next(excluding tried: UInt64, sharing shared: UInt64 = 0) -> Int? {
-        for _ in 0..<members.count {
-            let index = cursor
-            cursor = cursor + 1 < members.count ? cursor + 1 : 0
-            if members[index].isCurrent, tried & Self.bit(index) == 0,
-                hasRoom(index) || shared & Self.bit(index) != 0
-            {
-                return index
-            }
-        }
-        return nil
+    /// Whether connections to the member may be kept for later requests.
+    package func isKept(_ index: Int) -> Bool {
+        members[index].isCurrent && members[index].rank != .never
     }
 
-    /// One more connection of the member may be used; counts the unused ones as room, because a
-    /// new one is opened only if there are none.
-    package func hasRoom(_ index: Int) -> Bool {
-        useMax == 0 || members[index].connectionCount - members[index].idle.count < useMax
-    }
+    package var hasCurrentMember: Bool { members.contains { $0.isCurrent } }
 
-    /// A member that was not tried yet will have room once one of its connections is given back.
-    package func isWorthWaiting(excluding tried: UInt64) -> Bool {
-        members.indices.contains {
-            members[$0].isCurrent && tried & Self.bit($0) == 0 && !hasRoom($0)
-        }
-    }
-
-    /// What `next` would find something for.
-    package func hasRoom(excluding tried: UInt64, sharing shared: UInt64 = 0) -> Bool {
-        members.indices.contains {
-            members[$0].isCurrent && tried & Self.bit($0) == 0
-                && (hasRoom($0) || shared & Self.bit($0) != 0)
-        }
+    /// Some member may be given requests at all.
+    package var hasUsableMember: Bool {
+        members.contains { $0.isCurrent && $0.rank != .never }
     }
 
     package static func bit(_ index: Int) -> UInt64 { 1 << UInt64(min(index, 63)) }
 
-    package var hasCurrentMember: Bool { members.contains { $0.isCurrent } }
+    // MARK: - Who is next
+
+    /// What a request asks of the choice.
+    package struct Choice: Sendable {
+        /// Members tried before: bit n is member n (members beyond 63 share the last bit).
+        package var tried: UInt64
+        /// Members that have room without one more connection.
+        package var shared: UInt64
+        /// For `BalancePolicy.hash`.
+        package var key: UInt64
+        /// The member that the client is bound to; -1: none.
+        package var bound: Int
+
+        package init(
+            tried: UInt64 = 0, shared: UInt64 = 0, key: UInt64 = 0, bound: Int = -1
+        ) {
+            self.tried = tried
+            self.shared = shared
+            self.key = key
+            self.bound = bound
+        }
+    }
+
+    /// The next member for a request that was not tried yet and has room; nil when there is none.
+    /// Fallback members have their turn when the preferred ones have been tried, not when they are
+    /// only full.
+    // hot: once per request; no allocation.
+    package mutating func next(_ choice: Choice, now: Instant) -> Int? {
+        let lowest = lowestRank(choice)
+        guard lowest != .never else { return nil }
+        let (members, useMax) = (members, useMax)
+        return balancer.next(key: choice.key, bound: choice.bound, now: now) { index in
+            members[index].rank <= lowest && Self.isUntried(index, choice, members)
+                && (Self.hasRoom(members[index], useMax) || choice.shared & Self.bit(index) != 0)
+        }
+    }
+
+    private static func isUntried(_ index: Int, _ choice: Choice, _ members: [Member]) -> Bool {
+        members[index].isCurrent && choice.tried & bit(index) == 0
+    }
+
+    /// The best rank among those not tried; a bound member is as good as any for its client.
+    private func lowestRank(_ choice: Choice) -> MemberRank {
+        var lowest = MemberRank.never
+        for index in members.indices where Self.isUntried(index, choice, members) {
+            if index == choice.bound, members[index].rank == .boundOnly { return .boundOnly }
+            if members[index].rank == .boundOnly { continue }
+            lowest = min(lowest, members[index].rank)
+        }
+        return lowest
+    }
+
+    /// One more connection of the member may be used; counts the unused ones as room, because a
+    /// new one is opened only if there are none.
+    package func hasRoom(_ index: Int) -> Bool { Self.hasRoom(members[index], useMax) }
+
+    private static func hasRoom(_ member: Member, _ useMax: Int) -> Bool {
+        useMax == 0 || member.connectionCount - member.idleCount < useMax
+    }
+
+    /// A member that `next` would consider will have room once a connection is given back.
+    package func isWorthWaiting(_ choice: Choice) -> Bool {
+        guard useMax > 0 else { return false }
+        let lowest = lowestRank(choice)
+        guard lowest != .never else { return false }
+        return members.indices.contains {
+            Self.isUntried($0, choice, members) && members[$0].rank <= lowest && !hasRoom($0)
+        }
+    }
+
+    /// `next` would find somebody.
+    package func hasRoom(_ choice: Choice) -> Bool {
+        let lowest = lowestRank(choice)
+        guard lowest != .never else { return false }
+        return members.indices.contains {
+            Self.isUntried($0, choice, members) && members[$0].rank <= lowest
+                && (hasRoom($0) || choice.shared & Self.bit($0) != 0)
+        }
+    }
+
+    /// The member that a cookie's value names; nil if there is none such now.
+    package func member(forToken token: UInt64) -> Int? {
+        balancer.member(forToken: token).flatMap { isKept($0) ? $0 : nil }
+    }
+
+    /// What a cookie calls the member.
+    package func token(of index: Int) -> UInt64 { balancer.stickyToken(index) }
 
     // MARK: - Connections
 
@@ -101,41 +189,78 @@ package struct MemberTable: Sendable {
         members[member].connectionCount -= 1
     }
 
-    /// An unused connection to the member, which is used from now on.
-    package mutating func takeIdle(_ member: Int) -> Int32? { members[member].idle.popLast() }
-
-    /// The oldest unused connection, if one more connection would be more than the member may have:
-    /// the caller closes it before it opens another.
-    package mutating func takeSurplus(_ member: Int) -> Int32? {
-        guard useMax > 0, members[member].connectionCount >= useMax,
-            !members[member].idle.isEmpty
-        else { return nil }
-        return members[member].idle.removeFirst()
+    /// A connection of the member's has become unused, or is no longer.
+    package mutating func noteIdle(_ member: Int, _ change: Int) {
+        members[member].idleCount += change
+        invariant(members[member].idleCount >= 0, "a used connection was unused before")
     }
 
-    /// Offers a connection for reuse.
+    /// One connection more would be more than the member may have: an unused one has to go first.
+    package func needsRoom(_ member: Int) -> Bool {
+        useMax > 0 && members[member].connectionCount >= useMax && members[member].idleCount > 0
+    }
+
+    package mutating func connected(_ member: Int, after span: UInt64) {
+        members[member].clock.observe(span)
+    }
+
+    // MARK: - What traffic shows
+
+    package mutating func began(_ member: Int) { balancer.began(member) }
+    package mutating func ended(_ member: Int) { balancer.ended(member) }
+
+    /// An answer's head has come.
     ///
-    /// - Returns: false if it must be closed: the member has left, or has enough.
-    package mutating func putIdle(_ connection: Int32, _ member: Int) -> Bool {
-        guard members[member].isCurrent, members[member].idle.count < idleMax else { return false }
-        members[member].idle.append(connection)
+    /// - Parameters:
+    ///   - latency: nanoseconds since the request's last byte.
+    ///   - isFailure: its status counts as one.
+    /// - Returns: how many have failed in a row, if this is one.
+    package mutating func answered(
+        _ member: Int, latency: UInt64, isFailure: Bool, now: Instant
+    ) -> Int {
+        if !isFailure { balancer.answered(member, latency: latency, now: now) }
+        members[member].summary.latencySum &+= latency
+        return note(member, isFailure: isFailure)
+    }
+
+    /// A request has failed before an answer.
+    ///
+    /// - Returns: how many have failed in a row.
+    package mutating func failed(_ member: Int) -> Int { note(member, isFailure: true) }
+
+    private mutating func note(_ member: Int, isFailure: Bool) -> Int {
+        hasSummaries = true
+        members[member].summary.requests += 1
+        guard isFailure else {
+            members[member].failuresInRow = 0
+            return 0
+        }
+        members[member].summary.failures += 1
+        members[member].failuresInRow += 1
+        return members[member].failuresInRow
+    }
+
+    /// Whether the control thread should hear of one more failed connection: not more often than
+    /// every 50 ms and member.
+    package mutating func shouldTell(_ member: Int, now: Instant) -> Bool {
+        guard now.nanoseconds(since: members[member].toldAt) >= 50_000_000 else { return false }
+        members[member].toldAt = now
         return true
     }
 
-    /// An unused connection ended by itself. O(idle connections of the member).
-    package mutating func removeIdle(_ connection: Int32, _ member: Int) {
-        if let index = members[member].idle.lastIndex(of: connection) {
-            members[member].idle.remove(at: index)
+    /// What has been seen since the last call; empty if nothing.
+    package mutating func takeSummaries() -> [MemberSummary] {
+        guard hasSummaries else { return [] }
+        hasSummaries = false
+        var result: [MemberSummary] = []
+        for index in members.indices where members[index].summary.requests > 0 {
+            result.append(members[index].summary)
+            members[index].summary = Self.nothing(members[index].address)
         }
+        return result
     }
 
-    /// All unused connections; the caller closes them.
-    package mutating func drainIdle() -> [Int32] {
-        var all: [Int32] = []
-        for index in members.indices {
-            all += members[index].idle
-            members[index].idle.removeAll()
-        }
-        return all
+    private static func nothing(_ address: SocketAddress) -> MemberSummary {
+        MemberSummary(address: address, requests: 0, failures: 0, latencySum: 0)
     }
 }

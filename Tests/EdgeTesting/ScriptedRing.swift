@@ -58,6 +58,7 @@ package final class ScriptedRing: Ring {
         var isProbed = false
         /// What the kernel says of bytes under way.
         var unacknowledged = 0
+        var silence: UInt64?
         /// What a connect comes to; nil: nothing yet.
         var connectResult: Int32?
 
@@ -463,6 +464,10 @@ package final class ScriptedRing: Ring {
 
     package override func localAddress(of descriptor: Int32) -> SocketAddress? {
         SocketAddress(ipv4: 0x0A00_0101, port: 443)
+    }
+
+    package override func silence(of descriptor: Int32) -> UInt64? {
+        sockets[descriptor]?.silence
     }
 
     package override func unacknowledged(_ descriptor: Int32) -> Int? {

@@ -144,6 +144,7 @@ final class LoopRing: Ring {
     override func cancel(_ token: CompletionToken, _ target: CompletionToken) {}
     override func probeWhenSilent(_ descriptor: Int32) {}
     override func unacknowledged(_ descriptor: Int32) -> Int? { 0 }
+    override func silence(of descriptor: Int32) -> UInt64? { nil }
     override func localAddress(of descriptor: Int32) -> SocketAddress? {
         SocketAddress(ipv4: 0x7F00_0001, port: 443)
     }

@@ -96,6 +96,17 @@ static const int CE_CAP_SETUID = CAP_SETUID;
 /* Bytes that were sent and not yet acknowledged; -1: not known. */
 CE_INLINE int ce_unacknowledged(int fd) { int count = 0; return ioctl(fd, TIOCOUTQ, &count) == 0 ? count : -1; }
 
+/* Milliseconds for which a connection's peer has acknowledged nothing of what waits for that; 0: not long enough
+   to mean anything; -1: nothing waits, or not known. Sending again counts as waiting on. */
+CE_INLINE int64_t ce_silence(int fd) {
+  struct tcp_info i; socklen_t n = sizeof i; memset(&i, 0, sizeof i);
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &n) != 0 || i.tcpi_unacked == 0) return -1;
+  uint32_t quiet = i.tcpi_last_ack_recv;
+  if (i.tcpi_retransmits == 0 && i.tcpi_last_data_sent < quiet) quiet = i.tcpi_last_data_sent;
+  uint32_t patience = 100 + 4 * (i.tcpi_rtt / 1000);
+  return quiet >= patience ? quiet : 0;
+}
+
 struct ce_ucred { int32_t pid; uint32_t uid; uint32_t gid; };
 static const int CE_SO_PEERCRED = 17;
 

@@ -1,0 +1,286 @@
+internal import EdgeCore
+internal import EdgeHTTP1
+internal import EdgeUpstream
+
+/// What becomes of a request whose connection has failed, or whose answer is worth another attempt:
+/// sent again where that is safe (RFC 9110 §9.2.2), to another member, within its upstream's budget.
+extension Worker {
+    /// Attempts of one request, whatever for.
+    static let attemptsMax: UInt8 = 8
+
+    /// The connection is of no more use. What becomes of its exchange depends on how far it was.
+    func upstreamFailed(_ slot: Int, _ reason: ReasonCode) {
+        let upstream = self.upstream(slot)
+        if upstream.pointee.phase == .idle {
+            closeIdleUpstream(slot)
+            return
+        }
+        if upstream.pointee.phase == .multiplexing {
+            // Its streams are retried or failed one by one.
+            abandonHTTP2(slot, reason)
+            closeUpstreamConnection(slot)
+            return
+        }
+        let wasConnecting = upstream.pointee.phase == .connecting
+        // The slot may be free by the end of `terminate`.
+        let wasShared = upstream.pointee.isShared
+        let poolID = Int(upstream.pointee.pool)
+        let member = Int(upstream.pointee.member)
+        let remedy = remedy(slot, reason)
+        let exchange: Int
+        if wasConnecting {
+            exchange = connectFailed(slot, reason)
+        } else {
+            exchange = Int(upstream.pointee.exchange)
+            let isOld = upstream.pointee.isReused && !upstream.pointee.answerStarted
+            if exchange >= 0 { blame(poolID, member, reason, isOld: isOld) }
+        }
+        upstream.pointee.exchange = -1
+        upstream.pointee.phase = .ended
+        if exchange >= 0 { unassign(exchange) }
+        terminate(slot)
+        if wasConnecting, wasShared {
+            noteWaitInVain(poolID, member)
+            sharedConnectEnded(slot)
+        }
+        guard exchange >= 0 else { return }
+        let state = exchanges[exchange]
+        guard remedy != .nowhere, state.pointee.attempts < Worker.attemptsMax else {
+            failExchange(exchange, reason)
+            return
+        }
+        state.pointee.tried |= MemberTable.bit(member)
+        retry(exchange, reason, mayReturn: remedy == .anyMember)
+    }
+
+    /// A member has failed a request.
+    ///
+    /// - Parameter isOld: the connection had served before, and has not answered: its silent end is
+    ///   nobody's fault.
+    private func blame(_ id: Int, _ member: Int, _ reason: ReasonCode, isOld: Bool) {
+        guard let pool = pools[id] else { return }
+        switch reason {
+        case .upstreamUnreachable:
+            observe(pool, member, .unreachable)
+            noteFailure(pool, member)
+        case .upstreamHeadTimeout, .upstreamBodyTimeout, .upstreamBadResponse, .upstreamTruncated:
+            noteFailure(pool, member)
+        case .upstreamReset, .upstreamClosedEarly: if !isOld { noteFailure(pool, member) }
+        default: break
+        }
+    }
+
+    /// Those that waited for the connection have tried the member in vain, too.
+    private func noteWaitInVain(_ id: Int, _ member: Int) {
+        guard let pool = pools[id] else { return }
+        var exchange = Int(pool.queueFirst)
+        while exchange >= 0 {
+            let state = exchanges[exchange]
+            state.pointee.tried |= MemberTable.bit(member)
+            state.pointee.attempts &+= 1
+            exchange = Int(state.pointee.queueNext)
+        }
+    }
+
+    // MARK: - Where to
+
+    /// Where a request may be sent again whose connection has failed.
+    private enum Remedy {
+        case nowhere
+        case anotherMember
+        /// Also the one that failed: it closed an old connection, which does not mean that it
+        /// refuses new ones.
+        case anyMember
+    }
+
+    /// Only before a byte of the answer, and only what does no harm twice: on a reused connection
+    /// its silent end is to be expected; a fresh one that ends is a member that is going away, or a
+    /// request that kills members, so there the attempts are counted.
+    private func remedy(_ slot: Int, _ reason: ReasonCode) -> Remedy {
+        let upstream = self.upstream(slot)
+        guard upstream.pointee.phase != .connecting else { return .anotherMember }
+        guard !upstream.pointee.answerStarted, upstream.pointee.exchange >= 0 else {
+            return .nowhere
+        }
+        let exchange = Int(upstream.pointee.exchange)
+        let state = exchanges[exchange]
+        guard state.pointee.flags.contains(.replayable) else { return .nowhere }
+        switch reason {
+        case .upstreamStreamRefused:
+            // Whatever it is: nothing of it has been done (RFC 9113 §8.7).
+            return .anyMember
+        case .upstreamReset, .upstreamClosedEarly:
+            let isUnsent = !state.pointee.flags.contains(.prefixSent)
+            guard isUnsent || state.pointee.method.isIdempotent else { return .nowhere }
+            if upstream.pointee.isReused { return .anyMember }
+            return isUnsent || takeResend(exchange) ? .anotherMember : .nowhere
+        case .upstreamUnreachable:
+            guard state.pointee.method.isIdempotent, takeResend(exchange) else { return .nowhere }
+            return .anotherMember
+        case .upstreamHeadTimeout:
+            guard pools[Int(state.pointee.pool)]?.group.view.retries.perTry != nil,
+                state.pointee.method.isIdempotent, takeResend(exchange)
+            else { return .nowhere }
+            return .anotherMember
+        default: return .nowhere
+        }
+    }
+
+    /// One more attempt of what was sent before, within the policy, the deadline and the budget.
+    private func takeResend(_ exchange: Int) -> Bool {
+        let state = exchanges[exchange]
+        guard let group = pools[Int(state.pointee.pool)]?.group else { return false }
+        let policy = group.view.retries
+        guard Int(state.pointee.resends) < policy.attempts else { return false }
+        if let overall = policy.overall,
+            now.nanoseconds(since: state.pointee.times.head) >= overall.nanoseconds
+        {
+            return false
+        }
+        guard group.budget.withdraw(now: now) else {
+            block.add(.retryBudgetEmpty)
+            return false
+        }
+        state.pointee.resends &+= 1
+        return true
+    }
+
+    /// An answer whose status is worth another attempt, elsewhere.
+    ///
+    /// - Returns: whether it has been begun: the answer is dropped.
+    func retriesAnswer(_ slot: Int, _ exchange: Int, status: UInt16) -> Bool {
+        let state = exchanges[exchange]
+        guard status >= 400, let pool = pools[Int(state.pointee.pool)],
+            pool.group.view.retries.statuses.contains(status),
+            state.pointee.method.isIdempotent,
+            state.pointee.flags.isSuperset(of: [.replayable, .requestComplete]),
+            state.pointee.prefix != nil
+        else { return false }
+        let member = Int(upstream(slot).pointee.member)
+        var choice = choice(exchange, pool)
+        choice.tried |= MemberTable.bit(member)
+        guard pool.members.hasRoom(choice), takeResend(exchange) else { return false }
+        noteAnswer(exchange, slot, status: status)
+        state.pointee.tried |= MemberTable.bit(member)
+        state.pointee.times.answered = Instant(nanoseconds: 0)
+        releaseUpstream(exchange, isReusable: false)
+        retry(exchange, .upstreamBadResponse, mayReturn: false)
+        return true
+    }
+
+    /// Another member, on a fresh connection: unused ones are likely to be as dead.
+    ///
+    /// - Parameter mayReturn: with no other member left, the one that failed is asked once more.
+    private func retry(_ exchange: Int, _ reason: ReasonCode, mayReturn: Bool) {
+        let state = exchanges[exchange]
+        state.pointee.attempts &+= 1
+        state.pointee.flags.remove(.prefixSent)
+        state.pointee.phase = .awaitingUpstream
+        block.add(.upstreamRetries)
+        guard let pool = pools[Int(state.pointee.pool)] else {
+            failExchange(exchange, reason)
+            return
+        }
+        var choice = choice(exchange, pool)
+        if pool.members.isWorthWaiting(choice), !pool.members.hasRoom(choice) {
+            enqueue(exchange, pool)
+            return
+        }
+        var next = pool.members.next(choice, now: now)
+        if next == nil, mayReturn {
+            choice.tried = 0
+            next = pool.members.next(choice, now: now)
+            if next == nil, pool.members.isWorthWaiting(choice) {
+                // The dead connection counts until the kernel has let go of it.
+                state.pointee.tried = 0
+                enqueueFirst(exchange, pool)
+                return
+            }
+            // It may have to wait for a connection that is being made.
+            if next != nil { state.pointee.tried = 0 }
+        }
+        guard let member = next else {
+            failExchange(exchange, reason)
+            return
+        }
+        if multiplexes(exchange, pool, member), share(exchange, pool, member) { return }
+        guard pool.members.hasRoom(member) else {
+            failExchange(exchange, reason)
+            return
+        }
+        guard let failure = connect(pool, member, exchange) else { return }
+        block.add(.upstreamConnectFailures)
+        state.pointee.tried |= MemberTable.bit(member)
+        if state.pointee.attempts < Worker.attemptsMax {
+            retry(exchange, failure, mayReturn: false)
+        } else {
+            failExchange(exchange, failure)
+        }
+    }
+
+    // MARK: - Hosts that are gone
+
+    /// Nanoseconds without an acknowledgement after which a host may be gone: on a LAN even a
+    /// delayed one takes 40 ms.
+    static let stallAfter: UInt64 = 120_000_000
+    /// After so long without one, a request that may not be sent twice has failed.
+    static let stallMax: UInt64 = 10_000_000_000
+
+    /// What is left for the answer's head, from the request's last byte.
+    private func answerLimit(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
+        let retries = pool.group.view.retries
+        var limit = pool.settings.responseTimeout
+        if let perTry = retries.perTry { limit = min(limit, perTry.nanoseconds) }
+        if let overall = retries.overall {
+            let passed = now.nanoseconds(since: exchanges[exchange].pointee.times.head)
+            limit = min(limit, overall.nanoseconds > passed ? overall.nanoseconds - passed : 0)
+        }
+        return limit
+    }
+
+    /// Awaits the answer's head. A host that is gone says nothing: instead of waiting out the whole
+    /// time, we look on the way at whether it acknowledges.
+    func awaitHead(_ exchange: Int, _ slot: Int, _ pool: UpstreamPool) {
+        let limit = answerLimit(exchange, pool)
+        if limit > 2 * Worker.stallAfter {
+            setDeadline(slot, .stall, Worker.stallAfter)
+        } else {
+            setDeadline(slot, .response, limit)
+        }
+    }
+
+    func lookAtStall(_ slot: Int) {
+        let exchange = Int(upstream(slot).pointee.exchange)
+        guard exchange >= 0, upstream(slot).pointee.phase == .awaitingHead,
+            let pool = pools[Int(exchanges[exchange].pointee.pool)]
+        else { return }
+        let passed = now.nanoseconds(since: exchanges[exchange].pointee.times.sent)
+        let limit = answerLimit(exchange, pool)
+        let silence = ring.silence(of: channels[transport(slot)].pointee.descriptor)
+        if let silence, silence >= Worker.stallAfter, passed >= Worker.stallAfter {
+            let mayRepeat =
+                exchanges[exchange].pointee.method.isIdempotent
+                && exchanges[exchange].pointee.flags.contains(.replayable)
+            if mayRepeat || silence >= Worker.stallMax {
+                hostGone(slot)
+                return
+            }
+        }
+        guard passed < limit else {
+            upstreamFailed(slot, .upstreamHeadTimeout)
+            return
+        }
+        // Slow answers are looked after less and less often.
+        let rest = limit - passed
+        let next = max(Worker.stallAfter, min(passed, 1_000_000_000))
+        setDeadline(slot, rest <= next ? .response : .stall, min(rest, next))
+    }
+
+    private func hostGone(_ slot: Int) {
+        guard isStream(slot) else {
+            upstreamFailed(slot, .upstreamUnreachable)
+            return
+        }
+        upstreamFailed(transport(slot), .upstreamUnreachable)
+    }
+}
