@@ -112,7 +112,7 @@ let package = Package(
             name: "EdgeInstructions",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP1", "EdgeRouting",
-                "EdgeProxy", "CEdge",
+                "EdgeUpstream", "EdgeProxy", "CEdge",
             ],
             path: "bench/Instructions", swiftSettings: hot),
         // tests

@@ -8,6 +8,7 @@ internal import EdgeProxy
 internal import EdgeRing
 internal import EdgeSystem
 internal import EdgeTLS
+internal import EdgeUpstream
 internal import Glibc
 
 /// The proxy process as its control thread sees it: takes sockets and configuration from the
@@ -283,6 +284,7 @@ final class ProxyService {
             Log.error("worker \(worker): \(reason)")
             exit(71)
         case .connectFailed(let upstream): connectFailed(upstream)
+        case .observed, .summarised: break
         }
     }
 
@@ -309,8 +311,8 @@ final class ProxyService {
     // MARK: - Snapshots
 
     private func makeSnapshot(_ preparation: Preparation) -> RuntimeSnapshot {
-        builder.build(preparation, workers: hello?.workers ?? 1) { [weak self] in
-            self?.resolver?.addresses(of: $0) ?? []
+        builder.build(preparation, workers: hello?.workers ?? 1) { [weak self] upstream in
+            self?.members(of: upstream) ?? []
         }
     }
 
@@ -429,5 +431,24 @@ struct LoopBound<Value>: @unchecked Sendable {
 extension Configuration {
     var resolverGroups: [ResolverGroup] {
         resolvers.map { ResolverGroup(name: $0.name, servers: $0.servers, domains: $0.domains) }
+    }
+}
+
+extension ProxyService {
+    func members(of upstream: UpstreamConfiguration) -> [RankedMember] {
+        var result: [RankedMember] = []
+        for server in upstream.servers {
+            let found: [SocketAddress]
+            switch server.host {
+            case .address(let address): found = [address.with(port: server.port)]
+            case .name(let name):
+                found = (resolver?.addresses(of: name) ?? []).map { $0.with(port: server.port) }
+            case .service: found = []
+            }
+            for address in found where !result.contains(where: { $0.address == address }) {
+                result.append(RankedMember(address: address))
+            }
+        }
+        return result
     }
 }

@@ -28,6 +28,8 @@ final class SnapshotBuilder {
     }
 
     private var numbers: [PoolKey: Int32] = [:]
+    /// Of upstreams, by name.
+    private var viewNumbers: [String: Int32] = [:]
     private var epoch: UInt64 = 0
     private var workers = 1
     private let servesHTTP2: Bool
@@ -36,9 +38,10 @@ final class SnapshotBuilder {
 
     /// - Parameters:
     ///   - workers: how many share each upstream's limits.
-    ///   - addresses: what DNS knows of a name at the moment (ports 0).
+    ///   - members: an upstream's, with the verdicts of the moment.
     func build(
-        _ preparation: Preparation, workers: Int, addresses: (String) -> [SocketAddress]
+        _ preparation: Preparation, workers: Int,
+        members: (UpstreamConfiguration) -> [RankedMember]
     ) -> RuntimeSnapshot {
         self.workers = max(workers, 1)
         epoch += 1
@@ -47,7 +50,7 @@ final class SnapshotBuilder {
             Group(
                 upstream: $0, trust: trust($0, preparation),
                 identity: $0.tls?.identity.flatMap { preparation.identities[$0] },
-                members: members($0, addresses))
+                view: view($0, members($0)))
         }
         var pools: [Int32: RuntimeSnapshot.Pool] = [:]
         var routes: [(pattern: String, route: RouteTable.Route)] = []
@@ -137,7 +140,7 @@ final class SnapshotBuilder {
         /// Nil: plaintext.
         let trust: ClientTrust?
         let identity: ClientIdentity?
-        let members: [SocketAddress]
+        let view: UpstreamView
         /// The pool of all sites, if the name it asks for is not the site's.
         var shared: Int32?
     }
@@ -181,12 +184,11 @@ final class SnapshotBuilder {
         if upstream.tls == nil || upstream.tls?.name != nil { group.shared = number }
         guard pools[number] == nil else { return number }
         pools[number] = RuntimeSnapshot.Pool(
-            id: number, upstream: upstream.name, members: group.members,
+            id: number, view: group.view,
             tls: group.trust.map {
                 RuntimeSnapshot.PoolTLS(trust: $0, identity: group.identity, name: name)
             },
             version: version, sendsProxyHeader: upstream.sendsProxyHeader,
-            memberMax: share(upstream.memberConnectionsMax ?? 0),
             queueMax: share(upstream.queueMax), queueTimeout: upstream.queueTimeout,
             connectTimeout: upstream.connectTimeout, responseTimeout: upstream.responseTimeout,
             bodyTimeout: upstream.bodyTimeout, idleTimeout: upstream.keepAlive)
@@ -196,21 +198,31 @@ final class SnapshotBuilder {
     /// A worker's part of what all of them may have together.
     private func share(_ total: Int) -> Int { (total + workers - 1) / workers }
 
-    /// In the order of the configuration, each once.
-    private func members(
-        _ upstream: UpstreamConfiguration, _ addresses: (String) -> [SocketAddress]
-    ) -> [SocketAddress] {
-        var result: [SocketAddress] = []
-        for server in upstream.servers {
-            let found: [SocketAddress]
-            switch server.host {
-            case .address(let address): found = [address.with(port: server.port)]
-            case .name(let name): found = addresses(name).map { $0.with(port: server.port) }
-            case .service(let name): found = addresses(name)
+    private func view(
+        _ upstream: UpstreamConfiguration, _ members: [RankedMember]
+    ) -> UpstreamView {
+        let number = viewNumbers[upstream.name] ?? Int32(viewNumbers.count)
+        viewNumbers[upstream.name] = number
+        return UpstreamView(
+            id: number, name: upstream.name, members: members, balance: upstream.balance,
+            sticky: upstream.sticky, slowStart: upstream.slowStart,
+            tellsFailures: upstream.ejection?.consecutive ?? 0, retries: upstream.retries,
+            memberMax: share(upstream.memberConnectionsMax ?? 0),
+            requestsMax: share(upstream.requestsMax ?? 0), raceAfter: upstream.raceAfter)
+    }
+
+    /// The newest snapshot with other verdicts about some upstreams' members.
+    func update(
+        _ snapshot: RuntimeSnapshot, members: [String: [RankedMember]]
+    ) -> RuntimeSnapshot {
+        var views: [Int32: UpstreamView] = [:]
+        for pool in snapshot.pools where views[pool.view.id] == nil {
+            if let members = members[pool.view.name] {
+                views[pool.view.id] = pool.view.with(members: members)
             }
-            for address in found where !result.contains(address) { result.append(address) }
         }
-        return result
+        epoch += 1
+        return RuntimeSnapshot(snapshot, epoch: epoch, views: views)
     }
 }
 

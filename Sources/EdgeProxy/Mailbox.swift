@@ -1,5 +1,6 @@
 internal import CEdge
 package import EdgeCore
+package import EdgeUpstream
 internal import Glibc
 internal import Synchronization
 

@@ -1,4 +1,4 @@
-package import EdgeCore
+internal import EdgeCore
 package import EdgeHTTP1
 package import EdgeRouting
 package import EdgeTLS

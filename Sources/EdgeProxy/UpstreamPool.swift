@@ -17,10 +17,10 @@ final class UpstreamGroup {
     /// When the control thread was last told that its addresses may be stale.
     var lastReport = Instant(nanoseconds: 0)
 
-    init(_ view: UpstreamView, seed: UInt64, now: Instant) {
+    init(_ view: UpstreamView, turn: Int, now: Instant) {
         id = view.id
         self.view = view
-        members = MemberTable(seed: seed)
+        members = MemberTable(seed: view.seed, turn: turn)
         budget = RetryBudget(percent: view.retries.budgetPercent)
         use(view, now: now)
     }

@@ -1,4 +1,4 @@
-package import EdgeCore
+internal import EdgeCore
 package import EdgeUpstream
 
 /// What workers need to know of one upstream, whatever names its servers are asked for. Immutable;
@@ -39,6 +39,11 @@ package final class UpstreamView: Sendable {
         self.memberMax = memberMax
         self.requestsMax = requestsMax
         self.raceAfter = raceAfter.nanoseconds
+    }
+
+    /// Of keys and cookies: the same on all workers and nodes.
+    var seed: UInt64 {
+        name.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
     }
 
     /// The same with other verdicts about its members.

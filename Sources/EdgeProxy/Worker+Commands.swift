@@ -83,7 +83,7 @@ extension Worker {
             if known.view !== view { known.use(view, now: now) }
             return known
         }
-        let group = UpstreamGroup(view, seed: setup.seed &+ UInt64(id), now: now)
+        let group = UpstreamGroup(view, turn: setup.index, now: now)
         groups[id] = group
         return group
     }

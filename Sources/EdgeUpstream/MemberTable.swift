@@ -33,7 +33,10 @@ package struct MemberTable: Sendable {
     /// Members that have something to tell.
     private var hasSummaries = false
 
-    package init(seed: UInt64 = 0) { balancer = Balancer(seed: seed) }
+    /// - Parameters:
+    ///   - seed: the same for all workers, or a client's cookie meant another member on each.
+    ///   - turn: the worker's number.
+    package init(seed: UInt64 = 0, turn: Int = 0) { balancer = Balancer(seed: seed, turn: turn) }
 
     // MARK: - Who there is
 

@@ -103,9 +103,12 @@ final class Bench {
             ],
             pools: [
                 .init(
-                    id: pool, upstream: "app", members: members, tls: options.isTLSUpstream,
+                    id: pool,
+                    view: UpstreamView(
+                        id: pool, name: "app", members: members.map { RankedMember(address: $0) },
+                        memberMax: options.memberMax),
+                    tls: options.isTLSUpstream,
                     version: options.version, sendsProxyHeader: options.sendsProxyHeader,
-                    memberMax: options.memberMax,
                     queueMax: options.queueMax, queueTimeout: .seconds(4),
                     connectTimeout: .seconds(3), responseTimeout: .seconds(20),
                     bodyTimeout: .seconds(30), idleTimeout: .seconds(60))

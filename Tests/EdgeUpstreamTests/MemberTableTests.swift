@@ -15,21 +15,55 @@ import Testing
         return table
     }
 
-    /// A table that expectations may change.
+    /// A table with one pool's unused connections, that expectations may change.
     private final class Members {
-        private var table: MemberTable
-        init(idleMax: Int = 64) { table = MemberTable(idleMax: idleMax) }
+        private var table = MemberTable()
+        private var idle: IdleConnections
+        init(idleMax: Int = 64) { idle = IdleConnections(perMemberMax: idleMax) }
 
         var members: [MemberTable.Member] { table.members }
         var hasCurrentMember: Bool { table.hasCurrentMember }
-        func update(_ addresses: [SocketAddress]) -> [Int32] { table.update(addresses) }
-        func next(excluding tried: UInt64) -> Int? { table.next(excluding: tried) }
+        func next(excluding tried: UInt64) -> Int? {
+            table.next(.init(tried: tried), now: Instant(nanoseconds: 0))
+        }
         func opened(_ member: Int) { table.opened(member) }
         func closed(_ member: Int) { table.closed(member) }
-        func takeIdle(_ member: Int) -> Int32? { table.takeIdle(member) }
-        func putIdle(_ slot: Int32, _ member: Int) -> Bool { table.putIdle(slot, member) }
-        func removeIdle(_ slot: Int32, _ member: Int) { table.removeIdle(slot, member) }
-        func drainIdle() -> [Int32] { table.drainIdle() }
+
+        func update(_ addresses: [SocketAddress]) -> [Int32] {
+            rank(addresses.map { RankedMember(address: $0) })
+        }
+
+        /// What the pool closes then.
+        func rank(_ members: [RankedMember]) -> [Int32] {
+            table.update(members, now: Instant(nanoseconds: 0))
+            return take { !self.table.isKept($0) }
+        }
+
+        func takeIdle(_ member: Int) -> Int32? {
+            let slot = idle.takeNewest(member)
+            if slot != nil { table.noteIdle(member, -1) }
+            return slot
+        }
+
+        func putIdle(_ slot: Int32, _ member: Int) -> Bool {
+            guard table.isKept(member), idle.put(slot, member) else { return false }
+            table.noteIdle(member, 1)
+            return true
+        }
+
+        func removeIdle(_ slot: Int32, _ member: Int) {
+            if idle.remove(slot, member) { table.noteIdle(member, -1) }
+        }
+
+        func drainIdle() -> [Int32] { take { _ in true } }
+
+        private func take(where isMeant: (Int) -> Bool) -> [Int32] {
+            var taken: [Int32] = []
+            for member in 0..<idle.memberCount where isMeant(member) {
+                while let slot = takeIdle(member) { taken.append(slot) }
+            }
+            return taken
+        }
     }
 
     @Test("Members take turns")
@@ -115,6 +149,64 @@ import Testing
         #expect(table.members[0].isCurrent == false)
         #expect(!table.putIdle(0, 0))
         #expect(Set((0..<4).compactMap { _ in table.next(excluding: 0) }) == [1, 2])
+    }
+
+    @Test("A member that is down keeps no unused connections and gets no request")
+    func down() {
+        let table = Self.table(1, 2)
+        table.opened(0)
+        #expect(table.putIdle(7, 0))
+        let down = RankedMember(address: Self.address(1), rank: .never, state: .down)
+
+        #expect(table.rank([down, RankedMember(address: Self.address(2))]) == [7])
+        #expect((0..<4).map { _ in table.next(excluding: 0) } == [1, 1, 1, 1])
+        #expect(table.next(excluding: MemberTable.bit(1)) == nil)
+        #expect(!table.putIdle(7, 0))
+    }
+
+    @Test("A fallback has its turn when the others were tried, not when they are full")
+    func fallback() {
+        var table = MemberTable()
+        let now = Instant(nanoseconds: 0)
+        table.configure(.roundRobin, slowStart: .zero, sticky: false, useMax: 1)
+        table.update(
+            [
+                RankedMember(address: Self.address(1)),
+                RankedMember(address: Self.address(2), rank: .fallback),
+            ], now: now)
+        table.opened(0)
+        let full = table.next(.init(), now: now)
+
+        #expect(full == nil)
+        #expect(table.isWorthWaiting(.init()))
+        let other = table.next(.init(tried: MemberTable.bit(0)), now: now)
+        #expect(other == 1)
+    }
+
+    @Test("What traffic shows of a member is told once, failures in a row end with an answer")
+    func summaries() {
+        var table = MemberTable()
+        let now = Instant(nanoseconds: 5_000_000_000)
+        table.update([RankedMember(address: Self.address(1))], now: now)
+
+        let first = table.failed(0)
+        #expect(first == 1)
+        let second = table.answered(0, latency: 1000, isFailure: true, now: now)
+        #expect(second == 2)
+        let good = table.answered(0, latency: 500, isFailure: false, now: now)
+        #expect(good == 0)
+
+        let told = table.takeSummaries()
+        #expect(
+            told == [
+                MemberSummary(
+                    address: Self.address(1), requests: 3, failures: 2, latencySum: 1500)
+            ])
+        let rest = table.takeSummaries()
+        #expect(rest.isEmpty)
+        let isFirst = table.shouldTell(0, now: now)
+        let isSecond = table.shouldTell(0, now: now)
+        #expect(isFirst && !isSecond)
     }
 
     @Test("A place is used again only when its member has left and has no connection")

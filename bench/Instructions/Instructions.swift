@@ -5,6 +5,7 @@ internal import EdgeRing
 internal import EdgeRouting
 internal import EdgeSystem
 internal import EdgeTLS
+internal import EdgeUpstream
 
 /// Serves keep-alive requests of one client with the release build of the worker, for callgrind to
 /// count its instructions: everything from a completion to the send, without the kernel and without
@@ -107,8 +108,13 @@ internal import EdgeTLS
             listeners: [.init(name: "in", isTLS: isTLS, redirectPort: nil)],
             pools: [
                 .init(
-                    id: 0, upstream: "app",
-                    members: [SocketAddress(ipv4: 0x0A00_0001, port: 8080)], tls: nil,
+                    id: 0,
+                    view: UpstreamView(
+                        id: 0, name: "app",
+                        members: [
+                            RankedMember(address: SocketAddress(ipv4: 0x0A00_0001, port: 8080))
+                        ]),
+                    tls: nil,
                     connectTimeout: .seconds(3), responseTimeout: .seconds(20),
                     bodyTimeout: .seconds(30), idleTimeout: .seconds(60))
             ],
