@@ -41,6 +41,8 @@ struct MemberHealth: Sendable {
 
     let address: SocketAddress
     var claims: [Claim]
+    /// The DNS name of the first claim, kept when that has ended; empty for a configured address.
+    var source = ""
     var clock: CheckClock
     var window = TrafficWindow()
     private(set) var verdict: Verdict

@@ -116,7 +116,7 @@ extension UpstreamHealth {
     package var report: [MemberHealthReport] {
         var rows = zip(members, ranked).map { member, ranked in
             MemberHealthReport(
-                address: member.address, source: sourceName(member), state: member.state,
+                address: member.address, source: member.source, state: member.state,
                 rank: ranked.rank, admin: member.admin, failure: member.lastFailure,
                 remedy: member.remedy, since: member.since, checksPassed: member.checksPassed,
                 checksFailed: member.checksFailed, lastCheck: member.lastCheck,

@@ -67,7 +67,9 @@ extension UpstreamHealth {
         _ index: Int, _ at: Int, _ item: Proposal.Proposed, _ proposal: Proposal
     ) {
         if proposal.isSuspicious {
-            if members[index].claims[at].isSuspicious { members[index].claims[at].isProposed = true }
+            if members[index].claims[at].isSuspicious {
+                members[index].claims[at].isProposed = true
+            }
             return
         }
         guard proposal.isConfirmed else { return }
@@ -84,12 +86,13 @@ extension UpstreamHealth {
             members[known].claims.sort { $0.server < $1.server }
             return
         }
-        let fresh = MemberHealth(
+        var fresh = MemberHealth(
             address: address, claim: claim, isChecked: configuration.health != nil, now: now)
+        fresh.source = configuration.servers[claim.server].sourceName
         members.append(fresh)
         note(
             HealthNews(
-                address: address, source: sourceName(fresh), old: nil, new: fresh.state,
+                address: address, source: fresh.source, old: nil, new: fresh.state,
                 reason: claim.isSuspicious ? "suspicious answer of DNS" : "new address"))
     }
 
@@ -121,6 +124,7 @@ extension UpstreamHealth {
     /// Ends claims that are not proposed any more where a proposed address works, and those of
     /// members that have failed, or that a suspicious answer had brought, where one may work.
     mutating func displace() {
+        guard members.contains(where: { $0.claims.contains { !$0.isProposed } }) else { return }
         var isChanged = false
         for server in configuration.servers.indices {
             let proposed = members.filter { member in
@@ -167,7 +171,7 @@ extension UpstreamHealth {
         for member in members where member.claims.isEmpty {
             note(
                 HealthNews(
-                    address: member.address, source: "", old: member.state, new: nil,
+                    address: member.address, source: member.source, old: member.state, new: nil,
                     reason: reason))
         }
         members.removeAll { $0.claims.isEmpty }
@@ -187,7 +191,12 @@ extension UpstreamHealth {
         members.count { claimIndex($0, server) != nil }
     }
 
+    /// After claims have come or gone.
     private mutating func sortMembers() {
+        for index in members.indices {
+            guard let first = members[index].claims.first else { continue }
+            members[index].source = configuration.servers[first.server].sourceName
+        }
         members.sort { Self.place($0) < Self.place($1) }
     }
 

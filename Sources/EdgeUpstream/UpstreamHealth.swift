@@ -194,7 +194,9 @@ package struct UpstreamHealth: Sendable {
     // MARK: - Members of which only one is active
 
     /// An active member that answers has the traffic at once, and no second pass is awaited.
-    private func neededPasses(_ policy: HealthPolicy) -> Int { policy.isExclusive ? 1 : policy.rise }
+    private func neededPasses(_ policy: HealthPolicy) -> Int {
+        policy.isExclusive ? 1 : policy.rise
+    }
 
     private func hasFlawlessMember(other index: Int?) -> Bool {
         members.indices.contains {
@@ -245,16 +247,12 @@ package struct UpstreamHealth: Sendable {
         }
     }
 
-    func sourceName(_ member: MemberHealth) -> String {
-        member.claims.first.map { configuration.servers[$0.server].sourceName } ?? ""
-    }
-
     private mutating func tell(
         _ index: Int, from old: MemberState, reason: String, isRemedy: Bool = false
     ) {
         note(
             HealthNews(
-                address: members[index].address, source: sourceName(members[index]), old: old,
+                address: members[index].address, source: members[index].source, old: old,
                 new: members[index].state, reason: reason, isRemedy: isRemedy))
     }
 
