@@ -134,7 +134,7 @@ final class CheckConnection {
         let kind = Int32(
             SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
         descriptor = socket(address.isIPv4 ? AF_INET : AF_INET6, kind, 0)
-        guard descriptor >= 0 else { return failOurs("socket: \(errorName(errno))") }
+        guard descriptor >= 0 else { return connectFailed(errno) }
         var one: Int32 = 1
         setsockopt(descriptor, Int32(IPPROTO_TCP), TCP_NODELAY, &one, 4)
         var storage = sockaddr_storage()
@@ -155,7 +155,7 @@ final class CheckConnection {
     }
 
     private func connectFailed(_ code: Int32) {
-        if CheckReason.isOurs(code) {
+        if CheckReason.isOurs(code, isIPv4: target.address.isIPv4) {
             failOurs("connect: \(errorName(code))")
         } else {
             fail(CheckReason.socket(code))

@@ -28,9 +28,13 @@ enum CheckReason {
     }
 
     /// What is short on our side, not on the member's.
-    static func isOurs(_ code: Int32) -> Bool {
+    ///
+    /// - Parameter isIPv4: without an address of IPv6 our own, `EADDRNOTAVAIL` says that nobody is
+    ///   reached by it; else we have no port left.
+    static func isOurs(_ code: Int32, isIPv4: Bool) -> Bool {
         switch code {
-        case EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL, EAFNOSUPPORT: true
+        case EMFILE, ENFILE, ENOMEM, ENOBUFS: true
+        case EADDRNOTAVAIL: isIPv4
         default: false
         }
     }
