@@ -72,6 +72,13 @@ let package = Package(
         .target(
             name: "EdgeDNS", dependencies: ["EdgeCore", "EdgeSystem", "CEdge"],
             swiftSettings: common),
+        .target(
+            name: "EdgeHealth",
+            dependencies: [
+                "EdgeCore", "EdgeSystem", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2",
+                "EdgeUpstream", "CEdge",
+            ],
+            swiftSettings: common),
         .target(name: "EdgeControlAPI", dependencies: ["EdgeCore"], swiftSettings: common),
         .target(
             name: "EdgeControl",
@@ -140,6 +147,7 @@ let package = Package(
         unitTests("EdgeRouting", "EdgeHTTP"),
         unitTests("EdgeUpstream"),
         unitTests("EdgeDNS", "EdgeSystem"),
+        unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeSystem"),
         unitTests("EdgeDaemon", "EdgeConfig", "EdgeProxy", "EdgeTLS", "EdgeUpstream"),

@@ -1,4 +1,5 @@
 internal import CEdge
+internal import Glibc
 
 /// One TLS connection over the worker's wire. A trivial handle, so that it lives in a connection
 /// slot: whoever owns the slot calls `free` exactly once.
@@ -91,6 +92,18 @@ package struct TLSSession: BitwiseCopyable {
 
     package var verificationText: String {
         String(cString: X509_verify_cert_error_string(SSL_get_verify_result(ssl)))
+    }
+
+    /// When the peer's certificate ends, in seconds since 1970; nil if none has come. Known also when
+    /// its verification has failed.
+    package var peerCertificateEnd: Int64? {
+        let leaf =
+            SSL_get0_peer_certificate(ssl)
+            ?? SSL_get0_verified_chain(ssl).flatMap { ce_sk_x509_value($0, 0) }
+        var time = tm()
+        guard let leaf, let end = X509_get0_notAfter(leaf), ASN1_TIME_to_tm(end, &time) == 1
+        else { return nil }
+        return Int64(timegm(&time))
     }
 
     /// The name that the client asked for (RFC 6066 §3), in the form it was sent.
