@@ -1,5 +1,5 @@
 internal import CEdge
-package import EdgeCore
+internal import EdgeCore
 internal import Glibc
 
 /// Why a state file is not used, or was not written.
