@@ -134,7 +134,7 @@ let package = Package(
             name: "EdgeFuzz",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2",
-                "EdgeConfig", "EdgeTesting", "CEdge",
+                "EdgeConfig", "EdgeDNS", "EdgeTesting", "CEdge",
             ],
             path: "Tests/Fuzz", exclude: ["corpus", "run.sh"], swiftSettings: common),
         unitTests("EdgeCore"),
@@ -146,7 +146,7 @@ let package = Package(
         unitTests("EdgeHTTP2", "EdgeHTTP", "EdgeHTTP1", "CEdge"),
         unitTests("EdgeRouting", "EdgeHTTP"),
         unitTests("EdgeUpstream"),
-        unitTests("EdgeDNS", "EdgeSystem"),
+        unitTests("EdgeDNS", "EdgeNet", "EdgeSystem"),
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeSystem"),

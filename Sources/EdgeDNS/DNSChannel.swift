@@ -3,11 +3,11 @@ internal import EdgeCore
 internal import EdgeSystem
 internal import Glibc
 
-/// One c-ares channel on the loop: the servers of one resolver group. `close` before the last
-/// reference goes; it ends every query with `.cancelled`.
+/// One c-ares channel on the loop: one server, or all of the system's own list. `close` before the
+/// last reference goes; it ends every query with `.cancelled`.
 final class DNSChannel {
-    let group: ResolverGroup
-    let opened: Instant
+    /// Nil: as resolv.conf says.
+    private let server: SocketAddress?
     private let loop: PollLoop
     private let didProcess: () -> Void
     private var channel: ares_channel?
@@ -16,30 +16,29 @@ final class DNSChannel {
 
     /// - Parameter didProcess: called after c-ares has handled a socket event.
     init(
-        group: ResolverGroup, loop: PollLoop, now: Instant, tryTimeout: Duration,
+        server: SocketAddress?, loop: PollLoop, tryTimeout: Duration,
         didProcess: @escaping () -> Void
     ) {
-        self.group = group
+        self.server = server
         self.loop = loop
         self.didProcess = didProcess
         self.tryTimeout = tryTimeout
-        opened = now
         _ = Self.library
         open()
     }
 
     /// c-ares wants one call before all others; on Linux it allocates nothing.
-    private static let library = ares_library_init(ARES_LIB_INIT_ALL.status)
+    static let library = ares_library_init(ARES_LIB_INIT_ALL.status)
 
     private func open() {
         var options = ares_options()
         // With one server there is no next one to go to on SERVFAIL: rather know that it was that.
-        let isAlone = group.servers.count == 1
+        let isAlone = server != nil
         options.flags = (ARES_FLAG_NOSEARCH | (isAlone ? ARES_FLAG_NOCHECKRESP : 0)).status
         options.timeout = Int32(clamping: tryTimeout.nanoseconds / 1_000_000)
-        // Rounds over all servers. Several are several tries in themselves; a query of a dead group
-        // must not take up a place much longer than the resolver waits for it.
-        options.tries = group.servers.count > 1 ? 1 : 2
+        // Rounds over all servers. Several are several tries in themselves; a query of a dead server
+        // must not be there much longer than the resolver waits for it.
+        options.tries = isAlone ? 2 : 1
         options.sock_state_cb = { context, socket, readable, writable in
             // Not retained: `close` destroys the c-ares channel before this object goes.
             let channel = Unmanaged<DNSChannel>.fromOpaque(context!).takeUnretainedValue()
@@ -57,9 +56,8 @@ final class DNSChannel {
             channel = nil
             return report(status)
         }
-        guard !group.servers.isEmpty else { return }
-        let servers = group.servers.map(\.description).joined(separator: ",")
-        status = ares_set_servers_ports_csv(channel, servers)
+        guard let server else { return }
+        status = ares_set_servers_ports_csv(channel, server.description)
         guard status == ARES_SUCCESS.status else {
             close()
             return report(status)
@@ -68,8 +66,10 @@ final class DNSChannel {
 
     private func report(_ status: Int32) {
         let reason = String(cString: ares_strerror(status))
-        Log.error("dns: resolver '\(group.name)' cannot be set up: \(reason)")
+        Log.error("dns: resolver \(serverName) cannot be set up: \(reason)")
     }
+
+    private var serverName: String { server?.description ?? "of the system" }
 
     deinit { invariant(channel == nil, "a channel is closed before it is let go") }
 
@@ -84,7 +84,7 @@ final class DNSChannel {
     var isOpen: Bool { channel != nil }
 
     func send(_ query: DNSQuery) {
-        let name = query.name.utf8
+        let name = query.subject.name.utf8
         guard let channel else { return query.fail(.noChannel) }
         guard (1...254).contains(name.count), !name.contains(0) else {
             return query.fail(.badName)
@@ -103,9 +103,6 @@ final class DNSChannel {
             byNanoseconds: nanoseconds + UInt64(max(span.tv_usec, 0)) * 1000 + 1_000_000)
     }
 
-    /// Whether queries are out.
-    func isBusy(now: Instant) -> Bool { nextTimeout(now: now) != .never }
-
     func processTimeouts() {
         guard let channel else { return }
         ares_process_fd(channel, Self.noSocket, Self.noSocket)
@@ -122,7 +119,7 @@ final class DNSChannel {
             try loop.watch(socket, events: events) { [weak self] in self?.process(socket, $0) }
         } catch {
             // The query runs into its timeout, which removes nothing.
-            Log.error("dns: resolver '\(group.name)': \(error)")
+            Log.error("dns: resolver \(serverName): \(error)")
         }
     }
 

@@ -9,6 +9,27 @@ package struct NameAnswer: Sendable, Equatable {
         self.ipv4 = ipv4
         self.ipv6 = ipv6
     }
+
+    /// All usable addresses, canonical.
+    package var addresses: [SocketAddress] {
+        NameMachine.canonical(
+            [ipv4, ipv6].flatMap { family in
+                if case .addresses(let list, _) = family { return list }
+                return []
+            })
+    }
+
+    /// Why there is no address; nil: there is one.
+    package var failure: QueryFailure? {
+        guard addresses.isEmpty else { return nil }
+        for case .failed(let failure) in [ipv4, ipv6] { return failure }
+        return self == NameAnswer(ipv4: .empty, ipv6: .empty) ? .empty : .unusableAddresses
+    }
+
+    /// The answer but for addresses that are ours.
+    package func without(_ own: Set<SocketAddress>) -> NameAnswer {
+        NameAnswer(ipv4: ipv4.without(own), ipv6: ipv6.without(own))
+    }
 }
 
 package enum FamilyAnswer: Sendable, Equatable {
@@ -17,6 +38,12 @@ package enum FamilyAnswer: Sendable, Equatable {
     /// A valid answer without an address of this family (NODATA).
     case empty
     case failed(QueryFailure)
+
+    fileprivate func without(_ own: Set<SocketAddress>) -> FamilyAnswer {
+        guard case .addresses(let list, let ttl) = self else { return self }
+        let rest = list.filter { !own.contains($0.with(port: 0)) }
+        return rest.isEmpty && !list.isEmpty ? .failed(.ownAddress) : .addresses(rest, ttl: ttl)
+    }
 }
 
 /// Why a query gave no address. None of these ever removes one.
@@ -28,11 +55,13 @@ package enum QueryFailure: Sendable, Hashable {
     case empty
     case malformed
     case notImplemented
-    /// No server could be reached or, if there are several, each also may have answered SERVFAIL,
+    /// The server cannot be reached; of the system's own list also if each answered SERVFAIL,
     /// NOTIMP or REFUSED: c-ares goes on to the next one then and does not say why.
     case noServerUsable
     /// Only addresses nobody can connect to (0.0.0.0, ::, multicast, broadcast).
     case unusableAddresses
+    /// Only addresses that are ours.
+    case ownAddress
     /// Our own: the name cannot be put into a query.
     case badName
     /// Our own: no channel could be made (descriptors, memory).

@@ -1,151 +1,124 @@
 package import EdgeCore
 
-/// How often names are asked for.
-package struct NameTiming: Sendable, Equatable {
-    /// Bounds of a TTL.
-    package var floor: Duration = .seconds(1)
-    package var ceiling: Duration = .seconds(60)
-    /// After a failure: doubled from the first to the last.
-    package var retryMin: Duration = .seconds(1)
-    package var retryMax: Duration = .seconds(30)
-    /// Between two queries for one name, however urgent (`hurry`).
-    package var hurryInterval: Duration = .milliseconds(500)
-    /// Before a server is asked again, or the next one; c-ares doubles it on the second round.
-    package var tryTimeout: Duration = .seconds(1)
-    /// From sending until the name counts as timed out, however many servers and tries.
-    package var queryDeadline: Duration = .seconds(3)
-
-    package init() {}
-    package init(floor: Duration, ceiling: Duration) {
-        self.floor = floor
-        self.ceiling = max(floor, ceiling)
-    }
-}
-
 /// One name and its addresses. Sans-IO: it is told what time it is and what came back, and says
-/// when to ask next. DNS is never fatal here: only a valid, non-empty answer changes the set.
-///
-///     waiting ──ask──► asking ──answered──► waiting (TTL, or back-off after a failure)
-///        ▲  hurry: sooner │ hurry: once more afterwards
-///     literal: an address, never asked
-///
-/// This is the place where "health disposes" will come in: the set of `answered` is a proposal.
+/// when to ask next. DNS is never fatal here: only a valid, non-empty answer that does not look
+/// wrong changes the set; one that looks wrong is kept beside it (`suspects`). The set is a proposal:
+/// the health of its members decides what is used.
 package struct NameMachine: Sendable {
-    package enum Activity: Sendable, Equatable {
-        case literal
-        case waiting(until: Instant)
-        case asking(since: Instant, onceMore: Bool)
-    }
-
-    /// What the addresses are worth.
-    package enum State: String, Sendable, CaseIterable {
-        /// No answer so far.
-        case unresolved
-        /// The newest answer was good.
-        case fresh
-        /// Last-known-good: queries since have failed.
-        case stale
-    }
+    package typealias Activity = QuerySchedule.Activity
+    package typealias State = NameState
 
     /// Addresses kept per name; what sorts behind is left out.
     package static let addressesMax = 64
 
     package let name: String
-    package private(set) var activity: Activity
-    /// Canonical order, ports 0.
+    package private(set) var schedule: QuerySchedule
+    package private(set) var confirmation = Confirmation()
+    /// The last that were believed. Canonical order, ports 0.
     package private(set) var addresses: [SocketAddress] = []
-    package private(set) var lastGood: Instant?
+    /// What the newest answer says, if that looks wrong; also while queries fail afterwards.
+    package private(set) var suspects: [SocketAddress] = []
     /// Of the newest answer: nil if both families were fine.
     package private(set) var lastFailure: QueryFailure?
-    /// Answers without any address since the last good one.
-    package private(set) var failures = 0
-    private var lastAsked: Instant?
+    /// Whether somebody has answered or failed to since the start.
+    package private(set) var isAnswered = false
+    /// Whether there was something on disk at the start.
+    package private(set) var isRestored = false
+    private var suspectedSince: Instant?
 
     package init(name: String, now: Instant) {
         self.name = name
-        if let literal = Self.literal(name) {
-            activity = .literal
-            addresses = [literal]
-            lastGood = now
-        } else {
-            activity = .waiting(until: now)
-        }
+        let literal = Self.literal(name)
+        schedule = QuerySchedule(isLiteral: literal != nil, now: now)
+        guard let literal else { return }
+        addresses = [literal]
+        confirmation.confirmed(now: now)
+        isAnswered = true
     }
+
+    package var activity: Activity { schedule.activity }
+    package var due: Instant { schedule.due }
+    package var failures: Int { schedule.failures }
+    /// When `addresses` were confirmed, or taken from disk.
+    package var lastGood: Instant? { confirmation.at }
 
     package var state: State {
+        if !suspects.isEmpty { return .suspicious }
         if addresses.isEmpty { return .unresolved }
-        return failures == 0 ? .fresh : .stale
-    }
-
-    /// When to ask; `.never` while asking and for literals.
-    package var due: Instant {
-        switch activity {
-        case .waiting(let until): until
-        case .asking, .literal: .never
-        }
+        if confirmation.isExpired { return .expired }
+        return confirmation.isNewest ? .fresh : .stale
     }
 
     // MARK: - Events
 
-    /// The query is sent.
-    package mutating func asked(now: Instant) {
-        switch activity {
-        case .waiting:
-            activity = .asking(since: now, onceMore: false)
-            lastAsked = now
-        case .asking, .literal: break  // Already under way; never to be asked.
-        }
+    /// Last-known-good from disk, before the first answer. No effect on what is known already.
+    package mutating func restore(_ known: [SocketAddress], age: Duration, now: Instant) {
+        guard addresses.isEmpty, !schedule.isLiteral else { return }
+        addresses = Self.canonical(known)
+        guard !addresses.isEmpty else { return }
+        isRestored = true
+        confirmation.restored(age: age, now: now)
     }
+
+    package mutating func asked(now: Instant) { schedule.asked(now: now) }
 
     /// The query has ended. An answer that nobody waits for is as good as any.
     ///
+    /// - Parameter isSuspicious: whether the answer looks wrong; it then replaces nothing, until it
+    ///   has stood for `believedAfter`.
     /// - Returns: whether `addresses` is another set than before.
     package mutating func answered(
-        _ answer: NameAnswer, now: Instant, timing: NameTiming, random: inout SplitMix64
+        _ answer: NameAnswer, isSuspicious: Bool = false, now: Instant, timing: NameTiming,
+        random: inout SplitMix64
     ) -> Bool {
-        let onceMore: Bool
-        switch activity {
-        case .literal: return false
-        case .waiting: onceMore = false
-        case .asking(_, let again): onceMore = again
-        }
+        guard !schedule.isLiteral else { return false }
         let before = addresses
-        let delay: UInt64
-        if let good = Self.merge(answer, known: addresses) {
-            addresses = good.addresses
-            lastGood = now
-            failures = 0
+        if isSuspicious, let set = suspect(answer, now: now, timing: timing) {
+            suspects = set.addresses
+            confirmation.missed()
             lastFailure = Self.partialFailure(answer)
-            let ttl = min(Duration.seconds(Int64(good.ttl)), timing.ceiling).nanoseconds
-            delay = max(Self.jittered(ttl, &random), timing.floor.nanoseconds)
+            schedule.succeeded(ttl: set.ttl, now: now, timing: timing, random: &random)
+        } else if let good = Self.merge(answer, known: addresses) {
+            addresses = good.addresses
+            suspects = []
+            suspectedSince = nil
+            confirmation.confirmed(now: now)
+            lastFailure = Self.partialFailure(answer)
+            schedule.succeeded(ttl: good.ttl, now: now, timing: timing, random: &random)
         } else {
-            let failure = Self.failure(answer)
+            let failure = answer.failure ?? .unusableAddresses
             lastFailure = failure
-            if failure == .cancelled {
-                delay = 0
-            } else {
-                failures += 1
-                delay = Self.jittered(Self.backOff(failures: failures, timing: timing), &random)
-            }
+            if failure != .cancelled { confirmation.missed() }
+            schedule.failed(failure, now: now, timing: timing, random: &random)
         }
-        activity = .waiting(until: now.advanced(byNanoseconds: delay))
-        if onceMore { hurry(now: now, timing: timing) }
+        isAnswered = isAnswered || lastFailure != .cancelled
+        confirmation.advance(now: now, timing: timing)
         return addresses != before
     }
 
-    /// Somebody failed to connect to an address of this name: ask soon, but not more often than
-    /// `hurryInterval`. While a query is out, ask once more after it.
     package mutating func hurry(now: Instant, timing: NameTiming) {
-        switch activity {
-        case .literal: break
-        case .asking(let since, _): activity = .asking(since: since, onceMore: true)
-        case .waiting(let until):
-            let earliest = lastAsked.map { $0.advanced(by: timing.hurryInterval) } ?? now
-            activity = .waiting(until: min(until, max(now, earliest)))
-        }
+        schedule.hurry(now: now, timing: timing)
+    }
+
+    /// Time has passed, or another configuration is in use.
+    package mutating func advance(now: Instant, timing: NameTiming) {
+        confirmation.advance(now: now, timing: timing)
+        schedule.bound(now: now, timing: timing)
     }
 
     // MARK: - Decisions
+
+    /// The set of an answer that looks wrong; nil if it has none, or has stood long enough.
+    private mutating func suspect(
+        _ answer: NameAnswer, now: Instant, timing: NameTiming
+    ) -> (addresses: [SocketAddress], ttl: UInt32)? {
+        guard let set = Self.merge(answer, known: []) else { return nil }
+        guard set.addresses == suspects, let since = suspectedSince else {
+            suspectedSince = now
+            return set
+        }
+        return now >= since.advanced(by: timing.believedAfter) ? nil : set
+    }
 
     /// The new set if the answer has any address at all. The addresses of a family whose query
     /// failed stay; those of a family that is validly empty go.
@@ -166,30 +139,19 @@ package struct NameMachine: Sendable {
             guard case .failed = family else { continue }
             set.formUnion(known.filter { $0.isIPv4 == isIPv4 })
         }
-        let sorted = set.sorted(by: SocketAddress.canonicalOrder)
-        return (Array(sorted.prefix(addressesMax)), ttl)
+        return (canonical(set), ttl)
+    }
+
+    /// Sorted, without ports and repetitions, at most `addressesMax`.
+    static func canonical(_ addresses: some Sequence<SocketAddress>) -> [SocketAddress] {
+        let set = Set(addresses.lazy.filter(\.isConnectable).map { $0.with(port: 0) })
+        return Array(set.sorted(by: SocketAddress.canonicalOrder).prefix(addressesMax))
     }
 
     private static func partialFailure(_ answer: NameAnswer) -> QueryFailure? {
         if case .failed(let failure) = answer.ipv4 { return failure }
         if case .failed(let failure) = answer.ipv6 { return failure }
         return nil
-    }
-
-    private static func failure(_ answer: NameAnswer) -> QueryFailure {
-        if let failure = partialFailure(answer) { return failure }
-        return answer == NameAnswer(ipv4: .empty, ipv6: .empty) ? .empty : .unusableAddresses
-    }
-
-    /// Up to a tenth sooner, so that names learnt together are not asked together for ever.
-    private static func jittered(_ span: UInt64, _ random: inout SplitMix64) -> UInt64 {
-        span - random.next(upperBound: span / 10 + 1)
-    }
-
-    private static func backOff(failures: Int, timing: NameTiming) -> UInt64 {
-        let first = timing.retryMin.nanoseconds
-        let doublings = min(failures - 1, 16)
-        return min(first << UInt64(doublings), timing.retryMax.nanoseconds)
     }
 
     /// An address in itself, or `localhost` (RFC 6761 §6.3: never asked of a server), which is

@@ -3,75 +3,109 @@ package import EdgeSystem
 
 /// Keeps the addresses of the names in use up to date: the name cache joined to c-ares on the
 /// control thread's loop. Nothing that DNS does or does not answer is fatal or removes an
-/// address (`NameMachine` has the rules). At most `outstandingMax` names are asked at once; the
-/// others wait for their turn.
+/// address (`NameMachine` has the rules). All servers of a group are asked at the same time, so that
+/// one that is silent or wrong costs nothing while another answers (`NameRound`, `ServerWatch`). At
+/// most `outstandingMax` names are asked at once; the others wait for their turn.
 package final class Resolver {
-    /// What one name looks like, for `status`.
-    package struct NameReport: Sendable, Equatable {
-        package let name: String
-        package let state: NameMachine.State
-        package let addresses: [SocketAddress]
-        /// Since the last good answer; nil if there was none, and for literal addresses.
-        package let age: Duration?
-        /// Of the newest answer; nil if it was good.
-        package let lastError: String?
-        /// Name of the group that is asked; empty for a literal address.
-        package let resolver: String
-    }
-
-    /// Name and its new addresses (ports 0), once per change.
-    package typealias ChangeHandler = (_ name: String, _ addresses: [SocketAddress]) -> Void
+    /// Name or service whose proposal has changed, once per change. Not called for what is known
+    /// when `track` returns: literal addresses and what was remembered.
+    package typealias ChangeHandler = (_ name: String) -> Void
 
     /// Whoever configures more names than this waits a little longer for the last ones.
     package static let outstandingMax = 64
     /// How old the system's resolv.conf may be before the next query.
     private static let systemAgeMax: Duration = .seconds(30)
 
-    private let loop: PollLoop
+    let loop: PollLoop
     private let onChange: ChangeHandler
-    private let finished = FinishedQueries()
-    private var groups: [ResolverGroup]
-    private var cache: NameCache
-    /// By index into `groups`; -1 is the system's. Made when first needed.
-    private var channels: [Int: DNSChannel] = [:]
-    /// Those that c-ares has not ended, reported or not.
-    private var open: [ObjectIdentifier: DNSQuery] = [:]
+    /// Given by tests; else the settings' own.
+    private let fixedTiming: NameTiming?
+    let finished = FinishedQueries()
+    private(set) var groups: [ResolverGroup]
+    private(set) var settings: ResolverSettings
+    private(set) var ownAddresses: Set<SocketAddress>
+    var cache: NameCache
+    let store: NameStore?
+    var hosts: HostsFile
+    /// Names whose newest answer is from the hosts file.
+    var fromHosts: Set<String> = []
+    /// By number, and by index into `groups` (-1: the system's).
+    private(set) var servers: [Int: DNSServer] = [:]
+    private var serversOfGroup: [Int: [DNSServer]] = [:]
+    private var lastNumber = 0
+    private var systemReadAt: Instant?
+    var rounds: [QuerySubject: NameRound] = [:]
+    private var published: [String: NameProposal] = [:]
+    /// Whose proposals may have changed.
+    private var stirred: Set<String> = []
+    /// By name, of the groups as they are now.
+    private var groupIndexes: [String: Int] = [:]
     private var timer: TimerID?
-    private var isClosed = false
+    private(set) var isClosed = false
+    private var isTurning = false
 
-    /// - Parameter seed: of the jitter.
+    /// - Parameters:
+    ///   - timing: instead of what the settings say, in tests.
+    ///   - seed: of the jitter.
     package init(
-        loop: PollLoop, groups: [ResolverGroup], timing: NameTiming = NameTiming(), seed: UInt64,
-        onChange: @escaping ChangeHandler
+        loop: PollLoop, groups: [ResolverGroup], settings: ResolverSettings = ResolverSettings(),
+        timing: NameTiming? = nil, seed: UInt64, onChange: @escaping ChangeHandler
     ) {
         self.loop = loop
         self.groups = groups
+        self.settings = settings
         self.onChange = onChange
-        cache = NameCache(timing: timing, seed: seed)
+        fixedTiming = timing
+        ownAddresses = Set(settings.ownAddresses.map { $0.with(port: 0) })
+        hosts = HostsFile(path: settings.hostsPath)
+        store = settings.stateDirectory.map { NameStore(directory: $0, loop: loop) }
+        cache = NameCache(
+            timing: timing ?? settings.timing, seed: seed,
+            remembered: store?.load() ?? NameRecords(), wallSeconds: Self.wallSeconds, now: .now())
     }
 
     deinit { close() }
 
+    static var wallSeconds: Int64 { Int64(WallClock.now() / 1_000_000_000) }
+
     // MARK: - Verbs
 
-    /// Replaces the set of names (a reload): new ones are asked for at once, those not in it are
-    /// forgotten, all others keep what they know. Literal addresses have their address at once.
-    package func track(_ names: Set<String>) {
-        cache.track(names, now: .now())
+    /// Replaces the set of names and services (a reload): new ones are asked for at once, those not
+    /// in it are forgotten, all others keep what they know. Literal addresses, and names that are
+    /// remembered, have their addresses at once.
+    package func track(names: Set<String>, services: Set<String> = []) {
+        cache.track(names, services: services, now: .now())
+        forget()
+        let tracked = names.union(services)
+        published = published.filter { tracked.contains($0.key) }
+        for name in tracked where published[name] == nil { published[name] = proposal(for: name) }
+        stirAll()
         pump()
     }
 
-    /// Replaces the servers. Queries that are out are asked again of the new ones; no name loses
-    /// its addresses.
-    package func configure(groups: [ResolverGroup]) {
-        guard groups != self.groups else { return }
-        self.groups = groups
-        closeChannels()
+    /// Replaces servers and knobs; `stateDirectory` stays what it was. If the servers are others,
+    /// queries that are out are asked again of the new ones; no name loses its addresses.
+    package func configure(groups: [ResolverGroup], settings: ResolverSettings? = nil) {
+        let now = Instant.now()
+        if let settings, settings != self.settings {
+            if settings.hostsPath != self.settings.hostsPath {
+                hosts = HostsFile(path: settings.hostsPath)
+            }
+            self.settings = settings
+            ownAddresses = Set(settings.ownAddresses.map { $0.with(port: 0) })
+            cache.configure(fixedTiming ?? settings.timing, now: now)
+            stirAll()
+        }
+        if groups != self.groups {
+            self.groups = groups
+            groupIndexes = [:]
+            restart(serversOfGroup.values.joined(), now: now)
+        }
         pump()
     }
 
-    /// Asks soon, because a connection to one of its addresses has failed. Rate-capped: call it
-    /// as often as connections fail.
+    /// Asks all servers soon, because a connection to one of its addresses has failed. Rate-capped:
+    /// call it as often as connections fail.
     package func resolveNow(_ name: String) {
         cache.hurry(name, now: .now())
         pump()
@@ -82,133 +116,189 @@ package final class Resolver {
         isClosed = true
         if let timer { loop.cancel(timer) }
         timer = nil
-        closeChannels()
+        for server in servers.values { server.close() }
+        rounds = [:]
     }
 
     // MARK: - Queries
 
-    /// The last-known-good addresses, ports 0; empty if there never was an answer.
-    package func addresses(of name: String) -> [SocketAddress] { cache[name]?.addresses ?? [] }
+    /// What DNS proposes for a name or a service.
+    package func proposal(for name: String) -> NameProposal {
+        cache.proposal(for: name, without: ownAddresses)
+    }
 
-    /// All names, sorted.
-    package var report: [NameReport] {
-        let now = Instant.now()
-        return cache.names.compactMap { cache[$0] }.map { machine in
-            let isLiteral = machine.activity == .literal
-            return NameReport(
-                name: machine.name, state: machine.state, addresses: machine.addresses,
-                age: isLiteral
-                    ? nil
-                    : machine.lastGood.map { Duration(nanoseconds: now.nanoseconds(since: $0)) },
-                lastError: machine.lastFailure?.label,
-                resolver: isLiteral ? "" : group(index(for: machine.name)).name)
-        }
+    /// The addresses of its proposal: of a name with port 0, of a service with its records' ports.
+    package func addresses(of name: String) -> [SocketAddress] {
+        proposal(for: name).endpoints.map(\.address)
     }
 
     // MARK: - The turn
 
-    /// Collects what has ended, asks for what is due, sets the timer. After every event.
-    private func pump() {
-        guard !isClosed else { return }
-        collect()
-        guard !isClosed else { return }  // By the handler.
-        let now = Instant.now()
-        for name in cache.takeDue(now: now, room: Self.outstandingMax - open.count) {
-            let query = DNSQuery(
-                name: name, deadline: now.advanced(by: cache.timing.queryDeadline),
-                finished: finished)
-            open[ObjectIdentifier(query)] = query
-            channel(for: name, now: now).send(query)
-        }
-        collect()
+    /// Collects what has ended, asks for what is due, tells what has changed, sets the timer. After
+    /// every event; a handler that calls a verb is served by the turn that called it.
+    func pump() {
+        guard !isClosed, !isTurning else { return }
+        isTurning = true
+        repeat {
+            turn()
+            publish()
+        } while !isClosed && !stirred.isEmpty
+        isTurning = false
         setTimer()
     }
 
-    /// Tells the cache what has ended. The handler may call any verb.
-    private func collect() {
-        for query in finished.takeAll() {
-            open[ObjectIdentifier(query)] = nil
-            tell(query)
+    private func turn() {
+        collect()
+        let now = Instant.now()
+        if cache.nextExpiry <= now {
+            cache.advance(now: now)
+            stirAll()
+        }
+        endRounds(now: now)
+        beginRounds(now: now)
+        // What could not be sent has ended already.
+        collect()
+        endRounds(now: now)
+    }
+
+    private func publish() {
+        let names = stirred.sorted()
+        stirred = []
+        for name in names {
+            // A handler before this one may have changed the set.
+            guard !isClosed, let before = published[name] else { continue }
+            let proposal = proposal(for: name)
+            guard proposal != before else { continue }
+            published[name] = proposal
+            onChange(name)
         }
     }
 
-    private func tell(_ query: DNSQuery) {
-        guard !query.isReported, !isClosed else { return }
-        query.isReported = true
-        let before = cache[query.name]
-        let changed = cache.answered(query.name, query.answer, now: .now())
-        log(query.name, before: before)
-        if let changed { onChange(query.name, changed) }
+    /// The proposal for a name may have changed, and those for services it may be a target of.
+    func stir(_ name: String) {
+        stirred.insert(name)
+        stirred.formUnion(cache.serviceNames)
     }
+
+    private func stirAll() { stirred.formUnion(published.keys) }
 
     private func timerFired() {
         timer = nil
-        for channel in channels.values { channel.processTimeouts() }
-        let now = Instant.now()
-        for query in open.values where query.deadline <= now { tell(query) }
+        for server in servers.values { server.channel?.processTimeouts() }
         pump()
     }
 
     private func setTimer() {
-        let now = Instant.now()
         if let timer { loop.cancel(timer) }
         timer = nil
         guard !isClosed else { return }
-        var next = open.count < Self.outstandingMax ? cache.nextDue : .never
-        for query in open.values where !query.isReported { next = min(next, query.deadline) }
-        for channel in channels.values { next = min(next, channel.nextTimeout(now: now)) }
+        let now = Instant.now()
+        save(now: now)
+        var next = min(cache.nextExpiry, store?.due(now: now, stale: settings.stale) ?? .never)
+        if rounds.count < Self.outstandingMax { next = min(next, cache.nextDue) }
+        for round in rounds.values { next = min(next, round.due) }
+        for server in servers.values {
+            next = min(next, server.channel?.nextTimeout(now: now) ?? .never)
+        }
         guard next != .never else { return }
         timer = loop.schedule(at: next) { [weak self] in self?.timerFired() }
     }
 
-    /// One line when a name is lost or found again, not one per failed query.
-    private func log(_ name: String, before: NameMachine?) {
-        guard let before, let after = cache[name] else { return }
-        if before.failures == 0, after.failures == 1, let failure = after.lastFailure {
-            let kept = after.addresses.isEmpty ? "no address known" : "keeping what is known"
-            let resolver = group(index(for: name)).name
-            Log.warning(
-                "dns: no answer, \(kept)",
-                ["name": name, "error": failure.label, "resolver": resolver])
-        } else if before.failures > 0, after.failures == 0 {
-            Log.notice("dns: answered again", ["name": name])
-        }
+    private func save(now: Instant) {
+        guard let store, store.due(now: now, stale: settings.stale) <= now else { return }
+        store.write(cache.records(now: now, wallSeconds: Self.wallSeconds), now: now)
     }
 
-    // MARK: - Channels
+    // MARK: - Servers
 
-    private func index(for name: String) -> Int {
-        ResolverGroup.index(for: name, in: groups) ?? -1
+    func groupIndex(for name: String) -> Int {
+        if let index = groupIndexes[name] { return index }
+        let index = ResolverGroup.index(for: name, in: groups) ?? -1
+        groupIndexes[name] = index
+        return index
     }
 
-    private func group(_ index: Int) -> ResolverGroup {
+    func group(_ index: Int) -> ResolverGroup {
         groups.indices.contains(index) ? groups[index] : .system
     }
 
-    private func channel(for name: String, now: Instant) -> DNSChannel {
-        let index = index(for: name)
-        if let channel = channels[index], !isOutdated(channel, index, now) { return channel }
-        channels[index]?.close()
-        let channel = DNSChannel(
-            group: group(index), loop: loop, now: now, tryTimeout: cache.timing.tryTimeout
-        ) { [weak self] in
-            self?.pump()
+    /// Of the groups that were asked so far.
+    var knownServers: [DNSServer] { servers.values.sorted { $0.number < $1.number } }
+
+    func servers(of group: Int, now: Instant) -> [DNSServer] {
+        if let list = serversOfGroup[group], !isOutdated(group, list, now) { return list }
+        var addresses: [SocketAddress?] = self.group(group).servers
+        if addresses.isEmpty {
+            addresses = SystemServers.read()
+            systemReadAt = now
         }
-        channels[index] = channel
-        return channel
+        let before = serversOfGroup[group] ?? []
+        if !before.isEmpty {
+            // The same list again; what c-ares reads for itself has to be read again.
+            guard before.map(\.address) != addresses || addresses.contains(nil) else {
+                return before
+            }
+            restart(before, now: now)
+        }
+        return open(addresses.prefix(ResolverGroup.serversMax), of: group)
     }
 
-    /// A channel that could not be set up is tried again; the system's follows resolv.conf, which
-    /// a DHCP client may write after us, but only while nothing is out.
-    private func isOutdated(_ channel: DNSChannel, _ index: Int, _ now: Instant) -> Bool {
-        guard channel.isOpen else { return true }
-        guard group(index).servers.isEmpty else { return false }
-        return !channel.isBusy(now: now)
-            && now.nanoseconds(since: channel.opened) > Self.systemAgeMax.nanoseconds
+    private func open(_ addresses: ArraySlice<SocketAddress?>, of group: Int) -> [DNSServer] {
+        let name = self.group(group).name
+        let list = addresses.map { address in
+            lastNumber += 1
+            let server = DNSServer(
+                number: lastNumber, group: group, groupName: name, address: address)
+            // The same server as before a reload is as good as it was.
+            let key = ServerKey(group: name, address: address)
+            if let watch = watches.removeValue(forKey: key) { server.watch = watch }
+            servers[lastNumber] = server
+            return server
+        }
+        serversOfGroup[group] = list
+        return list
     }
 
-    private func closeChannels() {
-        for channel in channels.values { channel.close() }
-        channels = [:]
+    struct ServerKey: Hashable {
+        let group: String
+        let address: SocketAddress?
+    }
+
+    /// Of servers that were closed for another configuration.
+    private var watches: [ServerKey: ServerWatch] = [:]
+
+    /// The system's list follows resolv.conf, which a DHCP client may write after us, but only while
+    /// nothing is out.
+    private func isOutdated(_ group: Int, _ list: [DNSServer], _ now: Instant) -> Bool {
+        guard self.group(group).servers.isEmpty else { return false }
+        guard list.allSatisfy(\.pending.isEmpty), let systemReadAt else { return false }
+        return now.nanoseconds(since: systemReadAt) > Self.systemAgeMax.nanoseconds
+    }
+
+    /// Closes servers; what they were asked is due at once.
+    private func restart(_ list: some Sequence<DNSServer>, now: Instant) {
+        let closed = Array(list)
+        watches = [:]
+        for server in closed {
+            let key = ServerKey(group: server.groupName, address: server.address)
+            watches[key] = server.watch
+            servers[server.number] = nil
+            serversOfGroup[server.group] = nil
+            server.close()
+        }
+        let numbers = Set(closed.map(\.number))
+        for (subject, round) in rounds where !numbers.isDisjoint(with: round.replies.keys) {
+            rounds[subject] = nil
+            answered(.failed(.cancelled, subject), of: subject, isSuspicious: false, now: now)
+        }
+    }
+
+    /// Names that are tracked no more are nothing a server could lose.
+    private func forget() {
+        let names = Set(cache.names).union(cache.serviceNames)
+        fromHosts.formIntersection(names)
+        groupIndexes = groupIndexes.filter { names.contains($0.key) }
+        for subject in rounds.keys where !names.contains(subject.name) { rounds[subject] = nil }
+        for server in servers.values { server.watch.keep(names) }
     }
 }

@@ -3,7 +3,10 @@ package import EdgeCore
 /// One entry of `resolvers:`: servers and the domains they are asked for.
 package struct ResolverGroup: Sendable, Equatable {
     package let name: String
-    /// With their ports, in the order they are asked.
+    /// Most that are asked of one group.
+    package static let serversMax = 16
+
+    /// With their ports; all are asked at the same time.
     package let servers: [SocketAddress]
     /// Suffixes without a leading dot; empty: every name that no other group has.
     package let domains: [String]

@@ -165,13 +165,14 @@ final class ProxyService {
     private func startResolver(_ configuration: Configuration) throws {
         let resolver = Resolver(
             loop: loop, groups: configuration.resolverGroups, seed: Self.randomWord()
-        ) { [weak self] name, addresses in
+        ) { [weak self] name in
+            guard let self, let addresses = self.resolver?.addresses(of: name) else { return }
             let text = addresses.map(\.addressText).joined(separator: ", ")
             Log.notice("dns: addresses in use", ["name": name, "addresses": text])
-            self?.publish()
+            publish()
         }
         self.resolver = resolver
-        resolver.track(configuration.upstreamNames)
+        resolver.track(names: configuration.upstreamNames)
     }
 
     private func startWorkers(
@@ -361,7 +362,7 @@ final class ProxyService {
         current = prepared.preparation
         for warning in prepared.preparation.warnings { Log.warning(warning) }
         resolver?.configure(groups: prepared.preparation.configuration.resolverGroups)
-        resolver?.track(prepared.preparation.configuration.upstreamNames)
+        resolver?.track(names: prepared.preparation.configuration.upstreamNames)
         tickets?.use(lifetime: prepared.preparation.configuration.tls.ticketLifetime)
         publish()
         ce_give_back_memory()

@@ -15,6 +15,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case configuration
     /// The guardian's descriptor messages and the sealed configuration.
     case guardian
+    /// What is remembered of DNS: the state file, its content, and the hosts file.
+    case names
 
     /// - Throws: the rule that the input broke. Our own traps are findings too.
     package func run(_ input: [UInt8]) throws(Finding) {
@@ -27,6 +29,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .http2: try HTTP2Target.run(input)
         case .configuration: try ConfigurationTarget.run(input)
         case .guardian: try GuardianTarget.run(input)
+        case .names: try NamesTarget.run(input)
         }
     }
 }

@@ -17,7 +17,7 @@ flags=(-c release --scratch-path "$scratch" --sanitize address -Xswiftc -sanitiz
 # SwiftPM compiles the target with what it needs; linked by hand, because libFuzzer brings main.
 "$swift" build "${flags[@]}" --target EdgeFuzz
 objects=$("$swift" build "${flags[@]}" --show-bin-path)
-modules=(EdgeFuzz EdgeTesting EdgeConfig EdgeTLS EdgeX509 EdgeHTTP2 EdgeHTTP1 EdgeHTTP EdgeRing
+modules=(EdgeFuzz EdgeTesting EdgeDNS EdgeConfig EdgeTLS EdgeX509 EdgeHTTP2 EdgeHTTP1 EdgeHTTP EdgeRing
     EdgeSystem EdgeUpstream EdgeRouting EdgeCore CEdge)
 files=()
 for module in "${modules[@]}"; do
