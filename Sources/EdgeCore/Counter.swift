@@ -47,6 +47,13 @@ public enum Counter: Int, Sendable, CaseIterable {
     case http2Streams
     /// Connections to upstreams of HTTP/2 that were made.
     case upstreamHTTP2Connections
+    /// Connects that were begun because another member's took too long, and those that came first.
+    case upstreamRaces
+    case upstreamRacesWon
+    /// Requests that were sent to a second member as well.
+    case upstreamHedges
+    /// Times that traffic took a member out (the control thread counts).
+    case memberEjections
 
     /// A gauge goes up and down and starts at 0 with each proxy; a counter never goes back.
     public var isGauge: Bool {

@@ -60,6 +60,16 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case clientProtocolError
     /// The upstream takes no more streams on this connection.
     case upstreamStreamRefused
+    /// The request has passed this node before: somebody's upstream leads back to it (508).
+    case loopDetected
+    /// The member's host no longer acknowledges what it is sent.
+    case upstreamUnreachable
+    /// No member may be used, and the upstream does not fail open (503).
+    case upstreamAllDown
+    /// The upstream has as many requests as it may have (503).
+    case upstreamRequestLimit
+    /// The request would have been tried again, but too many others have been (503).
+    case retryBudgetEmpty
 
     /// Whose fault it was.
     public enum Blame: String, Sendable {
@@ -78,13 +88,13 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
             .clientProtocolError:
             .client
         case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining,
-            .notServing, .internalError, .certificateUnusable:
+            .notServing, .internalError, .certificateUnusable, .loopDetected, .retryBudgetEmpty:
             .edge
         case .upstreamConnectRefused, .upstreamConnectTimeout, .upstreamConnectFailed,
             .upstreamTLSFailed, .upstreamNotVerified, .upstreamReset, .upstreamClosedEarly,
             .upstreamHeadTimeout, .upstreamBodyTimeout, .upstreamBadResponse, .upstreamTruncated,
             .upstreamSurplusBytes, .upstreamQueueFull, .upstreamQueueTimeout,
-            .upstreamStreamRefused:
+            .upstreamStreamRefused, .upstreamUnreachable, .upstreamAllDown, .upstreamRequestLimit:
             .upstream
         }
     }

@@ -608,11 +608,14 @@ extension ReasonCode {
         case .upstreamConnectTimeout, .upstreamHeadTimeout, .upstreamBodyTimeout: 504
         case .upstreamConnectRefused, .upstreamConnectFailed, .upstreamTLSFailed,
             .upstreamNotVerified, .upstreamReset, .upstreamClosedEarly, .upstreamBadResponse,
-            .upstreamTruncated, .upstreamSurplusBytes, .upstreamStreamRefused:
+            .upstreamTruncated, .upstreamSurplusBytes, .upstreamStreamRefused,
+            .upstreamUnreachable:
             502
         case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining, .notServing,
-            .upstreamQueueFull, .upstreamQueueTimeout:
+            .upstreamQueueFull, .upstreamQueueTimeout, .upstreamAllDown, .upstreamRequestLimit,
+            .retryBudgetEmpty:
             503
+        case .loopDetected: 508
         case .noRoute: 404
         case .clientBodyTooLarge: 413
         case .misdirected: 421
