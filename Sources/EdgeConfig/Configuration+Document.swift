@@ -115,6 +115,8 @@ struct Assembly {
         }
         checkAdmin(admin, listeners: listeners)
         checkResolvers(resolvers, upstreams: upstreams)
+        let state = main.path("state")
+        checkState(state, upstreams: upstreams)
         return Configuration(
             runAs: runAs(), workers: main.integer("workers"),
             listeners: listeners.map(\.value),
@@ -125,7 +127,8 @@ struct Assembly {
             requests: .decode(main, limits: limits, timeouts: timeouts),
             http2: .decode(main.sectionOrDefaults("http2"), limits: bounds),
             admin: admin.value, process: .decode(timeouts),
-            accessLog: .decode(main.section("access_log")))
+            accessLog: .decode(main.section("access_log")),
+            stateDirectory: state?.value, dns: .decode(main.sectionOrDefaults("dns")))
     }
 
     private func runAs() -> Configuration.RunAs? {

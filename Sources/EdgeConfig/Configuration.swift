@@ -24,6 +24,9 @@ package struct Configuration: Sendable, Equatable {
     package let process: Process
     /// Nil: requests are not logged.
     package let accessLog: AccessLog?
+    /// A folder of the proxy's user for what outlives a restart; nil: nothing does.
+    package let stateDirectory: String?
+    package let dns: DNSConfiguration
 
     package struct RunAs: Sendable, Equatable {
         package let user: String
@@ -193,7 +196,8 @@ package struct Configuration: Sendable, Equatable {
         upstreams: [UpstreamConfiguration], resolvers: [Resolver], timeouts: Timeouts,
         limits: Limits, requests: Requests = Requests(),
         http2: HTTP2Configuration = HTTP2Configuration(), admin: Admin, process: Process,
-        accessLog: AccessLog? = nil
+        accessLog: AccessLog? = nil, stateDirectory: String? = nil,
+        dns: DNSConfiguration = DNSConfiguration()
     ) {
         self.runAs = runAs
         self.workers = workers
@@ -210,5 +214,7 @@ package struct Configuration: Sendable, Equatable {
         self.admin = admin
         self.process = process
         self.accessLog = accessLog
+        self.stateDirectory = stateDirectory
+        self.dns = dns
     }
 }

@@ -57,7 +57,11 @@ extension Assembly {
         let general = resolvers.firstIndex { $0.value.domains.isEmpty }
         var used: Set<Int?> = []
         for server in upstreams.flatMap(\.configuration.servers) {
-            guard case .name(let name) = server.host else { continue }
+            let name: String
+            switch server.host {
+            case .address: continue
+            case .name(let host), .service(let host): name = host
+            }
             let labels = name.split(separator: ".")
             let suffixes = labels.indices.lazy.map { labels[$0...].joined(separator: ".") }
             used.insert(suffixes.compactMap { indexes[$0] }.first ?? general)

@@ -24,6 +24,13 @@ extension Schema {
             absence: "the user's primary group",
             pitfalls: "Needs `user`.", seeAlso: ["user"]),
         Key(
+            "state", .text(.path),
+            effect: "A folder for what outlives a restart: the last good addresses of names.",
+            absence: "nothing is kept, and a start without DNS knows no name",
+            pitfalls: "It belongs to the proxy's user, and to nobody else. Relative to the main "
+                + "file.",
+            seeAlso: ["user", "dns"]),
+        Key(
             "workers", .integerOrAuto(1...64), default: "auto",
             effect: "How many threads serve clients; `auto` is one per usable core.",
             pitfalls: "The number is fixed at the start: a reload does not change it."),
@@ -141,11 +148,30 @@ extension Schema {
                 + "together with `proxy_protocol: v2`, and not for `tcp` listeners.",
             seeAlso: ["upstreams.*.tls", "http2"]),
         Key(
-            "upstreams.*.servers", .texts(.server, orSingle: false), required: true,
-            effect: "The servers, as host name or address with a port.",
+            "upstreams.*.servers", .textsOrMappings(.server), required: true,
+            effect: "The servers, as host name or address with a port; as a mapping where there "
+                + "is more to say.",
             pitfalls: "Quote entries with brackets: `\"[2001:db8::1]:80\"`. Names are looked up "
-                + "again as their records expire.",
-            seeAlso: ["resolvers"]),
+                + "again as their records expire, and each of their addresses is a member.",
+            seeAlso: ["resolvers", "dns"]),
+        Key(
+            "upstreams.*.servers[].address", .text(.server),
+            effect: "Host name or address with a port, as in the short form.",
+            absence: "the entry has `srv`", seeAlso: ["upstreams.*.servers[].srv"]),
+        Key(
+            "upstreams.*.servers[].srv", .text(.service),
+            effect: "The name of SRV records, which say hosts, ports, weights and, by priority, "
+                + "which servers are backups.",
+            absence: "the entry has `address`",
+            pitfalls: "Not together with `address` or `weight`."),
+        Key(
+            "upstreams.*.servers[].weight", .integer(1...256), default: "1",
+            effect: "The server's part of the traffic beside the others' parts.",
+            seeAlso: ["upstreams.*.balance"]),
+        Key(
+            "upstreams.*.servers[].backup", .choice(["no", "yes"]), default: "no",
+            effect: "Whether the server is used only when no other can be.",
+            pitfalls: "One server at least is no backup."),
         Key(
             "upstreams.*.tls", .mapping,
             effect: "Speaks TLS to the servers and checks who they are; `tls: {}` with the "
@@ -197,6 +223,12 @@ extension Schema {
                 + "queue. `auto` is no limit.",
             pitfalls: "Each worker has an equal share, at least one: fewer than the workers is as "
                 + "many as the workers.",
+            seeAlso: ["upstreams.*.limits.queue"]),
+        Key(
+            "upstreams.*.limits.requests", .integerOrAuto(1...1_000_000), default: "auto",
+            effect: "Requests under way with all servers of the upstream, over all workers; "
+                + "further ones wait in the queue. `auto` is no limit.",
+            pitfalls: "Each worker has an equal share, at least one.",
             seeAlso: ["upstreams.*.limits.queue"]),
         Key(
             "upstreams.*.limits.queue", .integer(0...1_000_000), default: "1024",

@@ -47,7 +47,7 @@ extension Schema {
             ? words.prefix(1).map { $0.uppercased() }.joined() + words.dropFirst() : "General"
     }
 
-    private static let abbreviations = ["http2": "HTTP/2", "tls": "TLS"]
+    private static let abbreviations = ["http2": "HTTP/2", "tls": "TLS", "dns": "DNS"]
 
     private func entry(for key: Key) -> String {
         var lines = ["### `\(key.path)`", "", key.effect, ""]
@@ -84,6 +84,9 @@ extension Schema {
         case .duration(let range):
             return "a duration, \(Quantity.text(range.lowerBound)) to "
                 + Quantity.text(range.upperBound)
+        case .durationOrUnlimited(let range):
+            return "`unlimited` or a duration, \(Quantity.text(range.lowerBound)) to "
+                + Quantity.text(range.upperBound)
         case .size(let range):
             return "a size, \(Quantity.text(bytes: range.lowerBound)) to "
                 + Quantity.text(bytes: range.upperBound)
@@ -98,6 +101,13 @@ extension Schema {
             return "\(kind.rawValue); or a list of such"
         case .texts(let kind, orSingle: false):
             return "a list, each entry \(kind.rawValue)"
+        case .statuses(let range):
+            return "a status or a span such as \(range.lowerBound)-\(range.upperBound), or a list "
+                + "of such"
+        case .mappingOrOff:
+            return "`off` or a mapping with the keys below"
+        case .textsOrMappings(let kind):
+            return "a list, each entry \(kind.rawValue) or a mapping with the keys below"
         case .mapping:
             return "a mapping with the keys below"
         case .mappings:

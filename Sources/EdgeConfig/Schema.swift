@@ -7,6 +7,8 @@ package struct Schema: Sendable {
         /// A number, or `auto` for what the program finds best.
         case integerOrAuto(ClosedRange<Int>)
         case duration(ClosedRange<Duration>)
+        /// A duration, or `unlimited`.
+        case durationOrUnlimited(ClosedRange<Duration>)
         case size(ClosedRange<Int>)
         /// A size, or `unlimited`.
         case sizeOrUnlimited(ClosedRange<Int>)
@@ -15,10 +17,16 @@ package struct Schema: Sendable {
         case text(Text)
         /// A list with at least one string; with `orSingle`, one string may stand for a list.
         case texts(Text, orSingle: Bool)
+        /// HTTP statuses and spans of them: one, or a list.
+        case statuses(ClosedRange<Int>)
         /// Keys of its own.
         case mapping
+        /// Keys of its own, or `off`.
+        case mappingOrOff
         /// A list of mappings.
         case mappings
+        /// A list of strings and mappings.
+        case textsOrMappings(Text)
         /// Mappings under names the operator chooses.
         case named
     }
@@ -38,6 +46,14 @@ package struct Schema: Sendable {
         case hostPattern = "a host name, `*.example.org` or `*`"
         case block = "an address or a block of them, such as 10.0.0.0/8"
         case upgrade = "the name of a protocol, such as SPDY/3.1"
+        case service = "a name of SRV records, such as _https._tcp.example.org"
+        case hashKey = "`client`, `header NAME` or `cookie NAME`"
+        case token = "letters, digits and !#$%&'*+-.^_`|~"
+        case field = "a header field, as in `Name: value`"
+        case target = "a path with or without a query, such as /healthz"
+        case authority = "a host name or an address, with or without port"
+        case phrase = "a string of at most 1024 bytes"
+        case procedure = "the name of a gRPC service, such as grpc.health.v1.Health"
     }
 
     /// One key. In `path`, `[]` stands for an entry of a list and `*` for a chosen name.
@@ -70,11 +86,11 @@ package struct Schema: Sendable {
             name = String(parts.last ?? "")
             parent = parts.dropLast().joined(separator: ".")
             switch type {
-            case .mapping: childrenPath = path
-            case .mappings: childrenPath = path + "[]"
+            case .mapping, .mappingOrOff: childrenPath = path
+            case .mappings, .textsOrMappings: childrenPath = path + "[]"
             case .named: childrenPath = path + ".*"
-            case .integer, .integerOrAuto, .duration, .size, .sizeOrUnlimited, .choice, .text,
-                .texts:
+            case .integer, .integerOrAuto, .duration, .durationOrUnlimited, .size,
+                .sizeOrUnlimited, .choice, .text, .texts, .statuses:
                 childrenPath = nil
             }
             self.type = type
@@ -89,8 +105,8 @@ package struct Schema: Sendable {
     }
 
     package static let current = Schema(
-        keys: generalKeys + listenerKeys + siteKeys + upstreamKeys + resolverKeys + forwardingKeys
-            + http2Keys + tuningKeys)
+        keys: generalKeys + listenerKeys + siteKeys + upstreamKeys + balanceKeys + healthKeys
+            + recoveryKeys + resolverKeys + dnsKeys + forwardingKeys + http2Keys + tuningKeys)
 
     package let keys: [Key]
     private let byPath: [String: Key]

@@ -105,7 +105,7 @@ struct Section {
     }
 
     /// A section that was not written: every key has its default.
-    private init(empty title: String, keys list: KeyList, parent: Section) {
+    init(empty title: String, keys list: KeyList, parent: Section) {
         pass = parent.pass
         location = parent.location
         name = title
@@ -162,11 +162,11 @@ struct Section {
         pass.diagnostics.warning(location, reason, hint: hint)
     }
 
-    private func displayPath(_ name: String) -> String {
+    func displayPath(_ name: String) -> String {
         title.isEmpty ? name : "\(title).\(name)"
     }
 
-    private func find(_ name: String) -> (key: Schema.Key, node: Node?) {
+    func find(_ name: String) -> (key: Schema.Key, node: Node?) {
         (list.visit(name), entries.first { $0.key == name }?.value)
     }
 }
@@ -175,7 +175,7 @@ struct Section {
 
 extension Section {
     /// What the mappings that `key` holds may have.
-    private func children(of key: Schema.Key) -> KeyList {
+    func children(of key: Schema.Key) -> KeyList {
         pass.keys(of: key.childrenPath ?? key.path)
     }
 
@@ -262,8 +262,8 @@ extension Section {
         switch key.type {
         case .integer(let allowed): (range, words) = (allowed, "")
         case .integerOrAuto(let allowed): (range, words) = (allowed, "'auto' or ")
-        case .duration, .size, .sizeOrUnlimited, .choice, .text, .texts, .mapping, .mappings,
-            .named:
+        case .duration, .durationOrUnlimited, .size, .sizeOrUnlimited, .choice, .text, .texts,
+            .statuses, .mapping, .mappingOrOff, .mappings, .textsOrMappings, .named:
             return nil
         }
         guard let node else { return key.defaultText.flatMap { Int($0) } }
@@ -325,7 +325,7 @@ extension Section {
             text: { Quantity.text(bytes: $0) })
     }
 
-    private func bounded<Value: Comparable>(
+    func bounded<Value: Comparable>(
         _ name: String, _ node: Node?, in range: ClosedRange<Value>, fallback: Value,
         parse: (String) throws(ValueProblem) -> Value, text: (Value) -> String
     ) -> Value {
@@ -433,7 +433,7 @@ extension Section {
         }
     }
 
-    private func text<Value>(
+    func text<Value>(
         _ node: Node, called name: @autoclosure () -> String,
         parse: (String) throws(ValueProblem) -> Value
     ) -> Located<Value>? {

@@ -75,6 +75,7 @@ extension SiteConfiguration {
                     hint: "a tcp listener passes bytes on as they are; TLS is then between the "
                         + "client and the server")
             }
+            checkRelay(upstreams[index], listener: listener.value.name)
             if upstreams[index].configuration.version != .http1 {
                 root?.error(
                     listener.location,
@@ -83,6 +84,28 @@ extension SiteConfiguration {
             }
         }
         return used
+    }
+
+    /// What needs to know requests, on connections whose bytes are passed on as they are.
+    private static func checkRelay(_ upstream: UpstreamDraft, listener: String) {
+        let configuration = upstream.configuration
+        let section = upstream.section
+        func refuse(_ key: String) {
+            section.error(
+                section.location(of: key),
+                "\(section.title).\(key) has no effect on a tcp listener's connections",
+                hint: "listener '\(listener)' passes bytes on as they are")
+        }
+        if configuration.sticky != nil { refuse("sticky") }
+        switch configuration.balance {
+        case .hash(.header), .hash(.cookie): refuse("hash")
+        case .hash(.client), .roundRobin, .leastRequests, .fastest: break
+        }
+        let retries = configuration.retries
+        let isForRequests =
+            !retries.statuses.isEmpty || retries.perTry != nil || retries.overall != nil
+            || retries.hedgeAfter != nil
+        if isForRequests { refuse("retries") }
     }
 
     private static func checkHosts(

@@ -23,6 +23,10 @@ extension UpstreamConfiguration {
         case off, v2
     }
 
+    private enum AllDownWord: String {
+        case open, closed
+    }
+
     private enum ProtocolWord: String {
         case http1, h2, auto
     }
@@ -47,40 +51,34 @@ extension UpstreamConfiguration {
     }
 
     private static func decode(_ section: Section, name: String) -> UpstreamConfiguration {
-        let servers = section.texts("servers", as: .server, parse: TextValue.server)
-        checkServers(servers, in: section)
+        let servers = Server.decode(section)
         let timeouts = section.sectionOrDefaults("timeouts")
         let limits = section.sectionOrDefaults("limits")
         let sendsProxyHeader = section.choice("proxy_protocol", as: ProxyWord.self) == .v2
-        return UpstreamConfiguration(
-            name: name, servers: servers.map(\.value), tls: tls(section.section("tls")),
-            version: version(section, sendsProxyHeader: sendsProxyHeader),
+        let tls = tls(section.section("tls"))
+        let version = version(section, sendsProxyHeader: sendsProxyHeader)
+        let response = timeouts.duration("response")
+        var result = UpstreamConfiguration(
+            name: name, servers: servers.map(\.value), tls: tls, version: version,
             sendsProxyHeader: sendsProxyHeader,
             memberConnectionsMax: limits.integer("connections"),
             queueMax: limits.integer("queue") ?? 0,
             queueTimeout: timeouts.duration("queue"),
             connectTimeout: timeouts.duration("connect"),
-            responseTimeout: timeouts.duration("response"),
+            responseTimeout: response,
             bodyTimeout: timeouts.duration("body"),
             keepAlive: timeouts.duration("keep_alive"))
-    }
-
-    private static func checkServers(_ servers: [Located<Server>], in section: Section) {
-        var places: [Server: Location] = [:]
-        for server in servers {
-            if let first = places[server.value] {
-                section.error(
-                    server.location, "\(section.title) has the same server twice",
-                    hint: "first at \(first)")
-                continue
-            }
-            places[server.value] = server.location
-            if server.value.port == 443, !section.has("tls") {
-                section.warning(
-                    server.location, "\(section.title) speaks plaintext to port 443",
-                    hint: "add 'tls: {}'")
-            }
-        }
+        let retries = section.sectionOrDefaults("retries")
+        result.balance = .decode(section)
+        result.sticky = .decode(section.section("sticky"))
+        result.health = HealthDraft.policy(section, traffic: tls, version: version)
+        result.ejection = .decode(section)
+        result.slowStart = section.duration("slow_start")
+        result.failsOpen = section.choice("all_down", as: AllDownWord.self) != .closed
+        result.retries = .decode(retries, response: response)
+        result.requestsMax = limits.integer("requests")
+        result.raceAfter = retries.duration("race")
+        return result
     }
 
     private static func version(
@@ -109,7 +107,8 @@ extension UpstreamConfiguration {
         return version
     }
 
-    private static func tls(_ section: Section?) -> TLS? {
+    /// Of `tls:`, and of `health:` where it differs from traffic: the keys are the same.
+    static func tls(_ section: Section?) -> TLS? {
         guard let section else { return nil }
         let authorities = section.path("ca")
         let name = section.text("name")

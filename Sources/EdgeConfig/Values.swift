@@ -87,7 +87,8 @@ enum Quantity {
     static func text(_ duration: Duration) -> String {
         let (seconds, attoseconds) = duration.components
         let nanoseconds = seconds * 1_000_000_000 + attoseconds / 1_000_000_000
-        let unit = durationUnits.last { nanoseconds % $0.nanoseconds == 0 && nanoseconds != 0 }
+        if nanoseconds == 0 { return "0s" }
+        let unit = durationUnits.last { nanoseconds % $0.nanoseconds == 0 }
         guard let unit else { return "\(Double(nanoseconds) / 1e6)ms" }
         return "\(nanoseconds / unit.nanoseconds)\(unit.name)"
     }
@@ -236,7 +237,13 @@ extension Schema.Text {
         case .domain: try HostName.parse(text, underscore: true)
         case .hostPattern: try HostName.pattern(text)
         case .upgrade: try TextValue.upgrade(text)
-        case .address, .block, .endpoint, .resolver, .server: text
+        case .service: try TextValue.service(text)
+        case .token: try TextValue.token(text)
+        case .target: try TextValue.target(text)
+        case .authority: try TextValue.authority(text)
+        case .phrase: try TextValue.phrase(text)
+        case .procedure: try TextValue.procedure(text)
+        case .address, .block, .endpoint, .resolver, .server, .hashKey, .field: text
         }
     }
 }

@@ -62,6 +62,7 @@ struct Preparation {
         let store = certificates(configuration, previous, checking, &diagnostics)
         let trusts = authorities(configuration, previous, &diagnostics)
         let identities = identities(configuration, previous, &diagnostics)
+        checkTokens(configuration, &diagnostics)
         let pages = errorPages(configuration, &diagnostics)
         guard diagnostics.isEmpty, let store else { throw Refusal(diagnostics: diagnostics) }
         let accessLog = try accessLog(configuration, previous, workers)
@@ -94,12 +95,21 @@ struct Preparation {
         }
     }
 
+    /// How upstreams prove who they are: to traffic, and to checks that differ from it.
+    private static func proofs(
+        _ configuration: Configuration
+    ) -> [(upstream: UpstreamConfiguration, tls: UpstreamConfiguration.TLS)] {
+        configuration.upstreams.flatMap { upstream in
+            [upstream.tls, upstream.health?.tls].compactMap { $0 }.map { (upstream, $0) }
+        }
+    }
+
     private static func authorities(
         _ configuration: Configuration, _ previous: Preparation?, _ diagnostics: inout [String]
     ) -> [String: ClientTrust] {
         var trusts: [String: ClientTrust] = [:]
-        for upstream in configuration.upstreams {
-            guard let file = upstream.tls?.authorityFile, trusts[file] == nil else { continue }
+        for (upstream, tls) in proofs(configuration) {
+            guard let file = tls.authorityFile, trusts[file] == nil else { continue }
             do throws(TLSFailure) {
                 let trust = try ClientTrust.load(file)
                 if let known = previous?.trusts[file], known.isEquivalent(to: trust) {
@@ -137,8 +147,8 @@ struct Preparation {
         _ configuration: Configuration, _ previous: Preparation?, _ diagnostics: inout [String]
     ) -> [UpstreamConfiguration.TLS.Identity: ClientIdentity] {
         var result: [UpstreamConfiguration.TLS.Identity: ClientIdentity] = [:]
-        for upstream in configuration.upstreams {
-            guard let files = upstream.tls?.identity, result[files] == nil else { continue }
+        for (upstream, tls) in proofs(configuration) {
+            guard let files = tls.identity, result[files] == nil else { continue }
             do throws(CertificateProblem) {
                 let identity = try ClientIdentity.load(
                     certificate: files.certificateFile, key: files.keyFile)
@@ -152,6 +162,19 @@ struct Preparation {
             }
         }
         return result
+    }
+
+    /// Tokens are read for each check; that they can be is worth knowing before.
+    private static func checkTokens(
+        _ configuration: Configuration, _ diagnostics: inout [String]
+    ) {
+        var seen: Set<String> = []
+        for upstream in configuration.upstreams {
+            guard let file = upstream.health?.anyTokenFile, seen.insert(file).inserted,
+                let problem = SecretFile.problem(file)
+            else { continue }
+            diagnostics.append("upstream \(upstream.name): \(problem)")
+        }
     }
 
     private static func errorPages(

@@ -95,11 +95,13 @@ package struct HealthPolicy: Sendable, Hashable {
     /// Passes in a row that make a member up, and failures in a row that make it down.
     package var rise: Int
     package var fall: Int
+    /// As `Request.tokenFile`, for `kubeAPIServer`, which has no other choice in its request.
+    package var tokenFile: String?
 
     package init(
         kind: Kind = .tcp, tls: UpstreamConfiguration.TLS? = nil, port: UInt16? = nil,
         interval: Duration = .seconds(2), fastInterval: Duration = .milliseconds(500),
-        timeout: Duration = .seconds(1), rise: Int = 2, fall: Int = 3
+        timeout: Duration = .seconds(1), rise: Int = 2, fall: Int = 3, tokenFile: String? = nil
     ) {
         self.kind = kind
         self.tls = tls
@@ -109,6 +111,19 @@ package struct HealthPolicy: Sendable, Hashable {
         self.timeout = timeout
         self.rise = rise
         self.fall = fall
+        self.tokenFile = tokenFile
+    }
+}
+
+extension HealthPolicy {
+    /// The token file of whatever kind it is; nil: no token is sent.
+    package var anyTokenFile: String? {
+        switch kind {
+        case .http(let request), .http2(let request), .activeMember(let request):
+            request.tokenFile
+        case .kubeAPIServer: tokenFile
+        case .tcp, .tls, .grpc: nil
+        }
     }
 }
 

@@ -23,24 +23,31 @@ struct LoadingTests {
         #expect(
             configuration.certificates
                 == .init(directory: folder + "certs", fallback: "example.org"))
-        #expect(configuration.listeners.map(\.name) == ["https", "http", "postgres"])
-        #expect(configuration.listeners.map(\.kind) == [.tls, .http, .tcp])
-        #expect(configuration.listeners.map(\.redirectPort) == [nil, 443, nil])
+        #expect(configuration.listeners.map(\.name) == ["https", "http", "postgres", "kubernetes"])
+        #expect(configuration.listeners.map(\.kind) == [.tls, .http, .tcp, .tcp])
+        #expect(configuration.listeners.map(\.redirectPort) == [nil, 443, nil, nil])
         #expect(
             configuration.listeners.map { $0.addresses.map(\.description) }
-                == [["[::]:443"], ["192.168.1.13:80", "127.0.0.1:80"], ["192.168.1.13:5432"]])
+                == [
+                    ["[::]:443"], ["192.168.1.13:80", "127.0.0.1:80"], ["192.168.1.13:5432"],
+                    ["192.168.1.13:6443"],
+                ])
         #expect(configuration.listeners[2].upstream == "postgres")
         #expect(
             configuration.sites == [
+                SiteConfiguration(hosts: ["api.example.org"], upstream: 4),
                 SiteConfiguration(hosts: ["grafana.example.org"], upstream: 0),
                 SiteConfiguration(
-                    hosts: ["registry.example.org", "*.apps.example.org"], upstream: 2,
+                    hosts: ["registry.example.org", "*.apps.example.org"], upstream: 3,
                     upgrades: ["spdy/3.1"]),
-                SiteConfiguration(hosts: ["dashboard.example.org"], upstream: 3),
+                SiteConfiguration(hosts: ["dashboard.example.org"], upstream: 5),
             ])
         #expect(
-            configuration.upstreams.map(\.name) == ["grafana", "postgres", "ingress", "dashboard"])
-        #expect(configuration.upstreams.map(\.version) == [.http1, .http1, .auto, .http1])
+            configuration.upstreams.map(\.name)
+                == ["grafana", "postgres", "kubernetes", "ingress", "api", "dashboard"])
+        #expect(
+            configuration.upstreams.map(\.version)
+                == [.http1, .http1, .http1, .auto, .http2, .http1])
         #expect(configuration.http2 == HTTP2Configuration())
         #expect(configuration.upstreams[1].sendsProxyHeader)
         #expect(configuration.upstreams[1].memberConnectionsMax == 200)
@@ -48,7 +55,7 @@ struct LoadingTests {
         #expect(configuration.upstreams[0].responseTimeout == .seconds(300))
         #expect(configuration.upstreams[0].keepAlive == .seconds(30))
         #expect(
-            configuration.upstreams[2].tls
+            configuration.upstreams[3].tls
                 == .init(
                     authorityFile: folder + "ca/home-ca.pem", name: "ingress.home.example",
                     verify: .full,
@@ -204,6 +211,8 @@ struct LoadingTests {
                 + "  shadowed: { servers: [10.0.0.3], domains: [b] }\n"
                 + "  other: { servers: [10.0.0.4] }\n",
             [
+                "main.yaml:5:10: upstreams.app has servers by name, and a start without DNS knows "
+                    + "none of their addresses (set 'state' to a folder for the last good ones)",
                 "main.yaml:8:3: the resolver 'shadowed' is never asked (no server's name ends with "
                     + "one of its domains)",
                 "main.yaml:9:3: the resolver 'other' is never asked (every server is an address or "

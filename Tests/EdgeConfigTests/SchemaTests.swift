@@ -61,8 +61,8 @@ struct SchemaTests {
             let path = parent.isEmpty ? entry.key : "\(parent).\(entry.key)"
             found.insert(path)
             switch (Schema.current.key(path)?.type, entry.value.content) {
-            case (.mapping, _): collect(entry.value, at: path, into: &found)
-            case (.mappings, .sequence(let items)):
+            case (.mapping, _), (.mappingOrOff, _): collect(entry.value, at: path, into: &found)
+            case (.mappings, .sequence(let items)), (.textsOrMappings, .sequence(let items)):
                 for item in items { collect(item, at: path + "[]", into: &found) }
             case (.named, .mapping(let named)):
                 for item in named { collect(item.value, at: path + ".*", into: &found) }
@@ -81,10 +81,11 @@ struct SchemaTests {
         case .size(let range): #expect(try range.contains(Quantity.size(text)))
         case .integer(let range): #expect(try range.contains(#require(Int(text))))
         case .integerOrAuto: #expect(text == "auto")
-        case .sizeOrUnlimited: #expect(text == "unlimited")
+        case .sizeOrUnlimited, .durationOrUnlimited: #expect(text == "unlimited")
         case .choice(let words): #expect(words.contains(text))
         case .texts(.address, _): #expect(text == "\"::\"")
-        case .text, .texts, .mapping, .mappings, .named: Issue.record("\(path) has a default")
+        case .text, .texts, .statuses, .mapping, .mappingOrOff, .mappings, .textsOrMappings, .named:
+            Issue.record("\(path) has a default")
         }
     }
 

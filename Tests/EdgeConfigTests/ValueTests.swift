@@ -76,7 +76,7 @@ struct ValueTests {
     func text() {
         #expect(Quantity.text(.milliseconds(1500)) == "1500ms")
         #expect(Quantity.text(.seconds(600)) == "10m")
-        #expect(Quantity.text(.zero) == "0.0ms")
+        #expect(Quantity.text(.zero) == "0s")
         #expect(Quantity.text(bytes: 65536) == "64KiB")
         #expect(Quantity.text(bytes: 1000) == "1000B")
     }
