@@ -61,7 +61,8 @@ package struct Balancer: Sendable {
         isRamping = true
         refreshShares(now: now)
         settleCredits()
-        if turnsAhead > 0, let field = gather(.preferred, isUsable: { _ in true }) {
+        if turnsAhead > 0, let field = gather(.preferred, isUsable: { _ in true }), field.count > 1
+        {
             for _ in 0..<turnsAhead { _ = chooseInTurn(field) }
             turnsAhead = 0
         }
