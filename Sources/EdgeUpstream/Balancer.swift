@@ -23,7 +23,7 @@ package struct Balancer: Sendable {
     /// - Parameters:
     ///   - seed: the key of sticky tokens and of the hash policy. The same for all workers, or a
     ///     client's cookie would mean another member on each; the same over restarts and nodes if
-    ///     keys are to keep their members over those.
+    ///     keys are to keep their members over those. Who knows it can tell addresses from tokens.
     ///   - turn: the worker's number, so that not all of them begin with the same member.
     package init(seed: UInt64, turn: Int = 0) {
         keys = KeyedHash(seed: seed)

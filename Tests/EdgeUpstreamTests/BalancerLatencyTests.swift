@@ -10,8 +10,8 @@ import Testing
         let balancer: TestBalancer
         var latencies: [Int]
         private var milliseconds = 0
-        /// Members of the requests that are answered in a millisecond to come.
-        private var due: [Int: [Int]] = [:]
+        /// Requests that are answered in a millisecond to come.
+        private var due: [Int: [(member: Int, latency: Int)]] = [:]
         private var random: SeededRandom
 
         init(_ latencies: [Int], weights: [Int]? = nil, seed: UInt64 = 1) {
@@ -27,7 +27,8 @@ import Testing
             for _ in 0..<(seconds * 1000) {
                 milliseconds += 1
                 balancer.advance(.milliseconds(1))
-                for member in due.removeValue(forKey: milliseconds) ?? [] {
+                for (member, latency) in due.removeValue(forKey: milliseconds) ?? [] {
+                    balancer.answered(member, after: .milliseconds(latency))
                     balancer.ended(member)
                 }
                 guard milliseconds % gap == 0, let choice = balancer.next() else { continue }
@@ -35,22 +36,9 @@ import Testing
                 balancer.began(choice)
                 var latency = latencies[choice]
                 if jitter { latency = Int.random(in: latency / 2...latency, using: &random) }
-                due[milliseconds + max(latency, 1), default: []].append(choice)
-                started.append((choice, milliseconds + max(latency, 1), latency))
-                tellAnswers()
+                due[milliseconds + latency, default: []].append((choice, latency))
             }
             return counts
-        }
-
-        private var started: [(member: Int, at: Int, latency: Int)] = []
-
-        /// Answers are told when they are there.
-        private func tellAnswers() {
-            started.removeAll {
-                guard $0.at <= milliseconds else { return false }
-                balancer.answered($0.member, after: .milliseconds($0.latency))
-                return true
-            }
         }
     }
 

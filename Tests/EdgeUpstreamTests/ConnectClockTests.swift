@@ -57,6 +57,13 @@ import Testing
         }
     }
 
+    @Test("What varies much is usual up to well above its average")
+    func deviation() {
+        let clock = Self.clock((0..<60).map { $0 % 2 == 0 ? 50 : 150 })
+
+        #expect(clock.usual > 250_000_000 && clock.usual < 350_000_000)
+    }
+
     @Test("A member that was very slow is raced by half of the timeout at the latest")
     func ceiling() {
         #expect(Self.delay(Self.clock([4000, 4500])) == 2500)
