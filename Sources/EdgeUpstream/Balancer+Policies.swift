@@ -58,19 +58,22 @@ extension Balancer {
     }
 
     /// The better of two that are drawn by weight: by the latency to be expected times the requests
-    /// under way for its part.
+    /// under way for its part. Small differences are noise, and leave the choice to the weights.
     // hot: no allocation, O(members)
     mutating func chooseFastest(_ field: Field, now: Instant) -> Int {
         var choice = field.last
         if field.count > 1 {
             let first = draw(field.total, without: -1)
             let second = draw(field.total - seats[first].part, without: first)
-            choice =
-                cost(second, field, now: now) < cost(first, field, now: now) ? second : first
+            let limit = cost(first, field, now: now) * Self.clearlyLess
+            choice = cost(second, field, now: now) < limit ? second : first
         }
         seats[choice].latency.chosen(now: now)
         return choice
     }
+
+    /// The cost at which a second member is taken instead of the first, as a factor.
+    private static let clearlyLess = 0.9
 
     /// Rendezvous: each candidate draws a lot from key and address, and the best lot wins, so a
     /// member that goes gives away its keys only. Who already has a quarter more than its part of

@@ -23,7 +23,7 @@ package struct Balancer: Sendable {
     /// - Parameters:
     ///   - seed: the key of sticky tokens and of the hash policy. The same for all workers, or a
     ///     client's cookie would mean another member on each; the same over restarts and nodes if
-    ///     keys are to keep their members over those.
+    ///     keys are to keep their members over those. Who knows it can tell addresses from tokens.
     ///   - turn: the worker's number, so that not all of them begin with the same member.
     package init(seed: UInt64, turn: Int = 0) {
         keys = KeyedHash(seed: seed)
@@ -61,7 +61,8 @@ package struct Balancer: Sendable {
         isRamping = true
         refreshShares(now: now)
         settleCredits()
-        if turnsAhead > 0, let field = gather(.preferred, isUsable: { _ in true }) {
+        if turnsAhead > 0, let field = gather(.preferred, isUsable: { _ in true }), field.count > 1
+        {
             for _ in 0..<turnsAhead { _ = chooseInTurn(field) }
             turnsAhead = 0
         }

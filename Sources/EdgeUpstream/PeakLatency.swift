@@ -5,8 +5,8 @@ internal import Glibc
 /// falls slowly (peak-EWMA), in nanoseconds.
 ///
 /// A member that gets no requests is believed to become faster, by the factor e every
-/// `timeConstant`, so that it is asked again; being asked takes that belief away until the answer is
-/// there. One that is `r` times slower than the others so gets about one request in
+/// `timeConstant`, so that it is asked again; being asked takes that belief away until the answer
+/// is there. One that is `r` times slower than the others so gets about one request in
 /// `timeConstant × ln r`, which is also the longest that its recovery goes unseen.
 struct PeakLatency: Sendable {
     private var peak = PeakLatency.assumed

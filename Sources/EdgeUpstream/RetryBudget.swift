@@ -1,36 +1,69 @@
 package import EdgeCore
 
-/// How many requests may be sent again: a part of all, and a hundred within ten seconds whatever
-/// happens. A bucket of hundredths of an attempt; time is the caller's.
+/// How many further attempts a worker allows an upstream's requests: a share of the requests, and
+/// some more that are always there, so that retries never multiply an overload. A machine, owned by
+/// the worker.
+///
+/// Of any ten seconds (in steps of one), further attempts are at most `always` and `percent` of the
+/// requests within them. Nothing is saved up for longer.
 package struct RetryBudget: Sendable {
-    private static let floorMax = 100 * 100
-    private static let sharesMax = 1000 * 100
-
-    package var percent: Int
-    private var floor = Self.floorMax
-    private var shares = 0
-    private var filledAt: Instant?
-
-    package init(percent: Int) { self.percent = percent }
-
-    /// A request has come.
-    package mutating func deposit(now: Instant) {
-        shares = min(shares + percent, Self.sharesMax)
+    private struct Second: Sendable {
+        var requests = 0
+        var attempts = 0
     }
 
-    /// - Returns: false if too many have been sent again.
-    package mutating func withdraw(now: Instant) -> Bool {
-        let last = filledAt ?? now
-        // 10 a second: 1000 hundredths in 1e9 ns.
-        let earned = now.nanoseconds(since: last) / 1_000_000
-        floor = min(Self.floorMax, floor + Int(min(earned, 100_000)))
-        filledAt = now
-        if floor >= 100 {
-            floor -= 100
-            return true
-        }
-        guard shares >= 100 else { return false }
-        shares -= 100
+    private let percent: Int
+    private let always: Int
+    /// The last ten seconds, each at its number modulo ten.
+    private var seconds: [10 of Second] = .init(repeating: Second())
+    private var requests = 0
+    private var attempts = 0
+    /// The newest second that was counted.
+    private var current: UInt64 = 0
+
+    /// - Parameters:
+    ///   - percent: further attempts for a hundred requests; 0: only those that are always allowed.
+    ///   - always: further attempts within ten seconds whatever the requests: the worker's part of
+    ///     the upstream's 100.
+    package init(percent: Int, always: Int = 100) {
+        self.percent = max(percent, 0)
+        self.always = max(always, 0)
+    }
+
+    /// A request was made (its first attempt).
+    // hot: no allocation
+    package mutating func requested(now: Instant) {
+        advance(to: now)
+        requests += 1
+        seconds[Int(current % 10)].requests += 1
+    }
+
+    /// Takes one further attempt.
+    ///
+    /// - Returns: false if there is none left: the request fails with what it has got.
+    package mutating func take(now: Instant) -> Bool {
+        advance(to: now)
+        guard attempts < allowed else { return false }
+        attempts += 1
+        seconds[Int(current % 10)].attempts += 1
         return true
+    }
+
+    /// Further attempts that are left at the time of the last call.
+    package var left: Int { max(allowed - attempts, 0) }
+
+    private var allowed: Int { always + requests * percent / 100 }
+
+    /// Forgets the seconds that are ten old. A time before the newest counts as the newest.
+    private mutating func advance(to now: Instant) {
+        let second = now.nanoseconds / 1_000_000_000
+        guard second > current else { return }
+        for step in 1...min(second - current, 10) {
+            let index = Int((current + step) % 10)
+            requests -= seconds[index].requests
+            attempts -= seconds[index].attempts
+            seconds[index] = Second()
+        }
+        current = second
     }
 }

@@ -30,7 +30,7 @@ import Testing
     }
 
     @Test(
-        "Weights are kept within one request in any run of requests",
+        "Weights are kept to about one request in any run of requests",
         arguments: [
             [1, 2, 5], [1, 1, 1, 1], [5, 1, 1], [1, 1], [3, 2], [256, 1], [10, 10, 1],
         ])
