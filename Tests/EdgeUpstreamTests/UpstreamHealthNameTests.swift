@@ -193,6 +193,23 @@ import Testing
         #expect(pool.state(2) == .up)
     }
 
+    @Test("Also a suspicious address that works stays until a proposed one does")
+    func suspicionOutlived() {
+        let pool = HealthPool.named()
+        pool.propose(98, suspicious: true)
+        pool.propose(99, suspicious: true)
+        pool.pass(99)
+        #expect(pool.preferred == [99])
+
+        pool.propose(2)
+        #expect(pool.everyone == [2, 99])
+        pool.fail(2)
+        #expect(pool.preferred == [99])
+        pool.pass(2, 2)
+
+        #expect(pool.everyone == [2])
+    }
+
     @Test("A foreign address each time does not fill the memory")
     func manyForeign() {
         let pool = HealthPool.named()
