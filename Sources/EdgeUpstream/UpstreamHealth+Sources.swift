@@ -42,7 +42,7 @@ extension UpstreamHealth {
         sortMembers()
     }
 
-    /// Claims that the answer does not have. A suspicious answer ends nothing but earlier suspicious
+    /// Claims that the answer does not have. A suspicious one ends nothing but earlier suspicious
     /// ones, and last-known-good addresses end nothing.
     private mutating func unpropose(
         _ server: Int, except addresses: Set<SocketAddress>, _ proposal: Proposal
