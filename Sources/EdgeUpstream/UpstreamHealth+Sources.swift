@@ -42,7 +42,7 @@ extension UpstreamHealth {
         sortMembers()
     }
 
-    /// Claims that the answer does not have. A suspicious answer ends nothing but earlier suspicious
+    /// Claims that the answer does not have. A suspicious one ends nothing but earlier suspicious
     /// ones, and last-known-good addresses end nothing.
     private mutating func unpropose(
         _ server: Int, except addresses: Set<SocketAddress>, _ proposal: Proposal
@@ -121,8 +121,9 @@ extension UpstreamHealth {
 
     // MARK: - Leaving
 
-    /// Ends claims that are not proposed any more where a proposed address works, and those of
-    /// members that have failed, or that a suspicious answer had brought, where one may work.
+    /// Ends claims that are not proposed any more where a proposed address works. Where one may
+    /// work, those of members end that have failed, or that a suspicious answer had brought and
+    /// that do not work either.
     mutating func displace() {
         guard members.contains(where: { $0.claims.contains { !$0.isProposed } }) else { return }
         var isChanged = false
@@ -138,7 +139,8 @@ extension UpstreamHealth {
                 guard let at = claimIndex(index, server) else { continue }
                 let claim = members[index].claims[at]
                 guard !claim.isProposed,
-                    works || members[index].isOut || claim.isSuspicious
+                    works || members[index].isOut
+                        || claim.isSuspicious && !members[index].isUsable
                 else { continue }
                 members[index].claims.remove(at: at)
                 isChanged = true

@@ -44,8 +44,8 @@ import Testing
         let pool = HealthPool(Self.configuration(&random), seed: seed)
 
         for step in 0..<2000 {
-            let isExact = Self.disturb(pool, &random)
-            let broken = isExact ? Self.brokenPromise(pool) : "the version is not exact"
+            let kept = Self.disturb(pool, &random)
+            let broken = kept ?? Self.brokenPromise(pool)
             #expect(broken == nil, "seed \(seed), step \(step)")
             if broken != nil { return }
         }
@@ -58,18 +58,26 @@ import Testing
 
     /// One random event.
     ///
-    /// - Returns: false if the version has grown though nothing changed, or the other way round.
-    private static func disturb(_ pool: HealthPool, _ random: inout SplitMix64) -> Bool {
+    /// - Returns: nil, or the promise about changes that it has broken.
+    private static func disturb(_ pool: HealthPool, _ random: inout SplitMix64) -> String? {
         var before = pool.health
-        var isExact = true
+        var broken: String?
         func compare() {
             let isSame = before.ranked == pool.health.ranked
-            if isSame != (before.version == pool.version) { isExact = false }
+            if isSame != (before.version == pool.version) {
+                broken = "the version grows exactly when the members change"
+            }
             before = pool.health
         }
         let someone = pool.everyone.randomElement(using: &random) ?? 1
         switch Int.random(in: 0..<100, using: &random) {
-        case 0..<12: resolve(pool, &random)
+        case 0..<12:
+            resolve(pool, &random)
+            if before.ranked.contains(where: isUsable),
+                !pool.health.ranked.contains(where: isUsable)
+            {
+                broken = "an answer of DNS has taken the last that works"
+            }
         case 12..<45:
             for number in pool.due() {
                 if let outcome = outcomes.randomElement(using: &random) {
@@ -99,7 +107,7 @@ import Testing
         default: pool.wait(.milliseconds(Int.random(in: 0...1500, using: &random)))
         }
         compare()
-        return isExact
+        return broken
     }
 
     /// A good answer, another one, a foreign address, last-known-good, or none (NXDOMAIN).
@@ -124,6 +132,10 @@ import Testing
         }
     }
 
+    private static func isUsable(_ member: RankedMember) -> Bool {
+        member.state == .up || member.state == .stale
+    }
+
     /// Nil, or what does not hold.
     private static func brokenPromise(_ pool: HealthPool) -> String? {
         let health = pool.health
@@ -133,7 +145,6 @@ import Testing
         let fixed = health.configuration.servers.count - names
         if ranked.count > names * UpstreamHealth.addressesMax + fixed { return "too many members" }
         let preferred = ranked.filter { $0.rank == .preferred }
-        let isUsable: (RankedMember) -> Bool = { $0.state == .up || $0.state == .stale }
         let isOut: (RankedMember) -> Bool = { $0.state == .down || $0.state == .ejected }
         if preferred.contains(where: isOut) != health.isFailingOpen { return "fail-open unsaid" }
         if preferred.contains(where: isOut), ranked.contains(where: isUsable) {
