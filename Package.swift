@@ -99,7 +99,7 @@ let package = Package(
             name: "EdgeDaemon",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeConfig", "EdgeDNS",
+                "EdgeConfig", "EdgeDNS", "EdgeHealth",
                 "EdgeRouting", "EdgeUpstream", "EdgeControlAPI", "EdgeControl", "EdgeProxy",
                 "EdgeGuardian", "CEdge",
             ],

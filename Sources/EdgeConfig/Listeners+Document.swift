@@ -3,7 +3,6 @@ import EdgeRouting
 
 extension SocketAddress {
     /// The unspecified address of its family; `::` stands for IPv4 too.
-    private var isUnspecified: Bool { isIPv4 ? ipv4 == 0 : high == 0 && low == 0 }
 
     /// Whether binding both would make two listeners compete for the same clients. A wildcard
     /// beside one particular address does not: the kernel prefers the particular one.

@@ -34,6 +34,9 @@ public struct SocketAddress: Sendable, Hashable, BitwiseCopyable {
     /// The IPv4 address as a big-endian number; meaningful only if `isIPv4`.
     public var ipv4: UInt32 { UInt32(truncatingIfNeeded: low) }
 
+    /// `0.0.0.0` or `::`: every address of this machine.
+    public var isUnspecified: Bool { isIPv4 ? ipv4 == 0 : high == 0 && low == 0 }
+
     public var isLoopback: Bool { isIPv4 ? ipv4 >> 24 == 127 : high == 0 && low == 1 }
 
     public func with(port: UInt16) -> SocketAddress {

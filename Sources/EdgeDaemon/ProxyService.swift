@@ -52,6 +52,7 @@ final class ProxyService {
     private var memoryReturn = MemoryReturn()
     let audit = CertificateAudit()
     private(set) var resolver: Resolver?
+    private(set) var health: HealthKeeper?
     private var workers: WorkerGroup?
     private var server: ControlServer?
     private var adminListener: ListenerGroup?
@@ -146,7 +147,7 @@ final class ProxyService {
         current = preparation
         do {
             try preparation.accessLog?.start()
-            try startResolver(preparation.configuration)
+            startResolver(preparation)
             tickets = try TicketKeeper(
                 memory: ticketMemory, loop: loop, block: board.block(0),
                 lifetime: preparation.configuration.tls.ticketLifetime)
@@ -162,17 +163,28 @@ final class ProxyService {
         beat()
     }
 
-    private func startResolver(_ configuration: Configuration) throws {
+    private func startResolver(_ preparation: Preparation) {
+        let configuration = preparation.configuration
         let resolver = Resolver(
-            loop: loop, groups: configuration.resolverGroups, seed: Self.randomWord()
+            loop: loop, groups: configuration.resolverGroups,
+            settings: configuration.resolverSettings, seed: Self.randomWord()
         ) { [weak self] name in
-            guard let self, let addresses = self.resolver?.addresses(of: name) else { return }
-            let text = addresses.map(\.addressText).joined(separator: ", ")
-            Log.notice("dns: addresses in use", ["name": name, "addresses": text])
-            publish()
+            self?.proposalChanged(name)
         }
         self.resolver = resolver
-        resolver.track(names: configuration.upstreamNames)
+        resolver.track(names: configuration.upstreamNames, services: configuration.serviceNames)
+        let health = HealthKeeper(loop: loop, resolver: resolver, seed: Self.randomWord()) {
+            [weak self] upstreams in self?.publish(upstreams)
+        }
+        self.health = health
+        health.use(preparation)
+    }
+
+    private func proposalChanged(_ name: String) {
+        let addresses = resolver?.addresses(of: name) ?? []
+        let text = addresses.map { "\($0)" }.joined(separator: ", ")
+        Log.notice("dns: addresses", ["name": name, "addresses": text.isEmpty ? "none" : text])
+        health?.proposalChanged(name)
     }
 
     private func startWorkers(
@@ -284,8 +296,10 @@ final class ProxyService {
         case .failed(let worker, let reason):
             Log.error("worker \(worker): \(reason)")
             exit(71)
-        case .connectFailed(let upstream): connectFailed(upstream)
-        case .observed, .summarised: break
+        case .connectFailed(let upstream): health?.askAgain(upstream)
+        case .observed(let upstream, let address, let observation):
+            health?.observed(upstream, address, observation)
+        case .summarised(let upstream, let summaries): health?.summarised(upstream, summaries)
         }
     }
 
@@ -299,21 +313,11 @@ final class ProxyService {
         Log.notice("serving with \(hello?.workers ?? 0) workers")
     }
 
-    /// Addresses may be stale: ask again (the resolver caps how often).
-    private func connectFailed(_ upstream: String) {
-        guard let current, let resolver else { return }
-        for item in current.configuration.upstreams where item.name == upstream {
-            for server in item.servers {
-                if case .name(let name) = server.host { resolver.resolveNow(name) }
-            }
-        }
-    }
-
     // MARK: - Snapshots
 
     private func makeSnapshot(_ preparation: Preparation) -> RuntimeSnapshot {
         builder.build(preparation, workers: hello?.workers ?? 1) { [weak self] upstream in
-            self?.members(of: upstream) ?? []
+            self?.health?.members(of: upstream.name) ?? []
         }
     }
 
@@ -321,6 +325,16 @@ final class ProxyService {
     private func publish() {
         guard let current, workers != nil else { return }
         let snapshot = makeSnapshot(current)
+        self.snapshot = snapshot
+        workers?.post(.apply(snapshot))
+    }
+
+    /// Gives the workers new verdicts about some upstreams' members.
+    private func publish(_ upstreams: Set<String>) {
+        guard let known = snapshot, let health, workers != nil else { return }
+        let members = Dictionary(
+            uniqueKeysWithValues: upstreams.map { ($0, health.members(of: $0)) })
+        let snapshot = builder.update(known, members: members)
         self.snapshot = snapshot
         workers?.post(.apply(snapshot))
     }
@@ -361,8 +375,11 @@ final class ProxyService {
         startAccessLog(prepared.preparation)
         current = prepared.preparation
         for warning in prepared.preparation.warnings { Log.warning(warning) }
-        resolver?.configure(groups: prepared.preparation.configuration.resolverGroups)
-        resolver?.track(names: prepared.preparation.configuration.upstreamNames)
+        let configuration = prepared.preparation.configuration
+        resolver?.configure(
+            groups: configuration.resolverGroups, settings: configuration.resolverSettings)
+        resolver?.track(names: configuration.upstreamNames, services: configuration.serviceNames)
+        health?.use(prepared.preparation)
         tickets?.use(lifetime: prepared.preparation.configuration.tls.ticketLifetime)
         publish()
         ce_give_back_memory()
@@ -433,23 +450,15 @@ extension Configuration {
     var resolverGroups: [ResolverGroup] {
         resolvers.map { ResolverGroup(name: $0.name, servers: $0.servers, domains: $0.domains) }
     }
-}
 
-extension ProxyService {
-    func members(of upstream: UpstreamConfiguration) -> [RankedMember] {
-        var result: [RankedMember] = []
-        for server in upstream.servers {
-            let found: [SocketAddress]
-            switch server.host {
-            case .address(let address): found = [address.with(port: server.port)]
-            case .name(let name):
-                found = (resolver?.addresses(of: name) ?? []).map { $0.with(port: server.port) }
-            case .service: found = []
-            }
-            for address in found where !result.contains(where: { $0.address == address }) {
-                result.append(RankedMember(address: address))
-            }
-        }
-        return result
+    /// Addresses that clients reach us at: nobody's server is there.
+    private var ownAddresses: [SocketAddress] {
+        listeners.flatMap(\.addresses).filter { !$0.isUnspecified && !$0.isLoopback }
+    }
+
+    var resolverSettings: ResolverSettings {
+        ResolverSettings(
+            refresh: dns.refresh, stale: dns.stale, usesHosts: dns.usesHosts,
+            stateDirectory: stateDirectory, ownAddresses: ownAddresses)
     }
 }

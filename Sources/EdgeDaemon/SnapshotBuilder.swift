@@ -208,7 +208,8 @@ final class SnapshotBuilder {
             sticky: upstream.sticky, slowStart: upstream.slowStart,
             tellsFailures: upstream.ejection?.consecutive ?? 0, retries: upstream.retries,
             memberMax: share(upstream.memberConnectionsMax ?? 0),
-            requestsMax: share(upstream.requestsMax ?? 0), raceAfter: upstream.raceAfter)
+            requestsMax: share(upstream.requestsMax ?? 0), raceAfter: upstream.raceAfter,
+            retriesAlways: share(100))
     }
 
     /// The newest snapshot with other verdicts about some upstreams' members.
@@ -232,6 +233,15 @@ extension Configuration {
         var names: Set<String> = []
         for server in upstreams.flatMap(\.servers) {
             if case .name(let name) = server.host { names.insert(name) }
+        }
+        return names
+    }
+
+    /// And those of SRV records.
+    var serviceNames: Set<String> {
+        var names: Set<String> = []
+        for server in upstreams.flatMap(\.servers) {
+            if case .service(let name) = server.host { names.insert(name) }
         }
         return names
     }

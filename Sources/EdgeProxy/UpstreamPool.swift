@@ -21,17 +21,24 @@ final class UpstreamGroup {
         id = view.id
         self.view = view
         members = MemberTable(seed: view.seed, turn: turn)
-        budget = RetryBudget(percent: view.retries.budgetPercent)
+        budget = Self.budget(view)
         use(view, now: now)
     }
 
+    private static func budget(_ view: UpstreamView) -> RetryBudget {
+        RetryBudget(percent: view.retries.budgetPercent, always: view.retriesAlways)
+    }
+
     func use(_ view: UpstreamView, now: Instant) {
+        let isOther =
+            view.retries.budgetPercent != self.view.retries.budgetPercent
+            || view.retriesAlways != self.view.retriesAlways
+        if isOther { budget = Self.budget(view) }
         self.view = view
         members.configure(
             view.balance, slowStart: view.slowStart, sticky: view.sticky != nil,
             useMax: view.memberMax)
         members.update(view.members, now: now)
-        budget.percent = view.retries.budgetPercent
     }
 
     func join(_ pool: UpstreamPool) { pools.append(pool) }

@@ -19,14 +19,16 @@ package final class UpstreamView: Sendable {
     package let memberMax: Int
     /// Requests under way in this worker; 0: no limit.
     package let requestsMax: Int
-    /// Nanoseconds after which another member is tried as well; 0: never.
-    package let raceAfter: UInt64
+    /// After which another member is tried as well; zero: never.
+    package let raceAfter: Duration
+    /// This worker's part of the attempts that the budget always has.
+    package let retriesAlways: Int
 
     package init(
         id: Int32, name: String, members: [RankedMember], balance: BalancePolicy = .roundRobin,
         sticky: StickyPolicy? = nil, slowStart: Duration = .zero, tellsFailures: Int = 0,
         retries: RetryPolicy = RetryPolicy(), memberMax: Int = 0, requestsMax: Int = 0,
-        raceAfter: Duration = .zero
+        raceAfter: Duration = .zero, retriesAlways: Int = 100
     ) {
         self.id = id
         self.name = name
@@ -38,7 +40,8 @@ package final class UpstreamView: Sendable {
         self.retries = retries
         self.memberMax = memberMax
         self.requestsMax = requestsMax
-        self.raceAfter = raceAfter.nanoseconds
+        self.raceAfter = raceAfter
+        self.retriesAlways = retriesAlways
     }
 
     /// Of keys and cookies: the same on all workers and nodes.
@@ -52,6 +55,6 @@ package final class UpstreamView: Sendable {
             id: id, name: name, members: members, balance: balance, sticky: sticky,
             slowStart: slowStart, tellsFailures: tellsFailures, retries: retries,
             memberMax: memberMax, requestsMax: requestsMax,
-            raceAfter: .nanoseconds(Int64(raceAfter)))
+            raceAfter: raceAfter, retriesAlways: retriesAlways)
     }
 }

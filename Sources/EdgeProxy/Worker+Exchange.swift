@@ -221,7 +221,7 @@ extension Worker {
         }
         state.pointee.flags.insert(.counted)
         pool.group.active += 1
-        pool.group.budget.deposit(now: now)
+        pool.group.budget.requested(now: now)
         return true
     }
 

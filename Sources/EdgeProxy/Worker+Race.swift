@@ -10,12 +10,13 @@ extension Worker {
     func setConnectDeadline(_ slot: Int, _ pool: UpstreamPool, _ member: Int) {
         let limit = pool.settings.connectTimeout
         let after = pool.group.view.raceAfter
-        if after > 0, pool.members.members.count > 1 {
-            let patience = pool.members.members[member].clock.raceDelay(atLeast: after)
-            if patience < limit {
-                setDeadline(slot, .race, patience)
-                return
-            }
+        if pool.members.members.count > 1,
+            let patience = pool.members.members[member].clock.raceDelay(
+                raceAfter: after, timeout: .nanoseconds(Int64(clamping: limit))),
+            patience < limit
+        {
+            setDeadline(slot, .race, patience)
+            return
         }
         setDeadline(slot, .connect, limit)
     }

@@ -137,7 +137,7 @@ extension Worker {
         {
             return false
         }
-        guard group.budget.withdraw(now: now) else {
+        guard group.budget.take(now: now) else {
             block.add(.retryBudgetEmpty)
             return false
         }

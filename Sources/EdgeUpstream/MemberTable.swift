@@ -204,7 +204,7 @@ package struct MemberTable: Sendable {
     }
 
     package mutating func connected(_ member: Int, after span: UInt64) {
-        members[member].clock.observe(span)
+        members[member].clock.connected(after: span)
     }
 
     // MARK: - What traffic shows

@@ -86,8 +86,6 @@ package struct HealthPolicy: Sendable, Hashable {
     package var tls: UpstreamConfiguration.TLS?
     /// Another port than traffic's.
     package var port: UInt16?
-    /// As `Request.tokenFile`, for kinds that have no request of their own (`kubeAPIServer`).
-    package var tokenFile: String?
     package var interval: Duration
     /// After a change, until the verdict stands.
     package var fastInterval: Duration

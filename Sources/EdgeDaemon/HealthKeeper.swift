@@ -1,0 +1,352 @@
+internal import EdgeConfig
+internal import EdgeControlAPI
+internal import EdgeCore
+internal import EdgeDNS
+internal import EdgeHealth
+internal import EdgeSystem
+internal import EdgeTLS
+internal import EdgeUpstream
+
+/// Joins what DNS proposes, checks find, workers meet and administrators want to the verdicts about
+/// all upstreams' members (`UpstreamHealth`), and tells when workers have to know. Control thread.
+final class HealthKeeper {
+    /// Upstreams whose members' verdicts have changed, once per turn of the loop.
+    typealias ChangeHandler = (_ upstreams: Set<String>) -> Void
+
+    private let loop: PollLoop
+    private let checker: Checker
+    private let resolver: Resolver
+    private let onChange: ChangeHandler
+    private var random: SplitMix64
+    private var upstreams: [String: Entry] = [:]
+    /// Upstreams by the names that their servers have in DNS.
+    private var usersOfName: [String: Set<String>] = [:]
+    private var changed: Set<String> = []
+    private var isToldSoon = false
+
+    private struct Entry {
+        var health: UpstreamHealth
+        /// How its checks speak TLS; nil: plaintext.
+        var tls: CheckTLS?
+        var toldVersion: UInt64
+        var timer: TimerID?
+        /// By address: what the newest check has seen.
+        var seen: [SocketAddress: Seen] = [:]
+    }
+
+    /// What a check has seen besides its outcome.
+    struct Seen {
+        /// Unix seconds.
+        var certificateNotAfter: Int64?
+        var connectTime: Duration?
+        var saidExpiry = false
+    }
+
+    init(
+        loop: PollLoop, resolver: Resolver, seed: UInt64, onChange: @escaping ChangeHandler
+    ) {
+        self.loop = loop
+        self.resolver = resolver
+        self.onChange = onChange
+        random = SplitMix64(seed: seed)
+        checker = Checker(loop: loop, seed: seed)
+    }
+
+    /// Nothing is checked any more.
+    func close() {
+        for name in upstreams.keys { cancelTimer(name) }
+        upstreams = [:]
+        checker.close()
+    }
+
+    // MARK: - Configuration
+
+    /// What is checked from now on. Members that stay keep what is known of them. The names are
+    /// tracked by the resolver before.
+    func use(_ preparation: Preparation) {
+        let now = Instant.now()
+        let configurations = preparation.configuration.upstreams
+        let names = Set(configurations.map(\.name))
+        for name in upstreams.keys where !names.contains(name) {
+            cancelTimer(name)
+            upstreams[name] = nil
+        }
+        usersOfName = [:]
+        for configuration in configurations {
+            let tls = Self.tls(configuration, preparation)
+            if upstreams[configuration.name] == nil {
+                upstreams[configuration.name] = Entry(
+                    health: UpstreamHealth(configuration, now: now, seed: random.next()),
+                    tls: tls, toldVersion: 0)
+            } else {
+                upstreams[configuration.name]?.health.reconfigure(configuration, now: now)
+                upstreams[configuration.name]?.tls = tls
+            }
+            for server in configuration.servers where !server.sourceName.isEmpty {
+                usersOfName[server.sourceName, default: []].insert(configuration.name)
+                propose(server, to: configuration.name, now: now)
+            }
+        }
+        checker.keepClients(upstreams.values.compactMap(\.tls))
+        for name in names { settle(name, now: now) }
+        // A snapshot of all of it is made by whoever calls this.
+        changed = []
+    }
+
+    /// TLS as traffic speaks it, unless the check has its own.
+    private static func tls(
+        _ upstream: UpstreamConfiguration, _ preparation: Preparation
+    ) -> CheckTLS? {
+        guard let tls = upstream.health?.tls ?? upstream.tls else { return nil }
+        let trust: ClientTrust
+        switch tls.verify {
+        case .none: trust = .unverified
+        case .full: trust = tls.authorityFile.flatMap { preparation.trusts[$0] } ?? .system
+        }
+        return CheckTLS(
+            trust: trust, identity: tls.identity.flatMap { preparation.identities[$0] },
+            name: tls.name ?? siteName(upstream, preparation.configuration))
+    }
+
+    /// Traffic asks each site's own name; a check asks the first one's.
+    private static func siteName(
+        _ upstream: UpstreamConfiguration, _ configuration: Configuration
+    ) -> String? {
+        guard let index = configuration.upstreams.firstIndex(where: { $0.name == upstream.name })
+        else { return nil }
+        return configuration.sites.lazy.filter { $0.upstream == index }.flatMap(\.hosts)
+            .first { !$0.hasPrefix("*") }
+    }
+
+    // MARK: - Events
+
+    /// DNS says something else of a name.
+    func proposalChanged(_ name: String) {
+        let now = Instant.now()
+        for user in usersOfName[name] ?? [] {
+            guard let servers = upstreams[user]?.health.configuration.servers else { continue }
+            for server in servers where server.sourceName == name {
+                propose(server, to: user, now: now)
+            }
+            settle(user, now: now)
+        }
+    }
+
+    private func propose(
+        _ server: UpstreamConfiguration.Server, to upstream: String, now: Instant
+    ) {
+        let known = resolver.proposal(for: server.sourceName)
+        let isService = if case .service = server.host { true } else { false }
+        func proposed(_ endpoints: [ProposedEndpoint]) -> [Proposal.Proposed] {
+            endpoints.map { endpoint in
+                Proposal.Proposed(
+                    address: isService
+                        ? endpoint.address : endpoint.address.with(port: server.port),
+                    weight: isService ? endpoint.weight : nil,
+                    isBackup: isService ? endpoint.isBackup : nil)
+            }
+        }
+        let endpoints = proposed(known.endpoints)
+        guard !endpoints.isEmpty || known.isSuspicious else { return }
+        if known.isSuspicious, !known.trusted.isEmpty {
+            upstreams[upstream]?.health.propose(
+                Proposal(addresses: proposed(known.trusted), isConfirmed: false), for: server,
+                now: now)
+        }
+        upstreams[upstream]?.health.propose(
+            Proposal(
+                addresses: endpoints, isConfirmed: known.isConfirmed,
+                isSuspicious: known.isSuspicious),
+            for: server, now: now)
+    }
+
+    func observed(_ upstream: String, _ address: SocketAddress, _ what: MemberObservation) {
+        let now = Instant.now()
+        upstreams[upstream]?.health.observed(address, what, now: now)
+        settle(upstream, now: now)
+    }
+
+    func summarised(_ upstream: String, _ summaries: [MemberSummary]) {
+        let now = Instant.now()
+        upstreams[upstream]?.health.summarised(summaries, now: now)
+        settle(upstream, now: now)
+    }
+
+    /// A connection of the upstream's has failed: DNS may know better.
+    func askAgain(_ upstream: String) {
+        for server in upstreams[upstream]?.health.configuration.servers ?? []
+        where !server.sourceName.isEmpty {
+            resolver.resolveNow(server.sourceName)
+        }
+    }
+
+    /// An administrator's word about a member.
+    ///
+    /// - Returns: false if there is no such member.
+    func administer(_ upstream: String, _ address: SocketAddress, _ state: AdminState) -> Bool {
+        let now = Instant.now()
+        guard upstreams[upstream]?.health.administer(address, state, now: now) == true else {
+            return false
+        }
+        settle(upstream, now: now)
+        return true
+    }
+
+    // MARK: - What is known
+
+    func members(of upstream: String) -> [RankedMember] {
+        upstreams[upstream]?.health.ranked ?? []
+    }
+
+    func report(of upstream: String) -> [MemberHealthReport] {
+        upstreams[upstream]?.health.report ?? []
+    }
+
+    func isFailingOpen(_ upstream: String) -> Bool {
+        upstreams[upstream]?.health.isFailingOpen ?? false
+    }
+
+    func seen(_ upstream: String, _ address: SocketAddress) -> Seen? {
+        upstreams[upstream]?.seen[address]
+    }
+
+    // MARK: - After every event
+
+    /// Begins the checks that are due, says what is new, and sees to it that workers are told and
+    /// that time goes on.
+    private func settle(_ name: String, now: Instant) {
+        guard var entry = upstreams[name] else { return }
+        let due = entry.health.takeDueChecks(now: now)
+        let news = entry.health.takeNews()
+        let unresolved = entry.health.takeResolutionRequests()
+        if entry.toldVersion != entry.health.version {
+            entry.toldVersion = entry.health.version
+            changed.insert(name)
+        }
+        if let timer = entry.timer { loop.cancel(timer) }
+        let next = entry.health.nextDue
+        entry.timer =
+            next == .never
+            ? nil
+            : loop.schedule(at: next) { [weak self] in
+                guard let self else { return }
+                upstreams[name]?.timer = nil
+                let now = Instant.now()
+                upstreams[name]?.health.advance(now: now)
+                settle(name, now: now)
+            }
+        upstreams[name] = entry
+        for item in news { log(name, item) }
+        for name in unresolved { resolver.resolveNow(name) }
+        for address in due { check(name, address) }
+        tellSoon()
+    }
+
+    private func cancelTimer(_ name: String) {
+        if let timer = upstreams[name]?.timer { loop.cancel(timer) }
+        upstreams[name]?.timer = nil
+    }
+
+    /// All changes of a turn are told together.
+    private func tellSoon() {
+        guard !changed.isEmpty, !isToldSoon else { return }
+        isToldSoon = true
+        loop.schedule(at: loop.now) { [weak self] in
+            guard let self else { return }
+            isToldSoon = false
+            let names = changed
+            changed = []
+            if !names.isEmpty { onChange(names) }
+        }
+    }
+
+    // MARK: - Checks
+
+    private func check(_ name: String, _ address: SocketAddress) {
+        guard let entry = upstreams[name], let policy = entry.health.configuration.health else {
+            return
+        }
+        let target = Checker.Target(
+            address: address, upstream: name, policy: policy,
+            tls: policy.kind.speaksTLS ? entry.tls : nil,
+            sendsProxyHeader: entry.health.configuration.sendsProxyHeader)
+        checker.check(target) { [weak self] report in
+            self?.checked(name, address, report)
+        }
+    }
+
+    private func checked(_ name: String, _ address: SocketAddress, _ report: CheckReport) {
+        guard upstreams[name] != nil else { return }
+        let now = Instant.now()
+        if report.isInconclusive {
+            // Nothing of the member: the clock asks again after the check's own limit.
+            settle(name, now: now)
+            return
+        }
+        noteSeen(name, address, report)
+        upstreams[name]?.health.checked(address, report.outcome, now: now)
+        settle(name, now: now)
+    }
+
+    /// Certificates that end within so many seconds are warned about.
+    private static let expirySoon: Int64 = 7 * 86_400
+
+    private func noteSeen(_ name: String, _ address: SocketAddress, _ report: CheckReport) {
+        var seen = upstreams[name]?.seen[address] ?? Seen()
+        if let time = report.connectTime { seen.connectTime = time }
+        if let end = report.certificateNotAfter {
+            seen.certificateNotAfter = end
+            let left = end - Int64(WallClock.now() / 1_000_000_000)
+            if left < Self.expirySoon, !seen.saidExpiry {
+                Log.warning(
+                    "upstream: a server's certificate ends soon",
+                    [
+                        "upstream": name, "member": "\(address)",
+                        "days": "\(max(left, 0) / 86_400)",
+                    ])
+            }
+            seen.saidExpiry = left < Self.expirySoon
+        }
+        let members = Set(upstreams[name]?.health.ranked.map(\.address) ?? [])
+        var all = upstreams[name]?.seen ?? [:]
+        all[address] = seen
+        upstreams[name]?.seen = all.filter { members.contains($0.key) }
+    }
+
+    // MARK: - Words
+
+    private func log(_ upstream: String, _ news: HealthNews) {
+        let fields: Log.Fields = [
+            "upstream": upstream, "member": "\(news.address)",
+            "name": news.source.isEmpty ? "none" : news.source,
+            "reason": news.reason.isEmpty ? "none" : news.reason,
+        ]
+        if news.isRemedy {
+            Log.warning("upstream: a member's check cannot say more", fields)
+            return
+        }
+        guard let new = news.new else {
+            Log.notice("upstream: a member has left", fields)
+            return
+        }
+        guard news.old != nil else {
+            Log.notice("upstream: a member has joined", fields)
+            return
+        }
+        let text = "upstream: a member is \(new.word)"
+        switch new {
+        case .down, .ejected: Log.warning(text, fields)
+        default: Log.notice(text, fields)
+        }
+    }
+}
+
+extension HealthPolicy.Kind {
+    /// Whether a check begins with a handshake, if it is told how.
+    var speaksTLS: Bool {
+        switch self {
+        case .tcp: false
+        case .tls, .http, .http2, .grpc, .kubeAPIServer, .activeMember: true
+        }
+    }
+}
