@@ -173,7 +173,8 @@ final class CheckConnection {
         }
         connectTime = Duration(nanoseconds: Instant.now().nanoseconds(since: started))
         tools.loop.change(descriptor, events: .readable)
-        if target.sendsProxyHeader { send(Self.localHeader) }
+        // It leaves in one segment with what comes first behind it.
+        if target.sendsProxyHeader { outgoing += Self.localHeader }
         if target.policy.kind != .tcp, let tls = target.tls {
             startHandshake(tls)
         } else {
@@ -263,11 +264,10 @@ final class CheckConnection {
     private func ready(_ events: PollEvents) {
         switch phase {
         case .connecting: completeConnect()
-        case .handshaking, .exchanging:
-            if events != .writable { receive() }
-            flush()
+        case .handshaking, .exchanging: if events != .writable { receive() }
         case .ended: return
         }
+        flush()
         conclude()
     }
 

@@ -64,7 +64,7 @@ package final class Checker {
     /// Begins a check, now or when one of those under way has ended.
     ///
     /// - Parameter completion: called exactly once, never before this returns, at the latest by
-    ///   `close`. It may begin other checks and may close.
+    ///   `close` or when the checker goes. It may begin other checks and may close.
     package func check(_ target: Target, completion: @escaping Completion) {
         guard !isClosed, waitingCount < Self.waitingMax else {
             let reason = isClosed ? CheckReason.closed : "too many checks wait"

@@ -94,8 +94,8 @@ package struct TLSSession: BitwiseCopyable {
         String(cString: X509_verify_cert_error_string(SSL_get_verify_result(ssl)))
     }
 
-    /// When the peer's certificate ends, in seconds since 1970; nil if none has come. Known also when
-    /// its verification has failed.
+    /// When the peer's certificate ends, in seconds since 1970; nil if none has come. Known also
+    /// when its verification has failed.
     package var peerCertificateEnd: Int64? {
         let leaf =
             SSL_get0_peer_certificate(ssl)

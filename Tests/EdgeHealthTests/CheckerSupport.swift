@@ -28,7 +28,7 @@ final class CheckSite {
             Checker.Target(
                 address: address, upstream: "test", policy: policy, tls: tls,
                 sendsProxyHeader: sendsProxyHeader)
-        ) { [unowned self] in reports.append($0) }
+        ) { [weak self] in self?.reports.append($0) }
     }
 
     /// Turns the loop until so many reports are there; false after 10 s.

@@ -151,9 +151,11 @@ import Testing
                 == failed("connection closed without an answer"))
     }
 
-    @Test("an answer that came before the connection was reset counts")
+    @Test("an answer counts that came before the connection was reset")
     func answeredThenReset() throws {
-        let server = try ScriptedUpstream([.readRequest, .respond(200, "ok"), .close])
+        let server = try ScriptedUpstream([
+            .readRequest, .respond(200, "ok"), .pause(.milliseconds(50)), .reset,
+        ])
         defer { server.stop() }
 
         #expect(site.report(http, at: server.address)?.outcome == .passed)

@@ -108,7 +108,8 @@ import Testing
     static let bodies: [(String, Bool)] = [
         (respond(200, "all is well here"), true), (respond(200, "nothing is wel"), false),
         (
-            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nwe\r\n3;a=b\r\nll!\r\n0\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nwe\r\n"
+                + "3;a=b\r\nll!\r\n0\r\n\r\n",
             true
         ),
         (
