@@ -3,9 +3,10 @@ package import EdgeSystem
 
 /// Keeps the addresses of the names in use up to date: the name cache joined to c-ares on the
 /// control thread's loop. Nothing that DNS does or does not answer is fatal or removes an
-/// address (`NameMachine` has the rules). All servers of a group are asked at the same time, so that
-/// one that is silent or wrong costs nothing while another answers (`NameRound`, `ServerWatch`). At
-/// most `outstandingMax` names are asked at once; the others wait for their turn.
+/// address (`NameMachine` has the rules). All servers of a group are asked at the same time, so
+/// that one that is silent or wrong costs nothing while another answers (`NameRound`,
+/// `ServerWatch`). At most `outstandingMax` names are asked at once; the others wait for their
+/// turn.
 package final class Resolver {
     /// Name or service whose proposal has changed, once per change. Not called for what is known
     /// when `track` returns: literal addresses and what was remembered.
@@ -267,8 +268,8 @@ package final class Resolver {
     /// Of servers that were closed for another configuration.
     private var watches: [ServerKey: ServerWatch] = [:]
 
-    /// The system's list follows resolv.conf, which a DHCP client may write after us, but only while
-    /// nothing is out.
+    /// The system's list follows resolv.conf, which a DHCP client may write after us, but only
+    /// while nothing is out.
     private func isOutdated(_ group: Int, _ list: [DNSServer], _ now: Instant) -> Bool {
         guard self.group(group).servers.isEmpty else { return false }
         guard list.allSatisfy(\.pending.isEmpty), let systemReadAt else { return false }
