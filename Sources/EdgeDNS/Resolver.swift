@@ -39,6 +39,9 @@ package final class Resolver {
     private var published: [String: NameProposal] = [:]
     /// Whose proposals may have changed.
     private var stirred: Set<String> = []
+    /// Of the cache, when the rest was last brought in line with it.
+    private var keptVersion: UInt64 = 0
+    private var keptServices: [String] = []
     /// By name, of the groups as they are now.
     private var groupIndexes: [String: Int] = [:]
     private var timer: TimerID?
@@ -76,7 +79,7 @@ package final class Resolver {
     /// remembered, have their addresses at once.
     package func track(names: Set<String>, services: Set<String> = []) {
         cache.track(names, services: services, now: .now())
-        forget()
+        forgetOthers()
         let tracked = names.union(services)
         published = published.filter { tracked.contains($0.key) }
         for name in tracked where published[name] == nil { published[name] = proposal(for: name) }
@@ -294,8 +297,12 @@ package final class Resolver {
         }
     }
 
-    /// Names that are tracked no more are nothing a server could lose.
-    private func forget() {
+    /// Lets go of what is kept of names that are tracked no more, also of targets that a service
+    /// has left: what DNS says must not make this grow.
+    func forgetOthers() {
+        guard cache.version != keptVersion || cache.serviceNames != keptServices else { return }
+        keptVersion = cache.version
+        keptServices = cache.serviceNames
         let names = Set(cache.names).union(cache.serviceNames)
         fromHosts.formIntersection(names)
         groupIndexes = groupIndexes.filter { names.contains($0.key) }
