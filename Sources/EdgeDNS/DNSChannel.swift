@@ -36,7 +36,7 @@ final class DNSChannel {
         let isAlone = server != nil
         options.flags = (ARES_FLAG_NOSEARCH | (isAlone ? ARES_FLAG_NOCHECKRESP : 0)).status
         options.timeout = Int32(clamping: tryTimeout.nanoseconds / 1_000_000)
-        // Rounds over all servers. Several are several tries in themselves; a query of a dead server
+        // Rounds over all servers. Several are several tries in themselves; a query of a dead one
         // must not be there much longer than the resolver waits for it.
         options.tries = isAlone ? 2 : 1
         options.sock_state_cb = { context, socket, readable, writable in

@@ -13,6 +13,8 @@ package struct NameCache: Sendable {
     /// How old what is remembered was at `rememberedAt`, by wall-clock seconds.
     private let rememberedAt: (wallSeconds: Int64, instant: Instant)
     private var random: SplitMix64
+    /// Grows whenever the set of names changes.
+    package private(set) var version: UInt64 = 0
 
     /// - Parameters:
     ///   - remembered: from disk, used for names before their first answer.
@@ -49,6 +51,8 @@ package struct NameCache: Sendable {
 
     private mutating func trackTargets(now: Instant) {
         let names = services.values.reduce(into: wanted) { $0.formUnion($1.targets) }
+        guard names != Set(machines.keys) else { return }
+        version += 1
         machines = machines.filter { names.contains($0.key) }
         for name in names where machines[name] == nil {
             var machine = NameMachine(name: name, now: now)

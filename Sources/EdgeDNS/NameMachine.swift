@@ -2,8 +2,8 @@ package import EdgeCore
 
 /// One name and its addresses. Sans-IO: it is told what time it is and what came back, and says
 /// when to ask next. DNS is never fatal here: only a valid, non-empty answer that does not look
-/// wrong changes the set; one that looks wrong is kept beside it (`suspects`). The set is a proposal:
-/// the health of its members decides what is used.
+/// wrong changes the set; one that looks wrong is kept beside it (`suspects`). The set is a
+/// proposal: the health of its members decides what is used.
 package struct NameMachine: Sendable {
     package typealias Activity = QuerySchedule.Activity
     package typealias State = NameState

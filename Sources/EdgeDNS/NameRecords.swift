@@ -48,15 +48,20 @@ package struct NameRecords: Sendable, Equatable {
 
     // MARK: - Bytes
 
-    /// - Parameter byteCountMax: what was confirmed longest ago is left out until it fits.
+    /// - Parameter byteCountMax: what was confirmed longest ago is left out until it fits; the empty
+    ///   content always does (8 bytes).
     package func encode(byteCountMax: Int = .max) -> [UInt8] {
-        let bytes = encodeAll()
-        guard bytes.count > byteCountMax else { return bytes }
-        var smaller = self
-        let oldest = names.sorted { ($0.value.seconds, $0.key) < ($1.value.seconds, $1.key) }
-        if oldest.isEmpty { smaller.services = [:] }
-        for (name, _) in oldest.prefix(oldest.count / 8 + 1) { smaller.names[name] = nil }
-        return smaller.encode(byteCountMax: byteCountMax)
+        var rest = self
+        var bytes = rest.encodeAll()
+        while bytes.count > byteCountMax, !rest.isEmpty {
+            let oldest = rest.names.sorted {
+                ($0.value.seconds, $0.key) < ($1.value.seconds, $1.key)
+            }
+            if oldest.isEmpty { rest.services = [:] }
+            for (name, _) in oldest.prefix(oldest.count / 8 + 1) { rest.names[name] = nil }
+            bytes = rest.encodeAll()
+        }
+        return bytes
     }
 
     private func encodeAll() -> [UInt8] {

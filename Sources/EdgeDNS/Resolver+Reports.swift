@@ -15,7 +15,7 @@ extension Resolver {
         package let age: Duration?
         /// Of the newest answer; nil if it was good.
         package let lastError: String?
-        /// Name of the group that is asked; `hosts` for the hosts file, empty for a literal address.
+        /// Name of the group that is asked; `hosts` for the hosts file, empty for an address.
         package let resolver: String
     }
 

@@ -240,6 +240,7 @@ extension Resolver {
         case (.host, .service), (.service, .host): return
         }
         stir(subject.name)
+        forgetOthers()
         log(subject, before: before, server: server)
     }
 

@@ -3,9 +3,10 @@ package import EdgeSystem
 
 /// Keeps the addresses of the names in use up to date: the name cache joined to c-ares on the
 /// control thread's loop. Nothing that DNS does or does not answer is fatal or removes an
-/// address (`NameMachine` has the rules). All servers of a group are asked at the same time, so that
-/// one that is silent or wrong costs nothing while another answers (`NameRound`, `ServerWatch`). At
-/// most `outstandingMax` names are asked at once; the others wait for their turn.
+/// address (`NameMachine` has the rules). All servers of a group are asked at the same time, so
+/// that one that is silent or wrong costs nothing while another answers (`NameRound`,
+/// `ServerWatch`). At most `outstandingMax` names are asked at once; the others wait for their
+/// turn.
 package final class Resolver {
     /// Name or service whose proposal has changed, once per change. Not called for what is known
     /// when `track` returns: literal addresses and what was remembered.
@@ -38,6 +39,9 @@ package final class Resolver {
     private var published: [String: NameProposal] = [:]
     /// Whose proposals may have changed.
     private var stirred: Set<String> = []
+    /// Of the cache, when the rest was last brought in line with it.
+    private var keptVersion: UInt64 = 0
+    private var keptServices: [String] = []
     /// By name, of the groups as they are now.
     private var groupIndexes: [String: Int] = [:]
     private var timer: TimerID?
@@ -75,7 +79,7 @@ package final class Resolver {
     /// remembered, have their addresses at once.
     package func track(names: Set<String>, services: Set<String> = []) {
         cache.track(names, services: services, now: .now())
-        forget()
+        forgetOthers()
         let tracked = names.union(services)
         published = published.filter { tracked.contains($0.key) }
         for name in tracked where published[name] == nil { published[name] = proposal(for: name) }
@@ -267,8 +271,8 @@ package final class Resolver {
     /// Of servers that were closed for another configuration.
     private var watches: [ServerKey: ServerWatch] = [:]
 
-    /// The system's list follows resolv.conf, which a DHCP client may write after us, but only while
-    /// nothing is out.
+    /// The system's list follows resolv.conf, which a DHCP client may write after us, but only
+    /// while nothing is out.
     private func isOutdated(_ group: Int, _ list: [DNSServer], _ now: Instant) -> Bool {
         guard self.group(group).servers.isEmpty else { return false }
         guard list.allSatisfy(\.pending.isEmpty), let systemReadAt else { return false }
@@ -293,8 +297,12 @@ package final class Resolver {
         }
     }
 
-    /// Names that are tracked no more are nothing a server could lose.
-    private func forget() {
+    /// Lets go of what is kept of names that are tracked no more, also of targets that a service
+    /// has left: what DNS says must not make this grow.
+    func forgetOthers() {
+        guard cache.version != keptVersion || cache.serviceNames != keptServices else { return }
+        keptVersion = cache.version
+        keptServices = cache.serviceNames
         let names = Set(cache.names).union(cache.serviceNames)
         fromHosts.formIntersection(names)
         groupIndexes = groupIndexes.filter { names.contains($0.key) }

@@ -80,6 +80,7 @@ import Testing
 
         let kept = try NameRecords(decoding: bytes)
         #expect(bytes.count <= 1000 && kept.names.count > 20)
+        #expect(records.encode(byteCountMax: 0) == NameRecords().encode())
         #expect(kept.names["n99.example"] != nil && kept.names["n0.example"] == nil)
     }
 }

@@ -175,6 +175,29 @@ import Testing
         #expect(Self.good("192.0.2.1", "192.0.2.13").without(own) == Self.good("192.0.2.1"))
     }
 
+    @Test("answers that name other targets each time make nothing grow")
+    func bounded() {
+        let harness = Harness()
+        for round in 0..<200 as Range<Int64> {
+            let many = (0..<300).map { Self.record("t\($0).r\(round)") }
+            harness.answer(many, at: Self.at(round * 10))
+            for name in harness.cache.names {
+                harness.answer(name, Self.good("192.0.2.1", "192.0.2.2"), at: Self.at(round * 10))
+            }
+        }
+
+        #expect(harness.cache.names.count <= ServiceMachine.recordsMax * 2)
+        #expect(harness.proposal.endpoints.count == 2)
+        let all = (1...50).map { "192.0.2.\($0)" }.compactMap {
+            SocketAddress(address: $0, port: 0)
+        }
+        let answer = NameAnswer(ipv4: .addresses(all, ttl: 5), ipv6: .empty)
+        harness.answer(
+            [Self.record("x", 1), Self.record("x", 2), Self.record("x", 3)], at: Self.at(9_000))
+        harness.answer("x", answer, at: Self.at(9_000))
+        #expect(harness.proposal.endpoints.count == NameProposal.endpointsMax)
+    }
+
     // MARK: - Time
 
     @Test("what DNS does not confirm is proposed until `stale` is over, and again once confirmed")
