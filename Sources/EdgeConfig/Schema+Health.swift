@@ -12,8 +12,8 @@ extension Schema {
                 "upstreams.*.health.type", .choice(["tcp", "tls", "http", "h2", "grpc"]),
                 effect: "What is asked: a connection (`tcp`), a handshake (`tls`), a request over "
                     + "HTTP/1.1 (`http`) or HTTP/2 (`h2`), grpc.health.v1 (`grpc`). TLS is spoken "
-                    + "where traffic does, or where one of `ca`, `name`, `verify`, `certificate` is "
-                    + "written.",
+                    + "where traffic does, or where one of `ca`, `name`, `verify`, `certificate` "
+                    + "is written.",
                 absence:
                     "`grpc` with `service`, `http` with any other key of a request (`h2` where "
                     + "`protocol` is), else a connection as traffic makes it",
@@ -23,8 +23,8 @@ extension Schema {
                 "upstreams.*.health.preset", .choice(["kube-apiserver", "active-member"]),
                 effect:
                     "A check that knows what it talks to. `kube-apiserver`: /readyz over TLS, also "
-                    + "where traffic is passed on as it is; 401 and 403 are alive. `active-member`: "
-                    + "the server that answers 200 has the traffic, one that redirects or answers "
+                    + "where traffic is passed on as it is; 401 and 403 are alive. "
+                    + "`active-member`: the server that answers 200 has the traffic, one that redirects or answers "
                     + "503 stands by.",
                 absence: "`type` says what is asked", pitfalls: "Not together with `type`.",
                 seeAlso: ["upstreams.*.health.type"]),

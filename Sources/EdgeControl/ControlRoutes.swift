@@ -4,7 +4,7 @@ internal import EdgeCore
 /// What each path of the admin server does. Over TCP there is only what is safe for anybody on
 /// this host to read.
 enum ControlRoute: CaseIterable {
-    case status, metrics, livez, readyz, reload
+    case status, upstreams, member, metrics, livez, readyz, reload
 
     /// From which side a connection came.
     enum Origin {
@@ -15,6 +15,8 @@ enum ControlRoute: CaseIterable {
     var path: String {
         switch self {
         case .status: "/status"
+        case .upstreams: "/upstreams"
+        case .member: MemberRoute.pattern
         case .metrics: "/metrics"
         case .livez: "/livez"
         case .readyz: "/readyz"
@@ -24,15 +26,15 @@ enum ControlRoute: CaseIterable {
 
     private var methods: [String] {
         switch self {
-        case .status, .metrics, .livez, .readyz: ["GET", "HEAD"]
-        case .reload: ["POST"]
+        case .status, .upstreams, .metrics, .livez, .readyz: ["GET", "HEAD"]
+        case .member, .reload: ["POST"]
         }
     }
 
     private var isPublic: Bool {
         switch self {
         case .metrics, .livez, .readyz: true
-        case .status, .reload: false
+        case .status, .upstreams, .member, .reload: false
         }
     }
 
@@ -41,7 +43,9 @@ enum ControlRoute: CaseIterable {
         _ request: ControlRequestParser.Request, from origin: Origin, target: any ControlTarget,
         reply: @escaping (ControlResponse) -> Void
     ) {
-        guard let route = allCases.first(where: { $0.path == request.path }) else {
+        let member = MemberRoute(request.path)
+        let fixed = allCases.first { $0 != .member && $0.path == request.path }
+        guard let route = member == nil ? fixed : .member else {
             return reply(.error(404, "no such path"))
         }
         if case .tcp = origin, !route.isPublic {
@@ -53,6 +57,14 @@ enum ControlRoute: CaseIterable {
         }
         switch route {
         case .status: reply(.json(200, target.status().json))
+        case .upstreams:
+            let status = target.status()
+            reply(.json(200, UpstreamsReply(now: status.now, upstreams: status.upstreams).json))
+        case .member:
+            guard case .unixSocket(let peer) = origin, let member else {
+                return reply(.error(403, "only over the admin socket"))
+            }
+            reply(member.answer(by: peer, target: target))
         case .metrics:
             var text = ""
             target.metrics(into: &text)

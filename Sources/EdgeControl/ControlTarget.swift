@@ -16,6 +16,13 @@ package struct PeerCredentials: Sendable, Equatable, CustomStringConvertible {
     package var description: String { "uid \(uid) pid \(pid)" }
 }
 
+/// What has become of an administrator's word.
+package enum MemberOrderResult: Sendable, Equatable {
+    case done
+    /// Nothing has changed.
+    case refused(String)
+}
+
 /// What the admin server asks and orders. All on the loop's thread.
 package protocol ControlTarget: AnyObject {
     func status() -> StatusReply
@@ -23,6 +30,12 @@ package protocol ControlTarget: AnyObject {
     func metrics(into text: inout String)
     /// Whether clients should be sent here, and a word why or why not.
     func isReady() -> (Bool, String)
+    /// An administrator's word about a member; what has become of it is in the next `status()`.
+    ///
+    /// - Parameters:
+    ///   - upstream: one that `status()` has.
+    ///   - address: of one of its members, as there.
+    func setMember(upstream: String, address: String, order: MemberOrder) -> MemberOrderResult
     /// - Parameter completion: to be called once, now or later, on the loop's thread.
     func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void)
 }

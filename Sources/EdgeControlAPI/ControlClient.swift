@@ -44,6 +44,37 @@ package struct ControlClient: Sendable {
         return try decode(json)
     }
 
+    package func upstreams() throws(ControlFailure) -> UpstreamsReply {
+        let (code, json) = try exchange("GET", "/upstreams")
+        guard code == 200 else { throw refusal(code, json) }
+        return try decode(json)
+    }
+
+    /// - Parameter member: an address with port, or the name of a server with one address.
+    package func order(
+        _ order: MemberOrder, upstream: String, member: String
+    ) throws(ControlFailure) -> MemberReply {
+        let path =
+            "/upstreams/\(Self.escaped(upstream))/members/\(Self.escaped(member))/\(order.rawValue)"
+        let (code, json) = try exchange("POST", path)
+        guard code == 200 else { throw refusal(code, json) }
+        return try decode(json)
+    }
+
+    /// One segment of a path (RFC 3986 §2.1): whatever the user has typed, it stays one.
+    private static func escaped(_ text: String) -> String {
+        let digits = Array("0123456789ABCDEF")
+        var result = ""
+        for byte in text.utf8 {
+            switch byte {
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A, 0x2D, 0x2E, 0x3A, 0x5F:
+                result.unicodeScalars.append(Unicode.Scalar(byte))
+            default: result += "%\(digits[Int(byte >> 4)])\(digits[Int(byte & 15)])"
+            }
+        }
+        return result
+    }
+
     private func refusal(_ code: Int, _ json: JSONValue) -> ControlFailure {
         let text = (try? ErrorReply(json: json))?.error
         return .refused(status: code, text ?? "no reason given")

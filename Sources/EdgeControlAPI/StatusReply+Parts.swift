@@ -77,64 +77,6 @@ package struct ListenerStatus: WireValue {
     }
 }
 
-/// One upstream and its members.
-package struct UpstreamStatus: WireValue {
-    package var name: String
-    package var tls: Bool
-    package var members: [MemberStatus]
-
-    package init(name: String, tls: Bool, members: [MemberStatus] = []) {
-        self.name = name
-        self.tls = tls
-        self.members = members
-    }
-
-    package init(json: JSONValue) throws(WireFailure) {
-        let reader = try WireReader(json)
-        name = try reader.string("name")
-        tls = try reader.bool("tls")
-        members = try reader.list("members")
-    }
-
-    package var json: JSONValue {
-        .object([
-            .init("name", .string(name)),
-            .init("tls", .bool(tls)),
-            .init("members", .list(members)),
-        ])
-    }
-}
-
-/// One address of an upstream.
-package struct MemberStatus: WireValue {
-    package var address: String
-    /// The name it was resolved from; empty if it is configured.
-    package var source: String
-    /// One word: `up`, `down`, `unknown`, `draining` …
-    package var state: String
-
-    package init(address: String, source: String, state: String) {
-        self.address = address
-        self.source = source
-        self.state = state
-    }
-
-    package init(json: JSONValue) throws(WireFailure) {
-        let reader = try WireReader(json)
-        address = try reader.string("address")
-        source = try reader.string("source")
-        state = try reader.string("state")
-    }
-
-    package var json: JSONValue {
-        .object([
-            .init("address", .string(address)),
-            .init("source", .string(source)),
-            .init("state", .string(state)),
-        ])
-    }
-}
-
 /// What DNS says about one name.
 package struct NameStatus: WireValue {
     package var name: String

@@ -28,6 +28,8 @@ package struct StatusReply: WireValue {
     package var listeners: [ListenerStatus]
     package var upstreams: [UpstreamStatus]
     package var names: [NameStatus]
+    /// The DNS servers that are asked, as they have answered.
+    package var resolvers: [ResolverStatus]
     /// At most 100: the unusable ones, then those that end first.
     package var certificates: [CertificateStatus]
     /// How many there are in all.
@@ -44,6 +46,7 @@ package struct StatusReply: WireValue {
         started: Int64, epoch: Int64, configPath: String, configFingerprint: String,
         workers: [WorkerStatus] = [], listeners: [ListenerStatus] = [],
         upstreams: [UpstreamStatus] = [], names: [NameStatus] = [],
+        resolvers: [ResolverStatus] = [],
         certificates: [CertificateStatus] = [], certificateCount: Int64 = 0,
         counters: [NamedCount] = [],
         reasons: [NamedCount] = [], log: [String] = []
@@ -62,6 +65,7 @@ package struct StatusReply: WireValue {
         self.listeners = listeners
         self.upstreams = upstreams
         self.names = names
+        self.resolvers = resolvers
         self.certificates = certificates
         self.certificateCount = certificateCount
         self.counters = counters
@@ -85,6 +89,7 @@ package struct StatusReply: WireValue {
         listeners = try reader.list("listeners")
         upstreams = try reader.list("upstreams")
         names = try reader.list("names")
+        resolvers = try reader.listIfAny("resolvers")
         certificates = try reader.list("certificates")
         certificateCount = try reader.integer("certificate_count")
         counters = try reader.counts("counters")
@@ -108,6 +113,7 @@ package struct StatusReply: WireValue {
             .init("listeners", .list(listeners)),
             .init("upstreams", .list(upstreams)),
             .init("names", .list(names)),
+            .init("resolvers", .list(resolvers)),
             .init("certificates", .list(certificates)),
             .init("certificate_count", .integer(certificateCount)),
             .init("counters", .counts(counters)),

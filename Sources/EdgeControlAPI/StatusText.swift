@@ -1,7 +1,7 @@
 /// A status reply for a person: aligned, no colours, one line per thing, nothing wider than it
 /// has to be. Text from the daemon is shown with control characters escaped.
 package struct StatusText {
-    private let reply: StatusReply
+    let reply: StatusReply
     private var text = ""
 
     package init(_ reply: StatusReply) { self.reply = reply }
@@ -10,9 +10,11 @@ package struct StatusText {
     package mutating func render(logLines: Int = 5) -> String {
         text = ""
         summary()
+        trouble()
         listeners()
         upstreams()
         names()
+        resolvers()
         certificates()
         reasons()
         workers()
@@ -47,19 +49,6 @@ package struct StatusText {
             reply.listeners.map { [$0.name, $0.address, $0.protocol, String($0.connections)] })
     }
 
-    private mutating func upstreams() {
-        section(
-            "upstreams", ["name", "tls", "member", "from", "state"],
-            reply.upstreams.flatMap { upstream in
-                let members = upstream.members.map { [$0.address, $0.source, $0.state] }
-                return (members.isEmpty ? [["none", "", ""]] : members).enumerated().map {
-                    let first = $0.offset == 0
-                    return [first ? upstream.name : "", first && upstream.tls ? "tls" : ""]
-                        + $0.element
-                }
-            })
-    }
-
     private mutating func names() {
         section(
             "names", ["name", "state", "age", "resolver", "addresses", "last error"],
@@ -67,6 +56,17 @@ package struct StatusText {
                 [
                     name.name, name.state, name.age.map(Self.span) ?? "", name.resolver,
                     name.addresses.joined(separator: " "), name.lastError ?? "",
+                ]
+            })
+    }
+
+    private mutating func resolvers() {
+        section(
+            "resolvers", ["group", "server", "answered", "failed", "last error"],
+            reply.resolvers.map {
+                [
+                    $0.group, $0.server, String($0.answered), String($0.failed),
+                    $0.lastError ?? "",
                 ]
             })
     }
@@ -110,7 +110,10 @@ package struct StatusText {
 
     // MARK: - Layout
 
-    private mutating func section(
+    /// What has been written so far.
+    package var rendered: String { text }
+
+    mutating func section(
         _ title: String, _ header: [String], _ rows: [[String]]
     ) {
         guard !rows.isEmpty else { return }

@@ -61,6 +61,12 @@ package struct WireReader {
         return number
     }
 
+    package func optionalBool(_ name: String) throws(WireFailure) -> Bool? {
+        guard let value = members[name], value != .null else { return nil }
+        guard case .bool(let flag) = value else { throw .wrongType(name) }
+        return flag
+    }
+
     package func word<Word: RawRepresentable<String>>(_ name: String) throws(WireFailure) -> Word {
         let text = try string(name)
         guard let word = Word(rawValue: text) else { throw .unknownWord(name, text) }
@@ -82,6 +88,18 @@ package struct WireReader {
         var result: [Element] = []
         for element in elements { result.append(try Element(json: element)) }
         return result
+    }
+
+    /// Empty if an older daemon does not say it.
+    package func listIfAny<Element: WireValue>(
+        _ name: String
+    ) throws(WireFailure) -> [Element] {
+        members[name] == nil ? [] : try list(name)
+    }
+
+    /// As `listIfAny`.
+    package func stringsIfAny(_ name: String) throws(WireFailure) -> [String] {
+        members[name] == nil ? [] : try strings(name)
     }
 
     /// An object of numbers, in its order.

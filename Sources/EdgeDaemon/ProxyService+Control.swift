@@ -94,7 +94,9 @@ extension ProxyService: ControlTarget {
                 }
             }
         }
-        return UpstreamStatus(name: upstream.name, tls: upstream.tls != nil, members: members)
+        return UpstreamStatus(
+            name: upstream.name, tls: upstream.tls != nil, members: members,
+            policy: upstream.policyWords)
     }
 
     private func reasons(_ blocks: [SharedBoard.Block]) -> [NamedCount] {
@@ -124,7 +126,13 @@ extension ProxyService: ControlTarget {
                 version: EdgedVersion.text, started: UInt64(startedTime),
                 epoch: snapshot?.epoch ?? 0,
                 violationLabel: { HTTP1Violation(rawValue: $0)?.label }))
+        metrics.upstreams(status())
         text += metrics.text
+    }
+
+    /// Verdicts about members are `UpstreamHealth`'s: without it nobody would follow the order.
+    func setMember(upstream: String, address: String, order: MemberOrder) -> MemberOrderResult {
+        .refused("this daemon keeps no verdicts about members")
     }
 
     func isReady() -> (Bool, String) { (phase == .serving, phase.rawValue) }

@@ -14,7 +14,9 @@ struct EdgeCtl: ParsableCommand {
             4 configuration rejected, 5 done, but there are findings.
             """,
         version: EdgedVersion.text,
-        subcommands: [StatusCommand.self, ReloadCommand.self, VersionCommand.self])
+        subcommands: [
+            StatusCommand.self, UpstreamCommand.self, ReloadCommand.self, VersionCommand.self,
+        ])
 
     /// So that options may stand before the verb, too.
     @OptionGroup var connection: ConnectionOptions

@@ -16,6 +16,8 @@ final class AdminSite: Sendable {
         /// Nil: the reload never ends.
         var reloadDelay: Duration? = .zero
         var reloads: [PeerCredentials] = []
+        var orders: [String] = []
+        var orderResult = MemberOrderResult.done
         var isStopped = false
         var port: UInt16 = 0
         var poster: PollLoop.Poster?
@@ -79,6 +81,23 @@ final class AdminSite: Sendable {
         func status() -> StatusReply { site.read(\.status) }
         func metrics(into text: inout String) { text += "edged_up 1\n" }
         func isReady() -> (Bool, String) { site.read(\.isReady) }
+
+        func setMember(
+            upstream: String, address: String, order: MemberOrder
+        ) -> MemberOrderResult {
+            site.script.withLock { script in
+                script.orders.append("\(order.rawValue) \(upstream) \(address)")
+                guard script.orderResult == .done else { return script.orderResult }
+                for (index, found) in script.status.upstreams.enumerated()
+                where found.name == upstream {
+                    for (place, member) in found.members.enumerated()
+                    where member.address == address {
+                        script.status.upstreams[index].members[place].admin = order.rawValue
+                    }
+                }
+                return .done
+            }
+        }
 
         func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void) {
             site.script.withLock { $0.reloads.append(peer) }

@@ -83,4 +83,53 @@ import Testing
         #expect(status == code)
         #expect(output.contains(text))
     }
+
+    @Test("upstream list shows policies and members; 5: one has nobody left")
+    func list() throws {
+        let site = AdminSite()
+        let empty = AdminSite { $0.status.upstreams[1].available = 0 }
+        defer { site.stop() }
+        defer { empty.stop() }
+
+        let (code, output) = Self.run("upstream list", site)
+        #expect(code == 0 && output.contains("1 of 2  round-robin, check http /up"), "\(output)")
+        for arguments in ["upstream list --json", "--json upstream list", "upstream --json list"] {
+            let (code, output) = Self.run(arguments, site)
+            let reply = try UpstreamsReply(json: JSONValue(parsing: Array(output.utf8)))
+            #expect(code == 0 && reply.upstreams == Samples.status.upstreams)
+        }
+        #expect(Self.run("upstream list", empty).0 == 5)
+    }
+
+    @Test("orders about members say what has become of them", arguments: MemberOrder.allCases)
+    func order(order: MemberOrder) throws {
+        let site = AdminSite()
+        defer { site.stop() }
+
+        let (code, output) = Self.run("upstream \(order.rawValue) ingress w1.home.example", site)
+        #expect(code == 0 && output == "ingress 192.0.2.1:443: up\n", "\(output)")
+        let (_, json) = Self.run("upstream \(order.rawValue) ingress 192.0.2.1:443 --json", site)
+        #expect(
+            try MemberReply(json: JSONValue(parsing: Array(json.utf8))).member.admin
+                == order.rawValue)
+        #expect(site.read(\.orders).count == 2)
+    }
+
+    @Test(
+        "orders that cannot be followed are 1, half ones 2",
+        arguments: [
+            ("upstream drain ingress 192.0.2.9:443", 1, "no such member; there are: 192.0.2.1:443"),
+            ("upstream maint none a", 1, "no such upstream"),
+            ("upstream maint 'a/b' '../c'", 1, "no such upstream"),
+            ("upstream drain ingress", 2, "<member>"), ("upstream stop a b", 2, "Usage"),
+        ] as [(String, Int32, String)])
+    func noOrder(arguments: String, code: Int32, text: String) {
+        let site = AdminSite()
+        defer { site.stop() }
+
+        let (status, output) = Self.run(arguments, site)
+
+        #expect(status == code && output.contains(text), "\(status) \(output)")
+        #expect(site.read(\.orders) == [])
+    }
 }

@@ -156,7 +156,10 @@ import Testing
         #expect(lines.contains("  name   address     protocol  connections"))
         #expect(lines.contains("  https  [::]:443    tls       12"))
         #expect(lines.contains("  ingress  tls  192.0.2.1:443  w1.home.example  up"))
-        #expect(lines.contains("                192.0.2.6:443                   down"))
+        #expect(
+            lines.contains(
+                "                192.0.2.6:443                   down   1 min  2 backup  4     1.2 ms"
+            ))
         #expect(lines.contains("  upstream_connect_refused  4"))
     }
 

@@ -3,6 +3,7 @@ import EdgeSystem
 import Testing
 
 @testable import EdgeControl
+@testable import EdgeControlAPI
 
 @Suite("Metrics text") struct MetricsTests {
     private static func board(workers: Int) throws -> SharedBoard {
@@ -13,6 +14,7 @@ import Testing
 
     private static func text(_ board: SharedBoard) -> String {
         var metrics = MetricsText()
+        metrics.upstreams(Samples.status)
         metrics.board(
             board,
             info: .init(version: "1 \"x\"\\", started: 5, epoch: 9) {
@@ -108,6 +110,45 @@ import Testing
         }
         #expect(lines.count == Timing.bucketCount + 2)
         #expect(text.contains("# TYPE edged_upstream_response_seconds histogram\n"))
+    }
+
+    @Test("members have their states, checks and ejections, DNS servers their failures")
+    func upstreams() {
+        var metrics = MetricsText()
+        metrics.upstreams(Samples.status)
+
+        let lines = Set(metrics.text.split(separator: "\n"))
+        let down = "upstream=\"ingress\",member=\"192.0.2.6:443\""
+        let server = "resolver=\"internal\",server=\"192.0.2.54:53\""
+        for line in [
+            "edged_upstream_member_state{upstream=\"ingress\",member=\"192.0.2.1:443\",state=\"up\"} 1",
+            "edged_upstream_member_state{\(down),state=\"down\"} 1",
+            "edged_upstream_member_checks_total{\(down),result=\"passed\"} 7",
+            "edged_upstream_member_checks_total{\(down),result=\"failed\"} 3",
+            "edged_upstream_ejections_total{\(down)} 1",
+            "edged_upstream_members_available{upstream=\"ingress\"} 1",
+            "edged_upstream_member_certificate_not_after_seconds{\(down)} 87400",
+            "edged_dns_answers_total{\(server)} 8", "edged_dns_failures_total{\(server)} 2",
+            "edged_dns_resolver_degraded{\(server)} 2",
+            "edged_dns_resolver_degraded{resolver=\"internal\",server=\"192.0.2.53:53\"} 0",
+            "edged_dns_names{state=\"stale\"} 1", "edged_dns_names{state=\"fresh\"} 0",
+        ] {
+            #expect(lines.contains(line[...]), "\(line)")
+        }
+    }
+
+    @Test("a member that two names share is one series, and no number is negative")
+    func shared() {
+        var status = Samples.bare
+        let member = MemberStatus(
+            address: "192.0.2.1:1", source: "a", state: "up", ejections: -1)
+        status.upstreams = [UpstreamStatus(name: "app", tls: false, members: [member, member])]
+        var metrics = MetricsText()
+        metrics.upstreams(status)
+
+        let samples = metrics.text.split(separator: "\n").filter { $0.contains("192.0.2.1") }
+        #expect(Set(samples).count == samples.count && !samples.isEmpty)
+        #expect(samples.contains { $0.hasPrefix("edged_upstream_ejections") && $0.hasSuffix(" 0") })
     }
 
     @Test("every counter and reason is there", arguments: Counter.allCases)

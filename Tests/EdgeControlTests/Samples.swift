@@ -20,8 +20,13 @@ enum Samples {
                 name: "ingress", tls: true,
                 members: [
                     MemberStatus(address: "192.0.2.1:443", source: "w1.home.example", state: "up"),
-                    MemberStatus(address: "192.0.2.6:443", source: "", state: "down"),
-                ]),
+                    MemberStatus(
+                        address: "192.0.2.6:443", source: "", state: "down",
+                        reason: "no answer within 1s", since: 940, weight: 2, isBackup: true,
+                        admin: "ready", checksPassed: 7, checksFailed: 3, ejections: 1,
+                        certificateNotAfter: 87_400, connections: 4, latencyMicroseconds: 1_250),
+                ],
+                policy: ["round-robin", "check http /up"], available: 1, total: 2),
             UpstreamStatus(name: "empty", tls: false),
         ]
         reply.names = [
@@ -29,6 +34,17 @@ enum Samples {
                 name: "w1.home.example", state: "stale", addresses: ["192.0.2.1"], age: 70,
                 lastError: "name_not_found", resolver: "internal"),
             NameStatus(name: "w2.home.example", state: "unresolved", resolver: "internal"),
+        ]
+        reply.resolvers = [
+            ResolverStatus(group: "internal", server: "192.0.2.53:53", answered: 9, failed: 0),
+            ResolverStatus(
+                group: "internal", server: "192.0.2.54:53", answered: 8, failed: 2,
+                lastError: "timeout",
+                degraded: [
+                    DegradationStatus(
+                        reason: "lost names it knew",
+                        names: ["w1.home.example", "w2.home.example"])
+                ]),
         ]
         reply.certificates = [CertificateStatus(names: ["*.home.example"], notAfter: 100_000)]
         reply.counters = [NamedCount("requests", 99), NamedCount("connections_open", 12)]
