@@ -266,9 +266,14 @@ final class HealthKeeper {
         guard let entry = upstreams[name], let policy = entry.health.configuration.health else {
             return
         }
+        var tls = policy.kind.speaksTLS ? entry.tls : nil
+        if let known = tls, known.name == nil {
+            // Without a name, the certificate has to be the address's.
+            tls = CheckTLS(
+                trust: known.trust, identity: known.identity, name: address.addressText)
+        }
         let target = Checker.Target(
-            address: address, upstream: name, policy: policy,
-            tls: policy.kind.speaksTLS ? entry.tls : nil,
+            address: address, upstream: name, policy: policy, tls: tls,
             sendsProxyHeader: entry.health.configuration.sendsProxyHeader)
         checker.check(target) { [weak self] report in
             self?.checked(name, address, report)
