@@ -111,8 +111,8 @@ let package = Package(
         .executableTarget(
             name: "EdgeInstructions",
             dependencies: [
-                "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP1", "EdgeRouting",
-                "EdgeProxy", "CEdge",
+                "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP1", "EdgeHTTP2",
+                "EdgeRouting", "EdgeProxy", "CEdge",
             ],
             path: "bench/Instructions", swiftSettings: hot),
         // tests
