@@ -8,7 +8,7 @@ usage: allocations.py [--edged PATH] [--requests N]
 """
 import argparse, collections, json, mmap, os, shutil, struct, subprocess, sys, tempfile
 
-from clients import Load, compile_c
+from clients import start
 from proxies import ROOT, Server, Site, free_port
 
 STACKS, DEPTH = 64, 24
@@ -57,7 +57,6 @@ def measure(edged, requests, tls=True):
     servers = []
     try:
         library = compile_c_shared(folder)
-        load = Load()
         site = Site(folder)
         counters = Counters(site.path("counts"))
         origin, port = free_port(), free_port()
@@ -70,7 +69,7 @@ def measure(edged, requests, tls=True):
         if counters.read()["magic"] != 1:
             sys.exit("the counter was not loaded into the proxy")
         words = ["-t"] if tls else []
-        with load.start(servers[1], "-s", 300, "-n", requests, "-w", 2, "-b", 100, *words) as client:
+        with start("load", servers[1], "-s", 300, "-n", requests, "-w", 2, "-b", 100, *words) as client:
             if client.stdout.readline() != "begin\n":
                 sys.exit("the load did not start: " + client.stderr.read())
             counters.arm(1)

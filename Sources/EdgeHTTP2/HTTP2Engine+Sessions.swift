@@ -53,6 +53,7 @@ extension HTTP2Engine {
                 limits: limits,
                 meter: FrameMeter(preface: isServer ? 24 : 0), now: now))
         state.pointee.memory = Self.memory(state)
+        state.pointee.sharesFrameBuffer = isServer && sharesFrameBuffer
         var session: OpaquePointer?
         let result =
             isServer
@@ -85,18 +86,28 @@ extension HTTP2Engine {
     ) -> nghttp2_mem {
         nghttp2_mem(
             mem_user_data: state,
-            malloc: { count, context in HTTP2Engine.note(malloc(count), context) },
+            malloc: { count, context in
+                HTTP2Engine.sharedBuffer(count, context)
+                    ?? HTTP2Engine.note(malloc(count), context)
+            },
             free: { block, context in
-                guard let block else { return }
+                guard let block, !HTTP2Engine.isShared(block, context) else { return }
                 HTTP2Session(context)?.state.pointee.bytes -= malloc_usable_size(block)
                 free(block)
             },
             calloc: { count, size, context in HTTP2Engine.note(calloc(count, size), context) },
             realloc: { block, count, context in
-                let before = block.map { malloc_usable_size($0) } ?? 0
-                guard let block = realloc(block, count) else { return nil }
+                guard let block else {
+                    return HTTP2Engine.sharedBuffer(count, context)
+                        ?? HTTP2Engine.note(malloc(count), context)
+                }
+                guard !HTTP2Engine.isShared(block, context) else {
+                    return HTTP2Engine.unshared(block, count, context)
+                }
+                let before = malloc_usable_size(block)
+                guard let other = realloc(block, count) else { return nil }
                 HTTP2Session(context)?.state.pointee.bytes -= before
-                return HTTP2Engine.note(block, context)
+                return HTTP2Engine.note(other, context)
             })
     }
 
@@ -106,5 +117,49 @@ extension HTTP2Engine {
     ) -> UnsafeMutableRawPointer? {
         if let block { HTTP2Session(context)?.state.pointee.bytes += malloc_usable_size(block) }
         return block
+    }
+
+    // MARK: - The frame buffer
+
+    /// Whether the block of that size is what we take it for: a session's first frame is in it.
+    func hasFramesInBuffer() -> Bool {
+        guard let session = makeServer(-1, HTTP2Limits(), now: Instant(nanoseconds: 0)) else {
+            return false
+        }
+        defer { session.free() }
+        guard let first = session.output()?.baseAddress else { return false }
+        return first >= UnsafeRawPointer(frameBuffer)
+            && first < UnsafeRawPointer(frameBuffer) + Self.frameBufferBytes
+    }
+
+    /// The engine's frame buffer, if that is what nghttp2 asks for.
+    @inline(__always)
+    private static func sharedBuffer(
+        _ count: Int, _ context: UnsafeMutableRawPointer?
+    ) -> UnsafeMutableRawPointer? {
+        guard count == HTTP2Engine.frameBufferBytes, let state = HTTP2Session(context)?.state,
+            state.pointee.sharesFrameBuffer
+        else { return nil }
+        // Chunks behind the first, of a head that is longer, are the session's own.
+        state.pointee.sharesFrameBuffer = false
+        return state.pointee.engine._withUnsafeGuaranteedRef { $0.frameBuffer }
+    }
+
+    @inline(__always)
+    private static func isShared(
+        _ block: UnsafeMutableRawPointer, _ context: UnsafeMutableRawPointer?
+    ) -> Bool {
+        HTTP2Session(context)?.state.pointee.engine._withUnsafeGuaranteedRef {
+            $0.frameBuffer == block
+        } == true
+    }
+
+    /// The library wants another size: from then on it is the session's own.
+    private static func unshared(
+        _ block: UnsafeMutableRawPointer, _ count: Int, _ context: UnsafeMutableRawPointer?
+    ) -> UnsafeMutableRawPointer? {
+        guard let other = note(malloc(count), context) else { return nil }
+        other.copyMemory(from: block, byteCount: min(count, HTTP2Engine.frameBufferBytes))
+        return other
     }
 }

@@ -16,6 +16,18 @@ package final class HTTP2Engine {
     /// Fields of the head or of the trailers being told that are never to be indexed.
     package var neverIndexed: FieldNames { collector.neverIndexed }
     private var identifiers: SplitMix64
+    /// The first chunk of every server session's frame buffer. nghttp2 packs a frame and gives it
+    /// out within one call, and the bytes are copied before the next: what lies in it between two
+    /// calls is never read again, but for the header of a DATA frame that waits for room, and that
+    /// is made anew (`writeData`). A session of its own has 16 KiB, of which a few hundred bytes
+    /// are used. A client's holds the preface until it is sent: it has one of its own.
+    let frameBuffer: UnsafeMutableRawPointer
+    /// As nghttp2 asks for it: a frame of the usual size with its header and a pad length.
+    static let frameBufferBytes = 16384 + 9 + 1
+    /// Sessions use it: this nghttp2 has its frames there.
+    private(set) var sharesFrameBuffer = true
+    /// A session is writing its output: another one's has to wait.
+    var isWriting = false
 
     /// - Parameter handler: lives at least as long as the engine.
     /// - Returns: nil without memory.
@@ -33,6 +45,7 @@ package final class HTTP2Engine {
         self.clientOptions = clientOptions
         collector = HeadCollector()
         identifiers = SplitMix64(seed: seed)
+        frameBuffer = .allocate(byteCount: Self.frameBufferBytes, alignment: 64)
         for options in [serverOptions, clientOptions] {
             // Windows move when content has gone on (back-pressure).
             nghttp2_option_set_no_auto_window_update(options, 1)
@@ -46,6 +59,7 @@ package final class HTTP2Engine {
         }
         nghttp2_option_set_peer_max_concurrent_streams(clientOptions, 100)
         installCallbacks()
+        sharesFrameBuffer = hasFramesInBuffer()
     }
 
     deinit {
@@ -53,6 +67,7 @@ package final class HTTP2Engine {
         nghttp2_option_del(serverOptions)
         nghttp2_option_del(clientOptions)
         collector.deallocate()
+        frameBuffer.deallocate()
     }
 
     /// 24 characters of base64 for 16 random bytes (RFC 6455 §4.1).
@@ -137,22 +152,12 @@ package final class HTTP2Engine {
             return 0
         }
         nghttp2_session_callbacks_set_send_data_callback(callbacks) {
-            _, frame, header, count, source, context in
-            guard let frame, let header, let source, let session = HTTP2Session(context) else {
+            _, frame, _, count, source, context in
+            guard let frame, let source, let session = HTTP2Session(context) else {
                 return Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
             }
-            let stream = HTTP2Session.tag(source.pointee)
-            let id = frame.pointee.hd.stream_id
-            // It waited for room, and its stream was reset meanwhile.
-            guard
-                !session.handler.isContentGone(
-                    connection: session.tag, stream: stream, id: id, count: count)
-            else { return Int32(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
-            let isWritten = session.handler.writeContent(
-                connection: session.tag, stream: stream, id: id, header: header, count: count)
-            guard isWritten else { return Int32(NGHTTP2_ERR_WOULDBLOCK.rawValue) }
-            session.state.pointee.meter.noteSent(count)
-            return 0
+            return session.writeData(
+                frame.pointee.hd, count, stream: HTTP2Session.tag(source.pointee))
         }
     }
 }

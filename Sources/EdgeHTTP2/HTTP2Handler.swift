@@ -2,7 +2,8 @@
 /// wire. A class to be derived from, not a protocol: a call is one jump.
 ///
 /// While it is being told, the handler may submit frames and resets on any session; it must not
-/// feed, flush or free the session that is telling (`HTTP2Session.isBusy`).
+/// feed, flush or free the session that is telling (`HTTP2Session.isBusy`). What is told during
+/// one's output is no time for another's, which is none then.
 ///
 /// `connection` and `stream` are the handler's own numbers (`tag`); a stream without one is -1.
 open class HTTP2Handler {

@@ -133,6 +133,35 @@ extension HTTP2Session {
         handler.endSent(connection: tag, stream: stream, id: id)
     }
 
+    /// A DATA frame is to be written. Its header is in the frame buffer only at the first attempt.
+    ///
+    /// - Returns: nghttp2's code.
+    func writeData(_ frame: nghttp2_frame_hd, _ count: Int, stream: Int32) -> Int32 {
+        // It waited for room, and its stream was reset meanwhile.
+        guard
+            !handler.isContentGone(
+                connection: tag, stream: stream, id: frame.stream_id, count: count)
+        else { return Int32(NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE.rawValue) }
+        // RFC 9113 §4.1; nothing is padded.
+        let header: InlineArray<9, UInt8> = [
+            UInt8(truncatingIfNeeded: frame.length >> 16),
+            UInt8(truncatingIfNeeded: frame.length >> 8),
+            UInt8(truncatingIfNeeded: frame.length), frame.type, frame.flags,
+            UInt8(truncatingIfNeeded: frame.stream_id >> 24),
+            UInt8(truncatingIfNeeded: frame.stream_id >> 16),
+            UInt8(truncatingIfNeeded: frame.stream_id >> 8),
+            UInt8(truncatingIfNeeded: frame.stream_id),
+        ]
+        let isWritten = header.span.withUnsafeBufferPointer {
+            guard let start = $0.baseAddress else { return false }
+            return handler.writeContent(
+                connection: tag, stream: stream, id: frame.stream_id, header: start, count: count)
+        }
+        guard isWritten else { return Int32(NGHTTP2_ERR_WOULDBLOCK.rawValue) }
+        state.pointee.meter.noteSent(count)
+        return 0
+    }
+
     /// A head that can't go out. A request's stream is closed next; an answer, or trailers, would
     /// be waited for in vain.
     func notSent(_ frame: UnsafePointer<nghttp2_frame>, _ failure: Int32) {

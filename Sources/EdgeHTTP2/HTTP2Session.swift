@@ -29,6 +29,8 @@ package struct HTTP2Session: BitwiseCopyable {
         /// Of the GOAWAY that was sent last.
         var goAwayCode: UInt32 = 0
         var memory = nghttp2_mem()
+        /// The next block of that size is the engine's frame buffer.
+        var sharesFrameBuffer = false
     }
 
     let state: UnsafeMutablePointer<State>
@@ -115,12 +117,17 @@ package struct HTTP2Session: BitwiseCopyable {
 
     // MARK: - Output
 
-    /// The next bytes to be sent, valid until anything else is asked of the session; DATA frames go
-    /// to `HTTP2Handler.writeContent` meanwhile. Nil: nothing more now.
+    /// The next bytes to be sent, valid until anything else is asked of the session, or of another
+    /// one of the engine for its output; DATA frames go to `HTTP2Handler.writeContent` meanwhile.
+    /// Nil: nothing more now.
     package func output() -> UnsafeRawBufferPointer? {
+        let engine = state.pointee.engine
+        guard !engine._withUnsafeGuaranteedRef({ $0.isWriting }) else { return nil }
         var bytes: UnsafePointer<UInt8>?
         state.pointee.isBusy = true
+        engine._withUnsafeGuaranteedRef { $0.isWriting = true }
         let count = nghttp2_session_mem_send(session, &bytes)
+        engine._withUnsafeGuaranteedRef { $0.isWriting = false }
         state.pointee.isBusy = false
         if count < 0 { state.pointee.hasFailed = true }
         guard count > 0, let bytes else { return nil }

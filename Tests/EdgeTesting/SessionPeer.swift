@@ -197,7 +197,8 @@ package final class SessionPeer {
 
     // MARK: - Messages
 
-    private static func withFields<Result>(
+    /// The engine's block holds the fields while `body` runs.
+    package static func withFields<Result>(
         _ fields: [(String, String)], _ engine: HTTP2Engine, _ body: () -> Result
     ) -> Result {
         let bytes = fields.flatMap { Array($0.0.utf8) + Array($0.1.utf8) }

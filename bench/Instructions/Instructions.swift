@@ -11,7 +11,7 @@ internal import EdgeUpstream
 /// count its instructions: everything from a completion to the send, without the kernel and without
 /// its noise. Only `measuredTurn` is to be collected; what the client does is outside of it.
 ///
-/// usage: EdgeInstructions plain|browser|tls REQUESTS [CERTIFICATE-FOLDER]
+/// usage: EdgeInstructions plain|browser|tls|h2 REQUESTS [CERTIFICATE-FOLDER]
 @main struct Instructions {
     static let wrk = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     static let browser = """
@@ -48,6 +48,8 @@ internal import EdgeUpstream
     /// Its memory is the worker's counters.
     let board: SharedBoard
     let client: TLSClient?
+    /// Above the TLS client, if HTTP/2 is spoken.
+    let streams: StreamClient?
     let request: [UInt8]
     var now = Instant(nanoseconds: 1_000_000_000_000)
     var content = [UInt8](repeating: 0, count: 32 * 1024)
@@ -55,9 +57,9 @@ internal import EdgeUpstream
     static func main() throws {
         let words = CommandLine.arguments
         guard words.count >= 3, let count = Int(words[2]),
-            ["plain", "browser", "tls"].contains(words[1])
+            ["plain", "browser", "tls", "h2"].contains(words[1])
         else {
-            print("usage: EdgeInstructions plain|browser|tls REQUESTS [CERTIFICATE-FOLDER]")
+            print("usage: EdgeInstructions plain|browser|tls|h2 REQUESTS [CERTIFICATE-FOLDER]")
             return
         }
         var run = try Instructions(words[1], words.count > 3 ? words[3] : nil)
@@ -68,7 +70,7 @@ internal import EdgeUpstream
     }
 
     init(_ kind: String, _ folder: String?) throws {
-        let isTLS = kind == "tls"
+        let isTLS = kind == "tls" || kind == "h2"
         OpenSSLMemory.install(heaps: 1)
         OpenSSLMemory.attachThread(0)
         ring = LoopRing(answer: Array(Self.answer.utf8))
@@ -86,7 +88,9 @@ internal import EdgeUpstream
                 isTLS: isTLS,
                 try folder.map { try CertificateFolder.load($0) } ?? .init(entries: [])),
             now: now, report: { _ in })
-        client = isTLS ? TLSClient(name: "localhost") : nil
+        client = isTLS ? TLSClient(name: "localhost", isHTTP2: kind == "h2") : nil
+        streams = kind == "h2" ? StreamClient() : nil
+        if let streams, !streams.begin(now) { throw Failure.setup }
         worker.handle(.serve)
         turn()
         ring.connectClient()
@@ -128,8 +132,10 @@ internal import EdgeUpstream
 
     /// A request, its answer, and whether the client got it.
     mutating func exchange(measured: Bool) {
+        let answered = streams?.answered ?? 0
         if let client {
-            client.write(request)
+            streams?.request()
+            client.write(streams?.output() ?? request)
             client.send { ring.arrive($0) }
         } else {
             request.withUnsafeBytes { ring.arrive($0) }
@@ -140,6 +146,8 @@ internal import EdgeUpstream
             if measured { measuredTurn(worker, now) } else { worker.startTurn(now) }
         }
         receive()
+        invariant(ring.closed == 0, "nothing is closed")
+        invariant(streams.map { $0.answered == answered + 1 } ?? true, "the answer arrives")
     }
 
     /// Takes what was sent to the client; while there are requests, it is an answer.
@@ -148,8 +156,15 @@ internal import EdgeUpstream
             client.take(ring.sent, ring.sentCount)
             ring.takeSent()
             guard client.advance() else { return }
-            let count = client.read(into: &content)
-            invariant(count == 0 || isAnswer(count), "the answer arrives")
+            var count = client.read(into: &content)
+            guard let streams else {
+                invariant(count == 0 || isAnswer(count), "the answer arrives")
+                return
+            }
+            while count > 0 {
+                content.withUnsafeBytes { streams.receive(.init(rebasing: $0[..<count]), now: now) }
+                count = client.read(into: &content)
+            }
         } else {
             content.withUnsafeMutableBytes {
                 $0.baseAddress!.copyMemory(from: ring.sent, byteCount: ring.sentCount)
@@ -157,7 +172,6 @@ internal import EdgeUpstream
             invariant(isAnswer(ring.sentCount), "the answer arrives")
             ring.takeSent()
         }
-        invariant(ring.closed == 0, "nothing is closed")
     }
 
     private func isAnswer(_ count: Int) -> Bool {

@@ -8,7 +8,8 @@ final class TLSClient {
     private let output: OpaquePointer
     private var block = [UInt8](repeating: 0, count: 32 * 1024)
 
-    init?(name: String) {
+    /// - Parameter isHTTP2: nothing else is offered.
+    init?(name: String, isHTTP2: Bool = false) {
         guard let context = SSL_CTX_new(TLS_client_method()), let ssl = SSL_new(context),
             let input = BIO_new(BIO_s_mem()), let output = BIO_new(BIO_s_mem())
         else { return nil }
@@ -19,6 +20,8 @@ final class TLSClient {
         SSL_set_bio(ssl, input, output)
         SSL_set_connect_state(ssl)
         _ = ce_ssl_set_sni(ssl, name)
+        let protocols: [UInt8] = [2] + Array("h2".utf8)
+        if isHTTP2 { SSL_set_alpn_protos(ssl, protocols, UInt32(protocols.count)) }
     }
 
     deinit {
