@@ -154,14 +154,18 @@ package final class ReferenceSite {
 
     /// A lane of GET requests from the client's host to a node, over TLS.
     ///
-    /// - Parameter node: index of the node that is asked.
+    /// - Parameters:
+    ///   - label: the report's name; nil: the site's.
+    ///   - node: index of the node that is asked.
     package func lane(
-        _ name: String, pace: LaneOptions.Pace, keepsAlive: Bool = false, node: Int = 0,
+        _ name: String, label: String? = nil, pace: LaneOptions.Pace, keepsAlive: Bool = false,
+        node: Int = 0,
         body: String, duration: Duration? = nil
     ) throws -> HTTPLane {
         let host = "\(name).\(Self.domain)"
         return try start(
-            name, host: host, port: 443, serverName: host, pace, keepsAlive, node, body, duration)
+            label ?? name, host: host, port: 443, serverName: host, pace, keepsAlive, node, body,
+            duration)
     }
 
     /// The same through the tcp listener for the kube-apiservers, whose certificate is checked.
