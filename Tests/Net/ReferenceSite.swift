@@ -19,6 +19,8 @@ package final class ReferenceSite {
         package static let dashboards = Parts(rawValue: 4)
         /// A host that answers everything, wrongly: whom a captive portal's DNS points to.
         package static let stranger = Parts(rawValue: 8)
+        /// An unbound beside the router's DNS, which knows the same.
+        package static let secondResolver = Parts(rawValue: 16)
     }
 
     package let network: VirtualNetwork
@@ -28,6 +30,7 @@ package final class ReferenceSite {
     /// The nodes that the load balancer runs on.
     package let nodes: [VirtualHost]
     package let resolver: SiteResolver
+    package let secondResolver: SiteResolver?
     package let ingress: [SiteServer]
     package let apiservers: [SiteServer]
     package let dashboards: [SiteServer]
@@ -38,6 +41,7 @@ package final class ReferenceSite {
     package static let domain = "home.example"
     package static let nodeAddresses = ["192.168.1.11", "192.168.1.12"]
     package static let resolverAddress = "192.168.1.1"
+    package static let secondResolverAddress = "192.168.1.2"
     package static let strangerAddress = "192.168.1.66"
 
     package init(
@@ -64,6 +68,13 @@ package final class ReferenceSite {
         resolver = try SiteResolver(
             program, host: router, address: Self.resolverAddress, names: Self.names(of: named),
             ttl: ttl)
+        guard parts.contains(.secondResolver) else {
+            secondResolver = nil
+            return
+        }
+        secondResolver = try SiteResolver(
+            .unbound, host: floor.host("dns", at: Self.secondResolverAddress).host,
+            address: Self.secondResolverAddress, names: Self.names(of: named), ttl: ttl)
     }
 
     /// What hosts are put on.
@@ -129,6 +140,7 @@ package final class ReferenceSite {
     /// Harmless when called again.
     package func tearDown() {
         resolver.stop()
+        secondResolver?.stop()
         for server in servers { server.stop() }
         stranger?.stop()
         network.tearDown()
@@ -148,7 +160,10 @@ package final class ReferenceSite {
     }
 
     /// Tells DNS where everything is now.
-    package func publishNames(ttl: Int? = nil) throws { try resolver.set(names, ttl: ttl) }
+    package func publishNames(ttl: Int? = nil) throws {
+        try resolver.set(names, ttl: ttl)
+        try secondResolver?.set(names, ttl: ttl)
+    }
 
     // MARK: Clients
 

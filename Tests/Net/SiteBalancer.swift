@@ -18,8 +18,8 @@ package final class SiteBalancer {
         package var ingress = ""
         package var apiservers = ""
         package var dashboards = ""
-        /// The ingress nodes by address instead of by name.
-        package var namesIngress = true
+        /// Entries of the ingress' `servers:`; nil: both nodes by name.
+        package var ingressServers: String?
         /// Whether addresses are kept over a restart.
         package var keepsState = true
         /// Further lines at the top level.
@@ -131,7 +131,7 @@ package final class SiteBalancer {
         var upstreams = ["  files: { servers: [\"192.168.1.30:8080\"] }"]
         if !site.ingress.isEmpty {
             lines.append("  - { hosts: [grafana.home.example], upstream: ingress }")
-            let servers = options.namesIngress ? named(site.ingress) : addressed(site.ingress)
+            let servers = options.ingressServers ?? named(site.ingress)
             upstreams.append(
                 entry("ingress", servers, "tls: { ca: ca.pem }", options.ingress))
         }
@@ -147,8 +147,11 @@ package final class SiteBalancer {
                 ))
         }
         lines += ["upstreams:"] + upstreams
+        let resolvers = [site.resolver, site.secondResolver].compactMap {
+            $0.map { "\"\($0.address):53\"" }
+        }.joined(separator: ", ")
         lines.append(
-            "resolvers: { internal: { servers: [\"\(site.resolver.address):53\"], "
+            "resolvers: { internal: { servers: [\(resolvers)], "
                 + "domains: [\(ReferenceSite.domain)] } }")
         lines.append(options.more)
         return lines.joined(separator: "\n") + "\n"

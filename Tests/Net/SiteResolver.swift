@@ -18,6 +18,21 @@ package final class SiteResolver: @unchecked Sendable {
         case serverFailure
     }
 
+    /// One SRV record's data (RFC 2782).
+    package struct Service: Sendable {
+        package let priority: Int
+        package let weight: Int
+        package let port: UInt16
+        package let target: String
+
+        package init(priority: Int = 0, weight: Int = 1, port: UInt16, target: String) {
+            self.priority = priority
+            self.weight = weight
+            self.port = port
+            self.target = target
+        }
+    }
+
     package let program: Program
     package let host: VirtualHost
     /// Without port; it listens on 53.
@@ -26,6 +41,7 @@ package final class SiteResolver: @unchecked Sendable {
     private let lock = NSRecursiveLock()
     private var process: RunningProcess?
     private var names: [String: [String]]
+    private var services: [String: [Service]] = [:]
     private var mode = Mode.normal
     private var ttl: Int
 
@@ -56,6 +72,14 @@ package final class SiteResolver: @unchecked Sendable {
             try writeFiles()
             process?.signal(SIGHUP)
             try waitForAnswer()
+        }
+    }
+
+    /// Replaces the services it knows.
+    package func set(services new: [String: [Service]]) throws {
+        try lock.withLock {
+            services = new
+            try restart()
         }
     }
 
@@ -118,7 +142,11 @@ package final class SiteResolver: @unchecked Sendable {
             "local=/#/", "local-ttl=\(ttl)", "cache-size=0", "pid-file=",
         ]
         switch mode {
-        case .normal, .nameErrorForAll: break
+        case .normal:
+            settings += allServices.map { name, one in
+                "srv-host=\(name),\(one.target),\(one.port),\(one.priority),\(one.weight)"
+            }
+        case .nameErrorForAll: break
         case .oneAddress(let one): settings.append("address=/#/\(one)")
         case .serverFailure: throw KitError("dnsmasq has no way to answer SERVFAIL")
         }
@@ -142,6 +170,10 @@ package final class SiteResolver: @unchecked Sendable {
                     lines.append("  local-data: \"\(name). \(ttl) IN A \(one)\"")
                 }
             }
+            for (name, one) in allServices {
+                let data = "\(one.priority) \(one.weight) \(one.port) \(one.target)."
+                lines.append("  local-data: \"\(name). \(ttl) IN SRV \(data)\"")
+            }
         case .oneAddress(let one): lines.append("  local-data: \". \(ttl) IN A \(one)\"")
         case .nameErrorForAll: break
         case .serverFailure:
@@ -150,6 +182,10 @@ package final class SiteResolver: @unchecked Sendable {
         }
         lines += ["remote-control:", "  control-enable: no"]
         try directory.write("unbound.conf", lines.joined(separator: "\n") + "\n")
+    }
+
+    private var allServices: [(String, Service)] {
+        services.sorted { $0.key < $1.key }.flatMap { name, all in all.map { (name, $0) } }
     }
 
     private var zone: String {
@@ -180,16 +216,19 @@ package final class SiteResolver: @unchecked Sendable {
         throw KitError("\(program.rawValue) does not answer: \(process?.standardError ?? "")")
     }
 
-    /// One question for an A record, asked on the resolver's own host. nil: no answer in time.
+    /// One question, asked on the resolver's own host or another. nil: no answer in time.
+    ///
+    /// - Parameter type: 1 is A, 33 is SRV.
     package func ask(
-        _ name: String, from asker: VirtualHost? = nil, within span: Duration = .seconds(1)
+        _ name: String, type: UInt16 = 1, from asker: VirtualHost? = nil,
+        within span: Duration = .seconds(1)
     ) throws -> DNSAnswer? {
         guard let target = SocketAddress(address: address, port: 53) else { return nil }
         let place = (asker ?? host).namespace
         let any = SocketAddress(ipv4: 0, port: 0)
         let descriptor = try TestSocket.bindDatagram(any, namespace: place)
         defer { close(descriptor) }
-        let query = encodeDNSQuery(id: 7, name: name, type: 1)
+        let query = encodeDNSQuery(id: 7, name: name, type: type)
         withUnsafeTemporaryAllocation(byteCount: 28, alignment: 8) { storage in
             guard let base = storage.baseAddress else { return }
             target.write(to: base)

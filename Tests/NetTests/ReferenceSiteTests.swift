@@ -103,6 +103,13 @@ struct ReferenceSiteTests {
             #expect(try ask()?.code == 2)
         }
         try site.resolver.set(.normal)
+        try site.resolver.set(services: [
+            "_https._tcp.home.example": [
+                .init(priority: 1, weight: 2, port: 443, target: name)
+            ]
+        ])
+        let service = try site.resolver.ask("_https._tcp.home.example", type: 33)
+        #expect(service?.records.first?.data.prefix(6).elementsEqual([0, 1, 0, 2, 1, 187]) == true)
         try site.ingress[0].renumber(to: "192.168.1.121")
         try site.publishNames()
 

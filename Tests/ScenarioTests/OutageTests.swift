@@ -185,6 +185,67 @@ extension Scenarios.Outages {
         #expect(Set(figures["grafana"].servers.keys) == ["worker-01", "worker-06"])
     }
 
+    @Test("with two resolvers, one that is silent or forgot its names delays nothing")
+    func secondResolver() throws {
+        let run = try SiteRun([.ingress, .secondResolver], Self.stateless, ttl: 1)
+        defer { run.end() }
+        for isSilent in [true, false] {
+            run.balancer.kill()
+            if isSilent {
+                try run.site.resolver.silence()
+            } else {
+                try run.site.resolver.speak()
+                try run.site.resolver.set(.nameErrorForAll)
+            }
+
+            let span = try timed {
+                try run.balancer.start()
+                #expect(eventually { run.ask("grafana")?.status == 200 }, "\(run.balancer.log)")
+            }
+
+            #expect(span < .seconds(1), "silent: \(isSilent), \(span)")
+        }
+    }
+
+    /// Nothing is remembered: what is known has been asked for.
+    private static var stateless: SiteBalancer.Options {
+        var options = SiteBalancer.Options()
+        options.keepsState = false
+        return options
+    }
+
+    @Test("servers are found by SRV records, with their ports; one that leaves them is left")
+    func services() throws {
+        var options = SiteBalancer.Options()
+        options.ingressServers = "{ srv: _https._tcp.home.example }"
+        options.more = "dns: { refresh: 1s }"
+        let run = try SiteRun(.ingress, options, ttl: 1) { site in
+            try site.resolver.set(services: [
+                "_https._tcp.home.example": site.ingress.map {
+                    .init(port: $0.port, target: "\($0.name).\(ReferenceSite.domain)")
+                }
+            ])
+        }
+        defer { run.end() }
+        func seen() throws -> Set<String> {
+            let lane = try run.site.lane(
+                "grafana", pace: .perSecond(40), body: "ingress\n",
+                duration: .milliseconds(500))
+            let report = lane.wait()
+            #expect(report.failedCount == 0, "\(report)")
+            return Set(report.servers.keys)
+        }
+
+        #expect(try eventually { try seen() == ["worker-01", "worker-06"] })
+        try run.site.resolver.set(services: [
+            "_https._tcp.home.example": [
+                .init(port: 443, target: "worker-06.\(ReferenceSite.domain)")
+            ]
+        ])
+
+        #expect(try eventually(within: .seconds(6)) { try seen() == ["worker-06"] })
+    }
+
     @Test("status names the resolver that lost its names")
     func degraded() throws {
         let run = try SiteRun(.ingress, ttl: 1)

@@ -12,11 +12,14 @@ final class SiteRun {
     let site: ReferenceSite
     let balancer: SiteBalancer
 
+    /// - Parameter prepare: run when the site stands and the daemon does not run yet.
     init(
         _ parts: ReferenceSite.Parts, _ options: SiteBalancer.Options = .init(),
-        resolver: SiteResolver.Program = .dnsmasq, ttl: Int = 3600
+        resolver: SiteResolver.Program = .dnsmasq, ttl: Int = 3600,
+        prepare: (ReferenceSite) throws -> Void = { _ in }
     ) throws {
         site = try ReferenceSite(parts, resolver: resolver, ttl: ttl)
+        try prepare(site)
         balancer = try Self.balancer(site, node: 0, options)
         let named = site.ingress + site.dashboards
         guard !named.isEmpty else { return }
