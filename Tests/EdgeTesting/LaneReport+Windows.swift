@@ -43,13 +43,11 @@ extension LaneReport {
         windows().max { $0.p99 < $1.p99 }
     }
 
-    /// From the first request to the last one, of those due in windows of 100 ms, whose window's
-    /// p99 was above `limit`; zero when there is none. It says how long clients felt something.
+    /// How long clients felt something: the windows of 100 ms in which a request failed, or whose
+    /// p99 was above `limit`, together.
     package func slowSpan(above limit: Duration) -> Duration {
         let slow = windows().filter { $0.p99 > limit || $0.failed > 0 }
-        guard let first = slow.first, let last = slow.last else { return .zero }
-        let end = last.begin.advanced(by: .milliseconds(100))
-        return Duration(nanoseconds: end.nanoseconds(since: first.begin))
+        return .milliseconds(100) * slow.count
     }
 
     /// How many answers each server gave, by the field that the lane noted.

@@ -20,19 +20,27 @@ extension Scenarios.SickMembers {
         /// What clients may see of it.
         let failedMax: Int
         var testDescription: String { mode.map { "\($0)" } ?? "frozen" }
+
+        /// All of them where outages have their full length.
+        static var cases: [Illness] {
+            let usual = [
+                // Each worker looks for itself: five in a row on each of two.
+                Illness(mode: .failingRequests, settings: "", failedMax: 14),
+                Illness(
+                    mode: .failingRequests, settings: "retries: { statuses: [500] }", failedMax: 0),
+                Illness(mode: .hanging, settings: "retries: { per_try: 300ms }", failedMax: 0),
+                Illness(mode: nil, settings: "retries: { per_try: 300ms }", failedMax: 0),
+            ]
+            let others = [
+                Illness(mode: .failing, settings: "retries: { statuses: [500] }", failedMax: 0)
+            ]
+            return SiteRun.isLong ? usual + others : usual
+        }
     }
 
     @Test(
         "a member that fails or hangs is out soon, and comes back by itself",
-        arguments: [
-            // Each worker looks for itself: five in a row on each of two.
-            Illness(mode: .failingRequests, settings: "", failedMax: 14),
-            Illness(
-                mode: .failingRequests, settings: "retries: { statuses: [500] }", failedMax: 0),
-            Illness(mode: .failing, settings: "retries: { statuses: [500] }", failedMax: 0),
-            Illness(mode: .hanging, settings: "retries: { per_try: 300ms }", failedMax: 0),
-            Illness(mode: nil, settings: "retries: { per_try: 300ms }", failedMax: 0),
-        ])
+        arguments: Illness.cases)
     func illness(illness: Illness) throws {
         let figures = try SiteFigures.measure("a member is \(illness.testDescription)") {
             var options = SiteBalancer.Options()
