@@ -4,7 +4,7 @@ SWIFT       ?= swift
 SUDO        := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LIBRARIES   := libssl-dev liburing-dev libnghttp2-dev libyaml-dev libc-ares-dev
 TEST_TOOLS  := curl openssl nginx-light haproxy wrk nghttp2-client nghttp2-server dnsmasq-base \
-               keepalived iproute2 python3 python3-venv util-linux procps
+               unbound keepalived iproute2 python3 python3-venv util-linux procps
 BENCH_TOOLS := gcc libssl-dev binutils valgrind openssl nginx-light libnginx-mod-stream haproxy wrk \
                python3 util-linux
 # Rows of `make bench` (bench/compare.py --list), all by default.
@@ -13,12 +13,13 @@ RELEASE     := -c release --static-swift-stdlib
 
 KERNEL_TOOLS := qemu-system-x86 busybox-static cpio curl openssl nginx-light wrk util-linux iproute2
 
-.PHONY: help demo test check bench release format soak soak-hostile soak-http2 fuzz test-asan \
+.PHONY: help demo test test-net check bench release format soak soak-hostile soak-http2 fuzz test-asan \
         test-tsan test-kernel libraries test-tools bench-tools kernel-tools clean
 
 help:
 	@echo 'make demo      build, mint certificates, start two upstreams and edged, make requests'
 	@echo 'make test      install what is missing, build with warnings as errors, run all tests'
+	@echo 'make test-net  outages of the reference site at full length, with figures'
 	@echo 'make check     format, test, and the benchmark budgets'
 	@echo 'make bench     compare with HAProxy and nginx, side by side; ROWS=h1-offload,handshake'
 	@echo 'make soak      30 s of load over 20 reloads, 300 connects over a killed proxy'
@@ -63,6 +64,12 @@ demo: libraries
 test: test-tools
 	EDGED_STRICT=1 $(SWIFT) build --build-tests
 	EDGED_STRICT=1 $(SWIFT) test --skip-build --no-parallel
+
+# The outages that `make test` replays shortened: a quarter of an hour. Needs root.
+test-net: test-tools
+	$(SWIFT) build --build-tests
+	EDGED_LONG=1 EDGED_FIGURES=1 $(SWIFT) test --skip-build --no-parallel \
+	  --filter 'Scenarios.(Outages|Renumbered|DeadMembers|SickMembers)'
 
 check: test bench-tools
 	$(SWIFT) format lint --strict --recursive Sources Tests bench Package.swift

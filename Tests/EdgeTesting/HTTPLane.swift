@@ -116,7 +116,7 @@ package final class HTTPLane: @unchecked Sendable {
 private final class LaneLoop {
     private let options: LaneOptions
     private let begin: Instant
-    private var connections: [LaneConnection] = []
+    private let table = LaneTable()
     private var records: [LaneRecord] = []
     private var nextIndex = 0
     private var idleClosed = 0
@@ -155,8 +155,7 @@ private final class LaneLoop {
             if end > now, isStopping() { end = now }
             // Past the end too: what was due before it is sent late, never left out.
             startDue(now, until: end)
-            let isBusy = connections.contains { $0.current != nil }
-            if now >= end, !isBusy { return makeReport(until: min(end, now)) }
+            if now >= end, table.busyCount == 0 { return makeReport(until: min(end, now)) }
             pollOnce(until: wakeTime(now, end))
             expire(.now())
         }
@@ -198,8 +197,7 @@ private final class LaneLoop {
         // Often enough to notice `stop` soon.
         var wake = now.advanced(by: .milliseconds(20))
         if now < end { wake = min(wake, time(of: nextIndex), resting.min() ?? .never) }
-        for one in connections { wake = min(wake, one.current?.deadline ?? .never) }
-        return wake
+        return min(wake, table.nextDeadline())
     }
 
     private func start(scheduled: Instant) {
@@ -213,11 +211,12 @@ private final class LaneLoop {
         let toHead = text.hasPrefix("HEAD ")
         if options.keepsAlive, let idle = takeIdle() {
             idle.assign(assignment, Array(text.utf8), toHead: toHead)
+            table.assigned(idle)
             advance(idle)
             return
         }
         do {
-            guard connections.count < Self.connectionsMax else {
+            guard table.count < Self.connectionsMax else {
                 throw ConnectFailure(number: EMFILE)
             }
             let descriptor = try TestSocket.startConnect(
@@ -226,7 +225,8 @@ private final class LaneLoop {
                 descriptor, tls: options.tls, preamble: options.preamble)
             opened += 1
             made.assign(assignment, Array(text.utf8), toHead: toHead)
-            connections.append(made)
+            table.add(made)
+            table.assigned(made)
         } catch {
             let number = (error as? ConnectFailure)?.number ?? errno
             note(assignment, .now(), nil, LaneConnection.failure(number), reused: false)
@@ -235,7 +235,7 @@ private final class LaneLoop {
 
     /// An idle connection that the far side has not ended: looked at before use, as clients do.
     private func takeIdle() -> LaneConnection? {
-        for idle in connections.reversed() where idle.current == nil {
+        while let idle = table.takeIdle() {
             if case .waiting = idle.advance() { return idle }
             idleClosed += 1
             drop(idle)
@@ -246,22 +246,20 @@ private final class LaneLoop {
     // MARK: Events
 
     private func pollOnce(until wake: Instant) {
-        var polled = connections.map {
-            pollfd(fd: $0.descriptor, events: $0.events, revents: 0)
-        }
         let left = wake.nanoseconds(since: .now())
         let milliseconds = Int32((left + 999_999) / 1_000_000)
-        let count = poll(&polled, UInt(polled.count), milliseconds)
+        var woke: Instant?
+        table.wait(milliseconds: milliseconds) { connection in
+            woke = woke ?? .now()
+            advance(connection)
+        }
         // A client that was not given the processor is late whatever it was waiting for.
-        lagMax = max(lagMax, Instant.now().nanoseconds(since: wake))
-        guard count > 0 else { return }
-        let ready = zip(connections, polled).filter { $0.1.revents != 0 }.map(\.0)
-        for connection in ready { advance(connection) }
+        lagMax = max(lagMax, (woke ?? .now()).nanoseconds(since: wake))
     }
 
     private func advance(_ connection: LaneConnection) {
         switch connection.advance() {
-        case .waiting: return
+        case .waiting: table.update(connection)
         case .answered(let message, let canGoOn):
             let body = sha256(message.body)
             var failure: LaneFailure?
@@ -271,7 +269,12 @@ private final class LaneLoop {
                 failure = .wrongBody
             }
             finish(connection, (message, body), failure)
-            if !canGoOn || !options.keepsAlive { drop(connection) }
+            if canGoOn, options.keepsAlive {
+                table.rest(connection)
+                table.update(connection)
+            } else {
+                drop(connection)
+            }
         case .failed(let failure):
             finish(connection, nil, failure)
             drop(connection)
@@ -282,15 +285,14 @@ private final class LaneLoop {
     }
 
     private func expire(_ now: Instant) {
-        for connection in connections {
-            guard let deadline = connection.current?.deadline, deadline <= now else { continue }
+        while let connection = table.takeExpired(now) {
             finish(connection, nil, .timeout)
             drop(connection)
         }
     }
 
     private func drop(_ connection: LaneConnection) {
-        connections.removeAll { $0 === connection }
+        table.remove(connection)
     }
 
     private func finish(
@@ -298,6 +300,7 @@ private final class LaneLoop {
     ) {
         guard let assignment = connection.current else { return }
         connection.current = nil
+        table.finished()
         note(assignment, .now(), answer, failure, reused: connection.requestCount > 1)
     }
 

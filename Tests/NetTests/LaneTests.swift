@@ -228,4 +228,35 @@ struct LaneTests {
         #expect(report.percentile(1) == .milliseconds(50))
         #expect(report.between(base, base.advanced(by: .milliseconds(100))).records.count == 10)
     }
+
+    @Test("windows tell when clients felt something, and for how long")
+    func windows() {
+        let base = Instant(nanoseconds: 1_000_000_000)
+        func record(_ index: Int, latency: Int, _ failure: LaneFailure? = nil) -> LaneRecord {
+            let scheduled = base.advanced(by: .milliseconds(20 * index))
+            return LaneRecord(
+                index: index, scheduled: scheduled, sent: scheduled,
+                finished: scheduled.advanced(by: .milliseconds(latency)), status: 200,
+                bodyHash: "", noted: index % 2 == 0 ? "one" : "two", failure: failure,
+                wasReused: false)
+        }
+        func report(_ records: [LaneRecord]) -> LaneReport {
+            LaneReport(
+                name: "x", begin: base, end: base.advanced(by: .milliseconds(500)),
+                records: records, idleClosed: 0, connectionsOpened: 1, lagMax: .zero)
+        }
+        // Five in each window of 100 ms: good, slow, good, none at all, one failed.
+        let first = report((0..<15).map { record($0, latency: $0 == 7 ? 250 : 5) })
+        let second = report((20..<25).map { record($0, latency: 5, $0 == 21 ? .refused : nil) })
+
+        let joined = LaneReport.joined("both", [second, first])
+
+        #expect(joined?.windows().map(\.requests) == [5, 5, 5, 5])
+        #expect(joined?.windows().map(\.failed) == [0, 0, 0, 1])
+        #expect(joined?.worstWindow?.p99 == .milliseconds(250))
+        #expect(joined?.slowSpan(above: .milliseconds(100)) == .milliseconds(200))
+        #expect(joined?.slowSpan(above: .milliseconds(300)) == .milliseconds(100))
+        #expect(joined?.servers == ["one": 11, "two": 9])
+        #expect(joined?.connectionsOpened == 2)
+    }
 }

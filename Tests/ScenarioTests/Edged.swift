@@ -232,8 +232,12 @@ final class Edged {
         return CommandResult(code: code, output: output, errors: errors)
     }
 
-    /// A program that this package builds, beside the test bundle.
+    /// A program that this package builds, beside the test bundle, or in the folder that
+    /// EDGED_PROGRAMS names: those of another build, such as a release.
     static func program(_ name: String) throws -> String {
+        if let folder = ProcessInfo.processInfo.environment["EDGED_PROGRAMS"] {
+            return folder + "/" + name
+        }
         var buffer = [CChar](repeating: 0, count: 4096)
         let count = readlink("/proc/self/exe", &buffer, buffer.count)
         let own = String(

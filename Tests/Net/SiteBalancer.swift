@@ -1,0 +1,173 @@
+internal import EdgeCore
+package import EdgeTesting
+internal import Foundation
+
+/// `edged` as it is deployed, on one of the site's nodes: guardian with all rights, the proxy as
+/// `nobody`, its state in a folder that outlives it. Listens on 443 (TLS) and 6443 (tcp).
+package final class SiteBalancer {
+    package let node: Int
+    package let directory: TemporaryDirectory
+    private let site: ReferenceSite
+    private let programs: String
+    private let options: Options
+    private(set) package var process: RunningProcess?
+
+    package struct Options: Sendable {
+        package var workers = 2
+        /// Keys of `upstreams.*` in flow style without braces, such as `balance: fastest`.
+        package var ingress = ""
+        package var apiservers = ""
+        package var dashboards = ""
+        /// Entries of the ingress' `servers:`; nil: both nodes by name.
+        package var ingressServers: String?
+        /// Whether addresses are kept over a restart.
+        package var keepsState = true
+        /// Further lines at the top level.
+        package var more = ""
+
+        package init() {}
+    }
+
+    /// Starts it; returns when it serves.
+    ///
+    /// - Parameter programs: the folder of `edged` and `edgectl`.
+    package init(
+        _ site: ReferenceSite, node: Int = 0, programs: String, _ options: Options = .init()
+    ) throws {
+        self.site = site
+        self.node = node
+        self.programs = programs
+        self.options = options
+        directory = try TemporaryDirectory("site-lb", othersMayEnter: true)
+        let certificates = try directory.makeDirectory("certs", mode: 0o750)
+        let leaf = try site.mint.leaf(names: ["*.\(ReferenceSite.domain)"])
+        try hand(certificates)
+        try hand(leaf.writeBundle("home", in: certificates, mode: 0o640))
+        try directory.write("ca.pem", site.mint.rootPEM)
+        let state = try directory.makeDirectory("state", mode: 0o700)
+        guard let user = getpwnam("nobody"), chown(state, user.pointee.pw_uid, 0) == 0 else {
+            throw KitError.system("chown \(state)")
+        }
+        try directory.write("edged.yaml", configuration)
+        try start()
+    }
+
+    deinit { kill() }
+
+    /// For the proxy's group, and for nobody else.
+    private func hand(_ path: String) throws {
+        guard let group = getgrnam("nogroup"), chown(path, 0, group.pointee.gr_gid) == 0 else {
+            throw KitError.system("chown \(path)")
+        }
+    }
+
+    // MARK: Life
+
+    /// Starts the daemon.
+    ///
+    /// - Parameter waits: false returns at once.
+    package func start(waits: Bool = true) throws {
+        let made = try site.nodes[node].run(
+            programs + "/edged", ["-c", directory.file("edged.yaml")])
+        process = made
+        guard waits else { return }
+        try made.waitForLine(containing: "serving, proxy", within: .seconds(10))
+    }
+
+    /// As `systemctl stop` does it: requests under way are finished.
+    package func stop() throws {
+        guard let process else { return }
+        process.signal(SIGTERM)
+        guard process.waitForExit(within: .seconds(20)) != nil else {
+            throw KitError("edged does not end: \(log)")
+        }
+        process.stop()
+        self.process = nil
+    }
+
+    /// At once. Harmless when called again.
+    package func kill() {
+        guard let process else { return }
+        process.signal(SIGINT)
+        _ = process.waitForExit(within: .seconds(3))
+        process.stop()
+        self.process = nil
+    }
+
+    package var log: String { process?.standardError ?? "" }
+
+    /// Runs edgectl against it.
+    ///
+    /// - Throws: `KitError` when it ends with another code than 0.
+    @discardableResult
+    package func edgectl(_ words: String...) throws -> String {
+        let (exit, output, errors) = try RunningProcess.run(
+            programs + "/edgectl", ["--socket", directory.file("admin.sock")] + words,
+            within: .seconds(20))
+        guard exit == .code(0) else {
+            throw KitError("edgectl \(words.joined(separator: " ")): \(exit) \(errors)\(output)")
+        }
+        return output
+    }
+
+    // MARK: Configuration
+
+    /// `EDGED_SITE_BARE=1`: without the keys that releases before health checks do not know, to
+    /// compare with those.
+    private var isBare: Bool { ProcessInfo.processInfo.environment["EDGED_SITE_BARE"] != nil }
+
+    private var configuration: String {
+        var lines = ["version: 1", "user: nobody", "workers: \(options.workers)"]
+        if options.keepsState, !isBare { lines.append("state: state") }
+        lines += ["listeners:", "  - { name: https, port: 443, protocol: tls }"]
+        if !site.apiservers.isEmpty {
+            lines.append("  - { name: kube, port: 6443, protocol: tcp, upstream: kube-apiserver }")
+        }
+        lines += [
+            "certificates: { directory: certs, default: grafana.home.example }",
+            "admin: { socket: admin.sock }", "sites:",
+            "  - { hosts: files.home.example, upstream: files }",
+        ]
+        var upstreams = ["  files: { servers: [\"192.168.1.30:8080\"] }"]
+        if !site.ingress.isEmpty {
+            lines.append("  - { hosts: [grafana.home.example], upstream: ingress }")
+            let servers = options.ingressServers ?? named(site.ingress)
+            upstreams.append(
+                entry("ingress", servers, "tls: { ca: ca.pem }", options.ingress))
+        }
+        if !site.apiservers.isEmpty {
+            upstreams.append(
+                entry("kube-apiserver", addressed(site.apiservers), "", options.apiservers))
+        }
+        if !site.dashboards.isEmpty {
+            lines.append("  - { hosts: ceph.home.example, upstream: dashboard }")
+            upstreams.append(
+                entry(
+                    "dashboard", named(site.dashboards), "tls: { ca: ca.pem }", options.dashboards
+                ))
+        }
+        lines += ["upstreams:"] + upstreams
+        let resolvers = [site.resolver, site.secondResolver].compactMap {
+            $0.map { "\"\($0.address):53\"" }
+        }.joined(separator: ", ")
+        lines.append(
+            "resolvers: { internal: { servers: [\(resolvers)], "
+                + "domains: [\(ReferenceSite.domain)] } }")
+        lines.append(options.more)
+        return lines.joined(separator: "\n") + "\n"
+    }
+
+    private func entry(_ name: String, _ servers: String, _ tls: String, _ more: String) -> String {
+        let settings = [tls, isBare ? "" : more].filter { !$0.isEmpty }
+        return "  \(name): { " + (["servers: [\(servers)]"] + settings).joined(separator: ", ")
+            + " }"
+    }
+
+    private func named(_ servers: [SiteServer]) -> String {
+        servers.map { "\"\($0.name).\(ReferenceSite.domain):\($0.port)\"" }.joined(separator: ", ")
+    }
+
+    private func addressed(_ servers: [SiteServer]) -> String {
+        servers.map { "\"\($0.address)\"" }.joined(separator: ", ")
+    }
+}
