@@ -340,8 +340,12 @@ extension Worker {
         let context = ResponseContext(
             framing: framing, clientMinor: state.pointee.clientMinor,
             keepAlive: !downstreams[client].pointee.closesAfterAnswer)
-        var writer = ByteWriter(stageSpace(client, head.count + 512))
-        guard HTTP1Writer.writeResponse(responseHead, from: head, context: context, into: &writer)
+        let cookie = stickyCookie(client)
+        var writer = ByteWriter(stageSpace(client, head.count + cookie.count + 512))
+        guard
+            HTTP1Writer.writeResponse(
+                responseHead, from: head, context: context,
+                setting: cookie.bindMemory(to: UInt8.self).span, into: &writer)
         else { return false }
         unsentAnswer = stageCount
         staged(writer.count)
