@@ -544,8 +544,10 @@ extension Worker {
         if channels[slot].pointee.flags.contains(.peerEnded) { callAttention(to: slot) }
     }
 
-    /// The end for a reason: an error answer if none has begun, else a visible cut.
+    /// The end for a reason: an error answer if none has begun, else a visible cut. None as long as
+    /// another attempt may still be answered.
     func failExchange(_ exchange: Int, _ reason: ReasonCode) {
+        if fallBack(exchange) { return }
         let state = exchanges[exchange]
         let slot = Int(state.pointee.downstream)
         let downstream = downstreams[slot]
@@ -630,6 +632,7 @@ extension Worker {
         guard state.pointee.phase != .free else { return }
         leaveQueue(exchange)
         dropRival(exchange)
+        dropElder(exchange, hasFailed: false)
         if state.pointee.flags.contains(.counted) {
             pools[Int(state.pointee.pool)]?.group.active -= 1
         }
