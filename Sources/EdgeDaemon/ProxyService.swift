@@ -173,9 +173,10 @@ final class ProxyService {
         }
         self.resolver = resolver
         resolver.track(names: configuration.upstreamNames, services: configuration.serviceNames)
-        let health = HealthKeeper(loop: loop, resolver: resolver, seed: Self.randomWord()) {
-            [weak self] upstreams in self?.publish(upstreams)
-        }
+        let health = HealthKeeper(
+            loop: loop, resolver: resolver, seed: Self.randomWord(),
+            count: { [weak self] in self?.board?.block(0).add($0) },
+            onChange: { [weak self] in self?.publish($0) })
         self.health = health
         health.use(preparation)
     }
