@@ -166,7 +166,7 @@ extension Scenarios.Reload {
         },
         Refused(name: "a missing authority", expected: "gone.pem") { edged, body in
             try edged.configure(
-                body.replacing("] }", with: "], tls: { ca: gone.pem } }"))
+                body.replacing("health: off", with: "health: off, tls: { ca: gone.pem }"))
         },
     ]
 
