@@ -34,7 +34,7 @@ extension Schema {
                 + "the browser's session and all paths, `HttpOnly`, `SameSite=Lax`, and `Secure` "
                 + "over TLS.",
             pitfalls: "Such an answer may be one that caches keep; what they do with Set-Cookie is "
-                + "up to its Cache-Control, which stays the server's. Names that begin with `__Host-` or `__Secure-` are refused: browsers take "
-                + "these on conditions."),
+                + "up to its Cache-Control, which stays the server's. Names that begin with "
+                + "`__Host-` or `__Secure-` are refused: browsers take these on conditions."),
     ]
 }

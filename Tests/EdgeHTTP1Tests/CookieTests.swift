@@ -131,7 +131,8 @@ struct LoopMarkTests {
     @Test("Our mark follows whatever others have put there, also where Connection names the field")
     func appended() throws {
         let head = """
-            GET / HTTP/1.1\r\nHost: a\r\nConnection: cdn-loop\r\nCDN-Loop: other; v=1\r\nA: 1\r\n\r\n
+            GET / HTTP/1.1\r\nHost: a\r\nConnection: cdn-loop\r
+            CDN-Loop: other; v=1\r\nA: 1\r\n\r\n
             """
         let result = try forwarded(head) { $0.loopID = Self.id }
         #expect(
