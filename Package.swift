@@ -118,8 +118,8 @@ let package = Package(
         .executableTarget(
             name: "EdgeInstructions",
             dependencies: [
-                "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP1", "EdgeHTTP2",
-                "EdgeRouting", "EdgeUpstream", "EdgeProxy", "CEdge",
+                "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
+                "EdgeHTTP2", "EdgeRouting", "EdgeUpstream", "EdgeProxy", "CEdge",
             ],
             path: "bench/Instructions", swiftSettings: hot),
         // tests

@@ -25,7 +25,9 @@ extension Schema {
             pitfalls: "Needs `user`.", seeAlso: ["user"]),
         Key(
             "state", .text(.path),
-            effect: "A folder for what outlives a restart: the last good addresses of names.",
+            effect:
+                "A folder for what outlives a restart: the last good addresses of names, and the "
+                + "key of sticky cookies and of `balance: hash`.",
             absence: "nothing is kept, and a start without DNS knows no name",
             pitfalls: "It belongs to the proxy's user, and to nobody else. Relative to the main "
                 + "file.",

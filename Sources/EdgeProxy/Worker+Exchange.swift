@@ -30,6 +30,10 @@ extension Worker {
             decline(slot, head, status: 404, .noRoute)
             return
         }
+        if requestHead.hasCDNLoop, setup.loopMark.isIn(requestHead.fields, head) {
+            decline(slot, head, status: 508, .loopDetected)
+            return
+        }
         if case .length(let count) = requestHead.framing, count > snapshot.client.requestBodyMax {
             decline(slot, head, status: 413, .clientBodyTooLarge)
             return
@@ -53,6 +57,7 @@ extension Worker {
         exchanges[exchange].pointee.times.begun = begun
         exchanges[exchange].pointee.times.head = now
         if accessLog.isOn { logBegin(exchange, slot, head) }
+        noteKeys(exchange, slot, head)
         downstream.pointee.exchange = Int32(exchange)
         downstream.pointee.decoder = BodyDecoder(framing: framing)
         downstream.pointee.phase =
@@ -96,9 +101,11 @@ extension Worker {
         _ chunk: ChunkPointer?, _ space: UnsafeMutableRawBufferPointer
     ) -> Bool {
         var writer = ByteWriter(space)
+        let cookie = hiddenCookie(exchange)
         guard
             HTTP1Writer.writeRequest(
-                requestHead, from: head, context: context, host: Span(), into: &writer)
+                requestHead, from: head, context: context, host: Span(), hiding: cookie.span,
+                into: &writer)
         else { return false }
         exchanges[exchange].pointee.prefixHead = Int32(writer.count)
         if let chunk {
@@ -537,8 +544,10 @@ extension Worker {
         if channels[slot].pointee.flags.contains(.peerEnded) { callAttention(to: slot) }
     }
 
-    /// The end for a reason: an error answer if none has begun, else a visible cut.
+    /// The end for a reason: an error answer if none has begun, else a visible cut. None as long as
+    /// another attempt may still be answered.
     func failExchange(_ exchange: Int, _ reason: ReasonCode) {
+        if fallBack(exchange) { return }
         let state = exchanges[exchange]
         let slot = Int(state.pointee.downstream)
         let downstream = downstreams[slot]
@@ -623,6 +632,7 @@ extension Worker {
         guard state.pointee.phase != .free else { return }
         leaveQueue(exchange)
         dropRival(exchange)
+        dropElder(exchange, hasFailed: false)
         if state.pointee.flags.contains(.counted) {
             pools[Int(state.pointee.pool)]?.group.active -= 1
         }

@@ -331,6 +331,7 @@ extension Worker {
             upstreamFailed(slot, .upstreamBadResponse)
             return
         }
+        guard settleHedge(slot, exchange) else { return }
         if responseHead.isInterim {
             _ = interim(slot, exchange, head)
             return

@@ -25,9 +25,14 @@ extension Worker {
     /// What the exchange asks of the choice of its member.
     func choice(_ exchange: Int, _ pool: UpstreamPool) -> MemberTable.Choice {
         let state = exchanges[exchange]
-        return MemberTable.Choice(
-            tried: state.pointee.tried, shared: sharedRoom(exchange, pool),
-            key: state.pointee.key, bound: Int(state.pointee.bound))
+        var choice = MemberTable.Choice(
+            tried: state.pointee.tried, shared: sharedRoom(exchange, pool), key: state.pointee.key)
+        // Looked up each time: a number may be another member's after a reload.
+        if state.pointee.token != 0, let member = pool.members.member(forToken: state.pointee.token)
+        {
+            choice.bound = member
+        }
+        return choice
     }
 
     // MARK: - What is seen

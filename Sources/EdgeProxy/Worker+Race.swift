@@ -107,7 +107,7 @@ extension Worker {
 
     /// The connection that is being made serves nobody any more. It goes on for its pool's sake
     /// where that can keep it.
-    private func letGo(_ slot: Int, isKept: Bool) {
+    func letGo(_ slot: Int, isKept: Bool) {
         let upstream = self.upstream(slot)
         let exchange = Int(upstream.pointee.exchange)
         upstream.pointee.exchange = -1

@@ -22,6 +22,12 @@ extension Worker {
             closeUpstreamConnection(slot)
             return
         }
+        if upstream.pointee.exchange >= 0,
+            exchanges[Int(upstream.pointee.exchange)].pointee.elder == Int32(slot)
+        {
+            elderFailed(slot, reason)
+            return
+        }
         let wasConnecting = upstream.pointee.phase == .connecting
         // The slot may be free by the end of `terminate`.
         let wasShared = upstream.pointee.isShared
@@ -46,11 +52,11 @@ extension Worker {
         }
         guard exchange >= 0 else { return }
         let state = exchanges[exchange]
+        state.pointee.tried |= MemberTable.bit(member)
         guard remedy != .nowhere, state.pointee.attempts < Worker.attemptsMax else {
             failExchange(exchange, reason)
             return
         }
-        state.pointee.tried |= MemberTable.bit(member)
         retry(exchange, reason, mayReturn: remedy == .anyMember)
     }
 
@@ -58,7 +64,7 @@ extension Worker {
     ///
     /// - Parameter isOld: the connection had served before, and has not answered: its silent end is
     ///   nobody's fault.
-    private func blame(_ id: Int, _ member: Int, _ reason: ReasonCode, isOld: Bool) {
+    func blame(_ id: Int, _ member: Int, _ reason: ReasonCode, isOld: Bool) {
         guard let pool = pools[id] else { return }
         switch reason {
         case .upstreamUnreachable:
@@ -105,7 +111,10 @@ extension Worker {
         }
         let exchange = Int(upstream.pointee.exchange)
         let state = exchanges[exchange]
-        guard state.pointee.flags.contains(.replayable) else { return .nowhere }
+        // The older attempt may still be answered.
+        guard state.pointee.flags.contains(.replayable), state.pointee.elder < 0 else {
+            return .nowhere
+        }
         switch reason {
         case .upstreamStreamRefused:
             // Whatever it is: nothing of it has been done (RFC 9113 §8.7).
@@ -128,7 +137,7 @@ extension Worker {
     }
 
     /// One more attempt of what was sent before, within the policy, the deadline and the budget.
-    private func takeResend(_ exchange: Int) -> Bool {
+    func takeResend(_ exchange: Int) -> Bool {
         let state = exchanges[exchange]
         guard let group = pools[Int(state.pointee.pool)]?.group else { return false }
         let policy = group.view.retries
@@ -228,7 +237,7 @@ extension Worker {
     static let stallMax: UInt64 = 10_000_000_000
 
     /// What is left for the answer's head, from the request's last byte.
-    private func answerLimit(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
+    func answerLimit(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
         let retries = pool.group.view.retries
         var limit = pool.settings.responseTimeout
         if let perTry = retries.perTry { limit = min(limit, perTry.nanoseconds) }
@@ -240,19 +249,21 @@ extension Worker {
     }
 
     /// Awaits the answer's head. A host that is gone says nothing: instead of waiting out the whole
-    /// time, we look on the way at whether it acknowledges.
+    /// time, we look on the way at whether it acknowledges, and whether a hedge is due.
     func awaitHead(_ exchange: Int, _ slot: Int, _ pool: UpstreamPool) {
         let limit = answerLimit(exchange, pool)
-        if limit > 2 * Worker.stallAfter {
-            setDeadline(slot, .stall, Worker.stallAfter)
+        let look = limit > 2 * Worker.stallAfter ? Worker.stallAfter : limit
+        if let hedge = hedgeDelay(exchange, pool), hedge < limit {
+            setDeadline(slot, .stall, min(look, hedge))
         } else {
-            setDeadline(slot, .response, limit)
+            setDeadline(slot, look < limit ? .stall : .response, look)
         }
     }
 
     func lookAtStall(_ slot: Int) {
         let exchange = Int(upstream(slot).pointee.exchange)
         guard exchange >= 0, upstream(slot).pointee.phase == .awaitingHead,
+            exchanges[exchange].pointee.upstream == Int32(slot),
             let pool = pools[Int(exchanges[exchange].pointee.pool)]
         else { return }
         let passed = now.nanoseconds(since: exchanges[exchange].pointee.times.sent)
@@ -273,7 +284,14 @@ extension Worker {
         }
         // Slow answers are looked after less and less often.
         let rest = limit - passed
-        let next = max(Worker.stallAfter, min(passed, 1_000_000_000))
+        var next = max(Worker.stallAfter, min(passed, 1_000_000_000))
+        if let due = hedgeDelay(exchange, pool) {
+            if passed < due {
+                next = min(next, due - passed)
+            } else if hedge(exchange, slot, pool, rest: rest) {
+                return
+            }
+        }
         setDeadline(slot, rest <= next ? .response : .stall, min(rest, next))
     }
 

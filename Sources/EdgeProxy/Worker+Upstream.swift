@@ -219,7 +219,8 @@ extension Worker {
     private func parseAnswerHead(_ slot: Int, _ input: Span<UInt8>) -> Int? {
         let upstream = self.upstream(slot)
         let exchange = Int(upstream.pointee.exchange)
-        guard exchanges[exchange].pointee.flags.contains(.prefixSent) else {
+        let state = exchanges[exchange]
+        guard state.pointee.flags.contains(.prefixSent) || state.pointee.elder == Int32(slot) else {
             // An answer before the question.
             surplus(slot)
             return input.count
@@ -239,6 +240,7 @@ extension Worker {
                 head, requestMethod: exchanges[exchange].pointee.method,
                 upgrade: exchanges[exchange].pointee.upgrade,
                 into: &responseHead, limits: snapshot.responseLimits)
+            guard settleHedge(slot, exchange) else { return input.count }
             if responseHead.isInterim {
                 return interim(slot, exchange, head) ? count : input.count
             }
@@ -340,8 +342,12 @@ extension Worker {
         let context = ResponseContext(
             framing: framing, clientMinor: state.pointee.clientMinor,
             keepAlive: !downstreams[client].pointee.closesAfterAnswer)
-        var writer = ByteWriter(stageSpace(client, head.count + 512))
-        guard HTTP1Writer.writeResponse(responseHead, from: head, context: context, into: &writer)
+        let cookie = stickyCookie(client)
+        var writer = ByteWriter(stageSpace(client, head.count + cookie.count + 512))
+        guard
+            HTTP1Writer.writeResponse(
+                responseHead, from: head, context: context,
+                setting: cookie.bindMemory(to: UInt8.self).span, into: &writer)
         else { return false }
         unsentAnswer = stageCount
         staged(writer.count)

@@ -1,5 +1,5 @@
 package import EdgeCore
-internal import EdgeHTTP
+package import EdgeHTTP
 internal import EdgeHTTP1
 internal import EdgeHTTP2
 package import EdgeRing
@@ -27,10 +27,12 @@ package final class Worker {
         package let chunkBudget: Int
         package let tickets: TicketMemory
         package let seed: UInt64
+        /// The same for all workers.
+        package let loopMark: LoopMark
 
         package init(
             index: Int, listeners: [(listener: Int, descriptor: Int32)], connectionsMax: Int,
-            chunkBudget: Int, tickets: TicketMemory, seed: UInt64
+            chunkBudget: Int, tickets: TicketMemory, seed: UInt64, loopMark: LoopMark
         ) {
             self.index = index
             self.listeners = listeners
@@ -38,6 +40,7 @@ package final class Worker {
             self.chunkBudget = chunkBudget
             self.tickets = tickets
             self.seed = seed
+            self.loopMark = loopMark
         }
     }
 

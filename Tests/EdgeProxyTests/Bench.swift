@@ -1,4 +1,5 @@
 import EdgeCore
+import EdgeHTTP
 import EdgeHTTP1
 import EdgeRing
 import EdgeSystem
@@ -17,6 +18,7 @@ final class Bench {
     static let tlsListener: Int32 = 101
     static let redirectListener: Int32 = 102
     static let tcpListener: Int32 = 103
+    static let loopID: UInt64 = 0x0123_4567_89AB_CDEF
 
     struct Options {
         var connectionsMax = 16
@@ -34,6 +36,11 @@ final class Bench {
         var client = ClientPolicy()
         var version = UpstreamProtocol.http1
         var http2 = HTTP2Settings()
+        var balance = BalancePolicy.roundRobin
+        var sticky: StickyPolicy?
+        var retries = RetryPolicy()
+        var raceAfter = Duration.zero
+        var secret = KeyedHash(seed: 0)
     }
 
     final class Events: Sendable {
@@ -77,7 +84,7 @@ final class Bench {
                     (3, Bench.tcpListener),
                 ],
                 connectionsMax: options.connectionsMax, chunkBudget: options.chunkBudget,
-                tickets: tickets, seed: 1),
+                tickets: tickets, seed: 1, loopMark: LoopMark(id: Bench.loopID)),
             ring: ring, block: block, mailbox: mailbox,
             snapshot: Bench.snapshot(1, options, options.members), now: now,
             report: { events.add($0) })
@@ -106,7 +113,9 @@ final class Bench {
                     id: pool,
                     view: UpstreamView(
                         id: pool, name: "app", members: members.map { RankedMember(address: $0) },
-                        memberMax: options.memberMax),
+                        balance: options.balance, sticky: options.sticky,
+                        retries: options.retries, memberMax: options.memberMax,
+                        raceAfter: options.raceAfter, secret: options.secret),
                     tls: options.isTLSUpstream,
                     version: options.version, sendsProxyHeader: options.sendsProxyHeader,
                     queueMax: options.queueMax, queueTimeout: .seconds(4),
@@ -245,6 +254,10 @@ final class Bench {
             check(
                 state.phase != .free && Int(state.downstream) == slot,
                 "client \(slot) names an exchange that is not its own")
+            check(
+                state.elder < 0
+                    || Int(worker.upstream(Int(state.elder)).pointee.exchange) == exchange,
+                "exchange \(exchange) has an older attempt that is not its own")
         }
         checkStreams(&faults, &exchanges)
         check(exchanges == worker.exchangeSlots.used, "an exchange without a client")
@@ -257,7 +270,8 @@ final class Bench {
             guard upstream.exchange >= 0 else { continue }
             let state = worker.exchanges[Int(upstream.exchange)].pointee
             check(
-                state.phase != .free && Int(state.upstream) == slot,
+                state.phase != .free
+                    && [state.upstream, state.rival, state.elder].contains(Int32(slot)),
                 "upstream \(slot) names an exchange that is not its own")
         }
         check(count(.upstreamConnectionsIdle) == idle, "upstreamConnectionsIdle")

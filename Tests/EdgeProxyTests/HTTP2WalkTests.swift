@@ -2,6 +2,7 @@ import CEdge
 import EdgeCore
 import EdgeHTTP2
 import EdgeTesting
+import EdgeUpstream
 import Testing
 
 @testable import EdgeProxy
@@ -35,6 +36,10 @@ import Testing
             options.queueMax = 3
             options.uploadMin = random.chance(1, of: 3) ? 200 : 0
             options.downloadMin = random.chance(1, of: 3) ? 200 : 0
+            if random.chance(1, of: 2) { options.retries.hedgeAfter = .milliseconds(150) }
+            if random.chance(1, of: 2) { options.raceAfter = .milliseconds(150) }
+            if random.chance(1, of: 3) { options.sticky = StickyPolicy(cookie: "E") }
+            if random.chance(1, of: 3) { options.balance = .hash(.client) }
             options.http2.streamsMax = 4 + Int(random.next() % 20)
             options.http2.memoryMax = (128 << 10) << Int(random.next() % 4)
             options.http2.streamWindow = 65_536

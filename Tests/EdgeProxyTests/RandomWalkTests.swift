@@ -2,6 +2,7 @@ import CEdge
 import EdgeCore
 import EdgeRing
 import EdgeTesting
+import EdgeUpstream
 import Testing
 
 @testable import EdgeProxy
@@ -32,6 +33,10 @@ import Testing
             options.sendsProxyHeader = random.chance(1, of: 4)
             options.uploadMin = random.chance(1, of: 3) ? 200 : 0
             options.downloadMin = random.chance(1, of: 3) ? 200 : 0
+            if random.chance(1, of: 2) { options.retries.hedgeAfter = .milliseconds(150) }
+            if random.chance(1, of: 2) { options.raceAfter = .milliseconds(150) }
+            if random.chance(1, of: 3) { options.sticky = StickyPolicy(cookie: "E") }
+            if random.chance(1, of: 3) { options.balance = .hash(.client) }
             self.random = random
             bench = try Bench(options)
             bench.ring.disorder = SeededRandom(seed: random.seed &+ 1)
