@@ -34,7 +34,6 @@ extension Worker {
 
     /// The server of a relayed connection is there.
     func startRelay(_ slot: Int, _ exchange: Int) {
-        dropRival(exchange)
         exchanges[exchange].pointee.phase = .answering
         joinTunnel(slot, exchange)
     }
