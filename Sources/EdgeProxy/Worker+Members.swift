@@ -26,13 +26,24 @@ extension Worker {
     func choice(_ exchange: Int, _ pool: UpstreamPool) -> MemberTable.Choice {
         let state = exchanges[exchange]
         var choice = MemberTable.Choice(
-            tried: state.pointee.tried, shared: sharedRoom(exchange, pool), key: state.pointee.key)
+            tried: state.pointee.tried | late(exchange, pool), shared: sharedRoom(exchange, pool),
+            key: state.pointee.key)
         // Looked up each time: a number may be another member's after a reload.
         if state.pointee.token != 0, let member = pool.members.member(forToken: state.pointee.token)
         {
             choice.bound = member
         }
         return choice
+    }
+
+    /// Members to which a connection that the exchange could share is being made, and is late:
+    /// others are tried first.
+    func late(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
+        guard pool.http2Late != 0,
+            exchanges[exchange].pointee.upgrade == .none,
+            !exchanges[exchange].pointee.flags.contains(.relay)
+        else { return 0 }
+        return pool.http2Late
     }
 
     // MARK: - What is seen

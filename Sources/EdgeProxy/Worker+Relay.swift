@@ -35,7 +35,6 @@ extension Worker {
 
     /// The server of a relayed connection is there.
     func startRelay(_ slot: Int, _ exchange: Int) {
-        dropRival(exchange)
         exchanges[exchange].pointee.phase = .answering
         joinTunnel(slot, exchange)
     }
