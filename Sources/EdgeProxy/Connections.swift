@@ -130,6 +130,8 @@ struct Exchange: BitwiseCopyable {
         static let dropsAnswerTrailers = Flags(rawValue: 1024)
         /// Is one of its upstream's requests under way.
         static let counted = Flags(rawValue: 4096)
+        /// Has waited so long for its answer that its member was held to have failed.
+        static let heldAgainst = Flags(rawValue: 32768)
     }
 
     var phase: Phase

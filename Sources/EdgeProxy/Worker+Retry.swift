@@ -33,7 +33,9 @@ extension Worker {
         } else {
             exchange = Int(upstream.pointee.exchange)
             let isOld = upstream.pointee.isReused && !upstream.pointee.answerStarted
-            if exchange >= 0 { blame(poolID, member, reason, isOld: isOld) }
+            if exchange >= 0, !isHeldAgainst(exchange, reason) {
+                blame(poolID, member, reason, isOld: isOld)
+            }
         }
         upstream.pointee.exchange = -1
         upstream.pointee.phase = .ended
@@ -127,7 +129,7 @@ extension Worker {
     }
 
     /// One more attempt of what was sent before, within the policy, the deadline and the budget.
-    private func takeResend(_ exchange: Int) -> Bool {
+    func takeResend(_ exchange: Int) -> Bool {
         let state = exchanges[exchange]
         guard let group = pools[Int(state.pointee.pool)]?.group else { return false }
         let policy = group.view.retries
@@ -171,10 +173,10 @@ extension Worker {
     /// Another member, on a fresh connection: unused ones are likely to be as dead.
     ///
     /// - Parameter mayReturn: with no other member left, the one that failed is asked once more.
-    private func retry(_ exchange: Int, _ reason: ReasonCode, mayReturn: Bool) {
+    func retry(_ exchange: Int, _ reason: ReasonCode, mayReturn: Bool) {
         let state = exchanges[exchange]
         state.pointee.attempts &+= 1
-        state.pointee.flags.remove(.prefixSent)
+        state.pointee.flags.subtract([.prefixSent, .heldAgainst])
         state.pointee.phase = .awaitingUpstream
         block.add(.upstreamRetries)
         guard let pool = pools[Int(state.pointee.pool)] else {
@@ -270,9 +272,9 @@ extension Worker {
             upstreamFailed(slot, .upstreamHeadTimeout)
             return
         }
-        // Slow answers are looked after less and less often.
+        if lookAtHang(slot, exchange, pool) { return }
         let rest = limit - passed
-        let next = max(Worker.stallAfter, min(passed, 1_000_000_000))
+        let next = nextLook(after: passed)
         setDeadline(slot, rest <= next ? .response : .stall, min(rest, next))
     }
 
