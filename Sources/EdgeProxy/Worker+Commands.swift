@@ -83,7 +83,7 @@ extension Worker {
             if known.view !== view { known.use(view, now: now) }
             return known
         }
-        let group = UpstreamGroup(view, turn: setup.index, now: now)
+        let group = UpstreamGroup(view, turn: setup.index - 1, now: now)
         groups[id] = group
         return group
     }

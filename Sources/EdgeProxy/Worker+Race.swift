@@ -3,8 +3,8 @@ internal import EdgeUpstream
 
 /// Connects that take longer than is usual for their member are raced: another member is tried as
 /// well, whichever is ready first is used, and a clean loser goes to its pool. An exchange has at
-/// most two connections under way (`Exchange.upstream`, and the older `rival`); a third attempt lets
-/// go of the oldest.
+/// most two connections under way (`Exchange.upstream`, and the older `rival`); a third attempt
+/// lets go of the oldest.
 extension Worker {
     /// A connection begins to be made.
     func setConnectDeadline(_ slot: Int, _ pool: UpstreamPool, _ member: Int) {

@@ -3,7 +3,8 @@ internal import EdgeHTTP1
 internal import EdgeUpstream
 
 /// What becomes of a request whose connection has failed, or whose answer is worth another attempt:
-/// sent again where that is safe (RFC 9110 §9.2.2), to another member, within its upstream's budget.
+/// sent again where that is safe (RFC 9110 §9.2.2), to another member, within the budget of its
+/// upstream.
 extension Worker {
     /// Attempts of one request, whatever for.
     static let attemptsMax: UInt8 = 8

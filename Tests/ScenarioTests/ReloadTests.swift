@@ -95,7 +95,7 @@ extension Scenarios.Reload {
             sites:
               - { hosts: app.test, upstream: fresh }
             upstreams:
-              fresh: { servers: [\(new.server)] }
+              fresh: { servers: [\(new.server)], health: off }
             """)
 
         #expect(try client.readResponse().text == "old")
@@ -166,7 +166,7 @@ extension Scenarios.Reload {
         },
         Refused(name: "a missing authority", expected: "gone.pem") { edged, body in
             try edged.configure(
-                body.replacing("] }", with: "], tls: { ca: gone.pem } }"))
+                body.replacing("health: off", with: "health: off, tls: { ca: gone.pem }"))
         },
     ]
 
