@@ -8,10 +8,11 @@ import Testing
 @Suite("Worker: members that answer nobody") struct HangTests {
     private static let members = [Bench.member(1), Bench.member(2)]
 
-    private static func bench() throws -> Bench {
-        var options = Bench.Options()
-        options.members = members
-        let bench = try Bench(options)
+    private static func bench(_ version: UpstreamProtocol = .http1) throws -> Bench {
+        let bench = try Bench.multiplexing {
+            $0.members = members
+            $0.version = version
+        }
         rank(bench, epoch: 2, .preferred, .preferred)
         return bench
     }
@@ -116,5 +117,39 @@ import Testing
         }
 
         #expect(told(bench) == [5])
+    }
+
+    @Test("A stream that hangs is reset, and its request becomes one of another member's")
+    func streamLeaves() throws {
+        let bench = try Self.bench(.http2)
+        let client = bench.client()
+        var servers: [WirePeer] = []
+        func answer(_ server: WirePeer) {
+            for id in server.peer.open {
+                server.peer.answer(id, 200, [("content-length", "2")], hasContent: true)
+                server.peer.send(id, Array("ok".utf8), isLast: true)
+            }
+            server.exchange()
+        }
+        for _ in 0..<2 {
+            bench.send(client, bench.get())
+            servers.append(try WirePeer(upstreamOf: bench))
+            answer(servers[servers.count - 1])
+        }
+        #expect(bench.ring.address(of: servers[0].descriptor) == Bench.member(1))
+        _ = bench.ring.takeSent(to: client)
+
+        bench.send(client, bench.get("/hangs"))
+        servers[0].exchange()
+        #expect(servers[0].peer.open.count == 1)
+        bench.pass(.milliseconds(1_200))
+        Self.rank(bench, epoch: 3, .never, .preferred)
+        bench.pass(.milliseconds(600))
+        WirePeer.exchange(servers)
+
+        #expect(servers[0].peer.open.isEmpty)
+        #expect(servers[1].peer.open.count == 1)
+        answer(servers[1])
+        #expect(bench.ring.takeSent(to: client).hasSuffix("ok"))
     }
 }
