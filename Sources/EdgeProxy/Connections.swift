@@ -139,6 +139,8 @@ struct Exchange: BitwiseCopyable {
         static let sticky = Flags(rawValue: 8192)
         /// Has been sent to a second member, or was not for lack of budget: once is enough.
         static let hedged = Flags(rawValue: 16384)
+        /// Has waited so long for its answer that its member was held to have failed.
+        static let heldAgainst = Flags(rawValue: 32768)
     }
 
     var phase: Phase

@@ -88,13 +88,16 @@ extension Worker {
 
     private func tellFailures(_ pool: UpstreamPool, _ member: Int, _ failures: Int) {
         let limit = pool.group.view.tellsFailures
-        guard limit > 0, failures >= limit, failures % limit == 0,
-            pool.members.members[member].isCurrent
-        else { return }
+        let isEnough =
+            failures >= limit && failures % max(limit, 1) == 0
+            || pool.members.isOnTrial(member, now: now)
+        guard limit > 0, isEnough, pool.members.members[member].isCurrent else { return }
+        pool.members.endTrial(member)
         report(
             .observed(
                 upstream: pool.settings.upstream,
-                address: pool.members.members[member].address, .consecutiveFailures(failures)))
+                address: pool.members.members[member].address,
+                .consecutiveFailures(max(failures, limit))))
     }
 
     /// Once a second: what traffic has shown.

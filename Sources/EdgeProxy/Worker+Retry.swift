@@ -40,7 +40,9 @@ extension Worker {
         } else {
             exchange = Int(upstream.pointee.exchange)
             let isOld = upstream.pointee.isReused && !upstream.pointee.answerStarted
-            if exchange >= 0 { blame(poolID, member, reason, isOld: isOld) }
+            if exchange >= 0, !isHeldAgainst(exchange, reason) {
+                blame(poolID, member, reason, isOld: isOld)
+            }
         }
         upstream.pointee.exchange = -1
         upstream.pointee.phase = .ended
@@ -208,10 +210,10 @@ extension Worker {
     /// Another member, on a fresh connection: unused ones are likely to be as dead.
     ///
     /// - Parameter mayReturn: with no other member left, the one that failed is asked once more.
-    private func retry(_ exchange: Int, _ reason: ReasonCode, mayReturn: Bool) {
+    func retry(_ exchange: Int, _ reason: ReasonCode, mayReturn: Bool) {
         let state = exchanges[exchange]
         state.pointee.attempts &+= 1
-        state.pointee.flags.remove(.prefixSent)
+        state.pointee.flags.subtract([.prefixSent, .heldAgainst])
         state.pointee.phase = .awaitingUpstream
         block.add(.upstreamRetries)
         guard let pool = pools[Int(state.pointee.pool)] else {
@@ -310,9 +312,9 @@ extension Worker {
             upstreamFailed(slot, .upstreamHeadTimeout)
             return
         }
-        // Slow answers are looked after less and less often.
+        if lookAtHang(slot, exchange, pool) { return }
         let rest = limit - passed
-        var next = max(Worker.stallAfter, min(passed, 1_000_000_000))
+        var next = nextLook(after: passed)
         if let due = hedgeDelay(exchange, pool) {
             if passed < due {
                 next = min(next, due - passed)
