@@ -150,7 +150,7 @@ let package = Package(
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeSystem"),
-        unitTests("EdgeDaemon", "EdgeConfig", "EdgeProxy", "EdgeTLS", "EdgeUpstream"),
+        unitTests("EdgeDaemon", "EdgeConfig", "EdgeProxy", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem"),
         unitTests(
             "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeTLS",

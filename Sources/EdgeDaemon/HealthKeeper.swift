@@ -17,6 +17,7 @@ final class HealthKeeper {
     private let checker: Checker
     private let resolver: Resolver
     private let onChange: ChangeHandler
+    private let count: (Counter) -> Void
     private var random: SplitMix64
     private var upstreams: [String: Entry] = [:]
     /// Upstreams by the names that their servers have in DNS.
@@ -40,14 +41,18 @@ final class HealthKeeper {
         var certificateNotAfter: Int64?
         var connectTime: Duration?
         var saidExpiry = false
+        /// Of answers, smoothed over seconds; nanoseconds.
+        var latency: UInt64?
     }
 
     init(
-        loop: PollLoop, resolver: Resolver, seed: UInt64, onChange: @escaping ChangeHandler
+        loop: PollLoop, resolver: Resolver, seed: UInt64, count: @escaping (Counter) -> Void,
+        onChange: @escaping ChangeHandler
     ) {
         self.loop = loop
         self.resolver = resolver
         self.onChange = onChange
+        self.count = count
         random = SplitMix64(seed: seed)
         checker = Checker(loop: loop, seed: seed)
     }
@@ -72,8 +77,8 @@ final class HealthKeeper {
             upstreams[name] = nil
         }
         usersOfName = [:]
-        for configuration in configurations {
-            let tls = Self.tls(configuration, preparation)
+        for (index, configuration) in configurations.enumerated() {
+            let tls = Self.tls(index, configuration, preparation)
             if upstreams[configuration.name] == nil {
                 upstreams[configuration.name] = Entry(
                     health: UpstreamHealth(configuration, now: now, seed: random.next()),
@@ -95,7 +100,7 @@ final class HealthKeeper {
 
     /// TLS as traffic speaks it, unless the check has its own.
     private static func tls(
-        _ upstream: UpstreamConfiguration, _ preparation: Preparation
+        _ index: Int, _ upstream: UpstreamConfiguration, _ preparation: Preparation
     ) -> CheckTLS? {
         guard let tls = upstream.health?.tls ?? upstream.tls else { return nil }
         let trust: ClientTrust
@@ -105,17 +110,7 @@ final class HealthKeeper {
         }
         return CheckTLS(
             trust: trust, identity: tls.identity.flatMap { preparation.identities[$0] },
-            name: tls.name ?? siteName(upstream, preparation.configuration))
-    }
-
-    /// Traffic asks each site's own name; a check asks the first one's.
-    private static func siteName(
-        _ upstream: UpstreamConfiguration, _ configuration: Configuration
-    ) -> String? {
-        guard let index = configuration.upstreams.firstIndex(where: { $0.name == upstream.name })
-        else { return nil }
-        return configuration.sites.lazy.filter { $0.upstream == index }.flatMap(\.hosts)
-            .first { !$0.hasPrefix("*") }
+            name: preparation.configuration.checkName(upstream: index))
     }
 
     // MARK: - Events
@@ -169,6 +164,12 @@ final class HealthKeeper {
     func summarised(_ upstream: String, _ summaries: [MemberSummary]) {
         let now = Instant.now()
         upstreams[upstream]?.health.summarised(summaries, now: now)
+        for summary in summaries where summary.requests > 0 {
+            let mean = summary.latencySum / UInt64(summary.requests)
+            let known = upstreams[upstream]?.seen[summary.address]?.latency ?? mean
+            upstreams[upstream]?.seen[summary.address, default: Seen()].latency =
+                (known * 3 + mean) / 4
+        }
         settle(upstream, now: now)
     }
 
@@ -338,6 +339,7 @@ final class HealthKeeper {
             Log.notice("upstream: a member has joined", fields)
             return
         }
+        if new == .ejected { count(.memberEjections) }
         let text = "upstream: a member is \(new.word)"
         switch new {
         case .down, .ejected: Log.warning(text, fields)

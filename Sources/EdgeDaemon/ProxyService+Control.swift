@@ -28,7 +28,8 @@ extension ProxyService: ControlTarget {
                     $0 + Int64(board.block($1).connections(listener: index))
                 })
         }
-        reply.upstreams = current.configuration.upstreams.map(upstream)
+        reply.upstreams = current.configuration.upstreams.map(upstreamStatus)
+        reply.resolvers = resolverStatus
         reply.names = (resolver?.report ?? []).map { name in
             NameStatus(
                 name: name.name, state: name.state.rawValue,
@@ -73,32 +74,6 @@ extension ProxyService: ControlTarget {
             busy: heartbeat.busy)
     }
 
-    private func upstream(_ upstream: UpstreamConfiguration) -> UpstreamStatus {
-        var members: [MemberStatus] = []
-        for server in upstream.servers {
-            switch server.host {
-            case .address(let address):
-                members.append(
-                    MemberStatus(
-                        address: "\(address.with(port: server.port))", source: "",
-                        state: "configured"))
-            case .name(let name), .service(let name):
-                let found = resolver?.addresses(of: name) ?? []
-                if found.isEmpty {
-                    members.append(
-                        MemberStatus(address: "", source: name, state: "unresolved"))
-                }
-                members += found.map {
-                    MemberStatus(
-                        address: "\($0.with(port: server.port))", source: name, state: "resolved")
-                }
-            }
-        }
-        return UpstreamStatus(
-            name: upstream.name, tls: upstream.tls != nil, members: members,
-            policy: upstream.policyWords)
-    }
-
     private func reasons(_ blocks: [SharedBoard.Block]) -> [NamedCount] {
         var result: [NamedCount] = []
         for reason in ReasonCode.allCases where reason != .none {
@@ -128,11 +103,6 @@ extension ProxyService: ControlTarget {
                 violationLabel: { HTTP1Violation(rawValue: $0)?.label }))
         metrics.upstreams(status())
         text += metrics.text
-    }
-
-    /// Verdicts about members are `UpstreamHealth`'s: without it nobody would follow the order.
-    func setMember(upstream: String, address: String, order: MemberOrder) -> MemberOrderResult {
-        .refused("this daemon keeps no verdicts about members")
     }
 
     func isReady() -> (Bool, String) { (phase == .serving, phase.rawValue) }

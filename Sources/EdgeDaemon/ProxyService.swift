@@ -53,6 +53,7 @@ final class ProxyService {
     let audit = CertificateAudit()
     private(set) var resolver: Resolver?
     private(set) var health: HealthKeeper?
+    private let nameWait: NameWait
     private var workers: WorkerGroup?
     private var server: ControlServer?
     private var adminListener: ListenerGroup?
@@ -73,7 +74,10 @@ final class ProxyService {
         let completion: (ReloadReply) -> Void
     }
 
-    init(loop: PollLoop) { self.loop = loop }
+    init(loop: PollLoop) {
+        self.loop = loop
+        nameWait = NameWait(loop: loop)
+    }
 
     func exit(_ code: Int32) {
         if exitCode == nil { exitCode = code }
@@ -92,7 +96,7 @@ final class ProxyService {
         case .serve: serve()
         case .reload(let id): prepareReload(id, descriptors)
         case .reloadCommit(let id): commitReload(id)
-        case .reloadAbort(let id): if prepared?.id == id { prepared = nil }
+        case .reloadAbort(let id): abortReload(id)
         case .reloadResult(let request, let outcome):
             finishReloadRequest(request, outcome, descriptors)
         case .stop(let milliseconds): stop(milliseconds)
@@ -173,9 +177,10 @@ final class ProxyService {
         }
         self.resolver = resolver
         resolver.track(names: configuration.upstreamNames, services: configuration.serviceNames)
-        let health = HealthKeeper(loop: loop, resolver: resolver, seed: Self.randomWord()) {
-            [weak self] upstreams in self?.publish(upstreams)
-        }
+        let health = HealthKeeper(
+            loop: loop, resolver: resolver, seed: Self.randomWord(),
+            count: { [weak self] in self?.board?.block(0).add($0) },
+            onChange: { [weak self] in self?.publish($0) })
         self.health = health
         health.use(preparation)
     }
@@ -185,6 +190,24 @@ final class ProxyService {
         let text = addresses.map { "\($0)" }.joined(separator: ", ")
         Log.notice("dns: addresses", ["name": name, "addresses": text.isEmpty ? "none" : text])
         health?.proposalChanged(name)
+        if !addresses.isEmpty { nameWait.found(name) }
+    }
+
+    /// Goes on when the names have addresses, or after the span.
+    private func awaitNames(
+        _ names: Set<String>, atMost span: Duration, _ body: @escaping () -> Void
+    ) {
+        nameWait.begin(
+            names, atMost: span,
+            hasAddress: { resolver?.proposal(for: $0).endpoints.isEmpty == false }, body)
+    }
+
+    /// Asks DNS for the names of what is in use and of what may be.
+    private func trackNames(_ configurations: Configuration?...) {
+        let known = configurations.compactMap { $0 }
+        resolver?.track(
+            names: known.reduce(into: []) { $0.formUnion($1.upstreamNames) },
+            services: known.reduce(into: []) { $0.formUnion($1.serviceNames) })
     }
 
     private func startWorkers(
@@ -275,8 +298,8 @@ final class ProxyService {
         case .started:
             workersUp += 1
             guard workersUp == hello?.workers, phase == .starting else { return }
-            enter(.prepared)
-            channel?.send(.prepared)
+            let names = current?.configuration.allNames ?? []
+            awaitNames(names, atMost: .milliseconds(400)) { [weak self] in self?.becomePrepared() }
         case .notStarted(let index, let failure):
             Log.error("worker \(index): \(failure.text)")
             exit(failure.code)
@@ -301,6 +324,12 @@ final class ProxyService {
             health?.observed(upstream, address, observation)
         case .summarised(let upstream, let summaries): health?.summarised(upstream, summaries)
         }
+    }
+
+    private func becomePrepared() {
+        guard phase == .starting else { return }
+        enter(.prepared)
+        channel?.send(.prepared)
     }
 
     private func serve() {
@@ -354,7 +383,11 @@ final class ProxyService {
                 return
             }
             prepared = (id, preparation)
-            channel?.send(.reloadPrepared(id: id))
+            // Servers under new names are known before the old ones are let go of.
+            trackNames(current?.configuration, preparation.configuration)
+            awaitNames(preparation.configuration.allNames, atMost: .milliseconds(600)) {
+                [weak self] in self?.channel?.send(.reloadPrepared(id: id))
+            }
         } catch let error as Preparation.Refusal {
             refuseReload(id, error.diagnostics)
         } catch {
@@ -368,6 +401,13 @@ final class ProxyService {
         channel?.send(.reloadRefused(id: id, reason: 1))
     }
 
+    private func abortReload(_ id: UInt64) {
+        guard prepared?.id == id else { return }
+        prepared = nil
+        nameWait.cancel()
+        trackNames(current?.configuration)
+    }
+
     /// Phase two: workers get it; committed when all have it.
     private func commitReload(_ id: UInt64) {
         guard let prepared, prepared.id == id else { return }
@@ -378,7 +418,7 @@ final class ProxyService {
         let configuration = prepared.preparation.configuration
         resolver?.configure(
             groups: configuration.resolverGroups, settings: configuration.resolverSettings)
-        resolver?.track(names: configuration.upstreamNames, services: configuration.serviceNames)
+        trackNames(configuration)
         health?.use(prepared.preparation)
         tickets?.use(lifetime: prepared.preparation.configuration.tls.ticketLifetime)
         publish()

@@ -237,6 +237,9 @@ extension Configuration {
         return names
     }
 
+    /// Names and services.
+    var allNames: Set<String> { upstreamNames.union(serviceNames) }
+
     /// And those of SRV records.
     var serviceNames: Set<String> {
         var names: Set<String> = []

@@ -184,7 +184,7 @@ extension Scenarios.ClientPolicies {
             sites:
               - { hosts: app.test, upstream: app, upgrade: SPDY/3.1 }
             upstreams:
-              app: { servers: [\(upstream.server)] }
+              app: { servers: [\(upstream.server)], health: off }
             """
         let edged = try Edged(site)
         defer { edged.stop() }

@@ -251,13 +251,15 @@ final class Edged {
     }
 }
 
-/// The usual configuration: `app.test`, served by `servers` (entries as in the file).
+/// The usual configuration: `app.test`, served by `servers` (entries as in the file). Without
+/// health checks unless `settings` has them: tests count connections.
 ///
 /// - Parameters:
 ///   - settings: more keys of the upstream, such as `tls: {}`.
 ///   - more: further top-level lines.
 func oneSite(_ servers: String..., settings: String = "", more: String = "") -> String {
-    let rest = settings.isEmpty ? "" : ", " + settings
+    let checks = settings.contains("health:") ? "" : ", health: off"
+    let rest = checks + (settings.isEmpty ? "" : ", " + settings)
     return """
         sites:
           - { hosts: app.test, upstream: app }

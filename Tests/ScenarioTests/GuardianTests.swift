@@ -285,8 +285,8 @@ extension Scenarios.Guardian {
               - { hosts: app.test, upstream: quick }
               - { hosts: slow.test, upstream: slow }
             upstreams:
-              quick: { servers: [\(quick.server)] }
-              slow: { servers: [\(slow.server)] }
+              quick: { servers: [\(quick.server)], health: off }
+              slow: { servers: [\(slow.server)], health: off }
             """)
         defer { edged.stop() }
         let idle = try edged.connectTLS()

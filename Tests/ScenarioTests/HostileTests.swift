@@ -75,8 +75,8 @@ extension Scenarios.Hostile {
               - { hosts: app.test, upstream: good }
               - { hosts: bad.test, upstream: bad }
             upstreams:
-              good: { servers: [\(good.server)], timeouts: { keep_alive: 100ms } }
-              bad: { servers: [\(bad.server)], timeouts: { keep_alive: 100ms, response: 1s } }
+              good: { servers: [\(good.server)], health: off, timeouts: { keep_alive: 100ms } }
+              bad: { servers: [\(bad.server)], health: off, timeouts: { keep_alive: 100ms, response: 1s } }
             timeouts: { handshake: 1s, request_head: 1s, body: 1s, keep_alive: 1s }
             """, options)
         defer { edged.stop() }

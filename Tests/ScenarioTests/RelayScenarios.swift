@@ -20,7 +20,7 @@ extension Scenarios.Relay {
         ]
         let body = """
             upstreams:
-              raw: { servers: [\(upstream)]\(settings) }
+              raw: { servers: [\(upstream)], health: off\(settings) }
             """
         return (try Edged(body, options), address)
     }

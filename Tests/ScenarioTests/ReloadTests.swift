@@ -95,7 +95,7 @@ extension Scenarios.Reload {
             sites:
               - { hosts: app.test, upstream: fresh }
             upstreams:
-              fresh: { servers: [\(new.server)] }
+              fresh: { servers: [\(new.server)], health: off }
             """)
 
         #expect(try client.readResponse().text == "old")

@@ -205,9 +205,9 @@ extension Scenarios.Streams {
               - { hosts: "*.wild.test", upstream: wild }
               - { hosts: "*", upstream: rest }
             upstreams:
-              exact: { servers: [\(upstreams[0].server)] }
-              wild: { servers: [\(upstreams[1].server)] }
-              rest: { servers: [\(upstreams[2].server)] }
+              exact: { servers: [\(upstreams[0].server)], health: off }
+              wild: { servers: [\(upstreams[1].server)], health: off }
+              rest: { servers: [\(upstreams[2].server)], health: off }
             """)
         defer { edged.stop() }
         let expected = [
