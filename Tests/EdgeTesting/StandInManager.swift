@@ -1,10 +1,10 @@
 /// A service manager as small as can be: starts a program, keeps the sockets it is given
 /// (sd_notify(3), FDSTORE) and gives them back at the next start (sd_listen_fds(3)).
 ///
-/// Its standard output says what it was told: `stored NAME`, `removed NAME`, `dropped NAME` (shut by
-/// its owner, as systemd notices it), `given COUNT`, `ended STATUS MILLISECONDS`. Its signals: HUP
-/// restarts the program with TERM, USR1 kills it and starts it anew, TERM and INT are passed on and
-/// end both.
+/// Its standard output says what it was told: `stored NAME`, `removed NAME`, `dropped NAME` (shut
+/// by its owner, as systemd notices it), `given COUNT`, `ended STATUS MILLISECONDS`. Its signals:
+/// HUP restarts the program with TERM, USR1 kills it and starts it anew, TERM and INT are passed on
+/// and end both.
 package enum StandInManager {
     /// What to put before the program and its arguments.
     ///
