@@ -9,8 +9,12 @@ extension Schema {
             absence: "the defaults of its keys", seeAlso: ["upstreams.*.health"]),
         Key(
             "upstreams.*.ejection.failures", .integer(1...1000), default: "5",
-            effect: "Requests that have failed in a row on one worker: resets, timeouts, 5xx.",
-            pitfalls: "A refused connection counts at once."),
+            effect: "Requests that have failed in a row on one worker: resets, timeouts, 5xx, and "
+                + "those that wait ten times as long as is usual, a second at least, at a server "
+                + "that answers nobody meanwhile.",
+            pitfalls: "A refused connection counts at once, and so does the first failure of a "
+                + "server that has come back, until it has answered a request: till then it gets "
+                + "one per second and worker."),
         Key(
             "upstreams.*.ejection.rate", .integer(0...100), default: "50",
             effect: "Failed of all requests within ten seconds, in percent; 0: not looked at.",

@@ -18,6 +18,7 @@ final class HealthKeeper {
     private let resolver: Resolver
     private let onChange: ChangeHandler
     private let count: (Counter) -> Void
+    private let onActive: (String) -> Void
     private var random: SplitMix64
     private var upstreams: [String: Entry] = [:]
     /// Upstreams by the names that their servers have in DNS.
@@ -47,12 +48,14 @@ final class HealthKeeper {
 
     init(
         loop: PollLoop, resolver: Resolver, seed: UInt64, count: @escaping (Counter) -> Void,
+        onActive: @escaping (String) -> Void,
         onChange: @escaping ChangeHandler
     ) {
         self.loop = loop
         self.resolver = resolver
         self.onChange = onChange
         self.count = count
+        self.onActive = onActive
         random = SplitMix64(seed: seed)
         checker = Checker(loop: loop, seed: seed)
     }
@@ -203,6 +206,24 @@ final class HealthKeeper {
         upstreams[upstream]?.health.report ?? []
     }
 
+    /// Upstreams with one active member, as names to wait for: before it is known, requests would
+    /// go to those that stand by.
+    var activeMembersAwaited: Set<String> {
+        Set(
+            upstreams.filter { $0.value.health.configuration.health?.isExclusive == true }
+                .map { Self.awaited($0.key) })
+    }
+
+    /// Whether the upstream that is awaited under this word has its active member.
+    func hasActiveMember(_ word: String) -> Bool {
+        upstreams.contains { name, entry in
+            Self.awaited(name) == word && entry.health.ranked.contains { $0.state == .up }
+        }
+    }
+
+    /// No name of DNS.
+    private static func awaited(_ upstream: String) -> String { "active member of \(upstream)" }
+
     func isFailingOpen(_ upstream: String) -> Bool {
         upstreams[upstream]?.health.isFailingOpen ?? false
     }
@@ -240,6 +261,7 @@ final class HealthKeeper {
         for item in news { log(name, item) }
         for name in unresolved { resolver.resolveNow(name) }
         for address in due { check(name, address) }
+        if hasActiveMember(Self.awaited(name)) { onActive(Self.awaited(name)) }
         tellSoon()
     }
 

@@ -182,6 +182,7 @@ final class ProxyService {
         let health = HealthKeeper(
             loop: loop, resolver: resolver, seed: Self.randomWord(),
             count: { [weak self] in self?.board?.block(0).add($0) },
+            onActive: { [weak self] in self?.nameWait.found($0) },
             onChange: { [weak self] in self?.publish($0) })
         self.health = health
         health.use(preparation)
@@ -201,7 +202,10 @@ final class ProxyService {
     ) {
         nameWait.begin(
             names, atMost: span,
-            hasAddress: { resolver?.proposal(for: $0).endpoints.isEmpty == false }, body)
+            hasAddress: {
+                resolver?.proposal(for: $0).endpoints.isEmpty == false
+                    || health?.hasActiveMember($0) == true
+            }, body)
     }
 
     /// Asks DNS for the names of what is in use and of what may be.
@@ -302,7 +306,8 @@ final class ProxyService {
         case .started:
             workersUp += 1
             guard workersUp == hello?.workers, phase == .starting else { return }
-            let names = current?.configuration.allNames ?? []
+            let names = (current?.configuration.allNames ?? [])
+                .union(health?.activeMembersAwaited ?? [])
             awaitNames(names, atMost: .milliseconds(400)) { [weak self] in self?.becomePrepared() }
         case .notStarted(let index, let failure):
             Log.error("worker \(index): \(failure.text)")

@@ -33,6 +33,7 @@ extension Worker {
         self.snapshot = snapshot
         engine.use(snapshot.certificates, fallback: snapshot.fallbackName)
         usePolicy(snapshot.tls)
+        var isJudgedAnew = false
         var isCurrent = [Bool](repeating: false, count: pools.count)
         for settings in snapshot.pools {
             let id = Int(settings.id)
@@ -44,7 +45,10 @@ extension Worker {
             // Others are made when they are first used.
             guard let pool = pools[id] else { continue }
             pool.update(settings)
-            if pool.group.view !== settings.view { pool.group.use(settings.view, now: now) }
+            if pool.group.view !== settings.view {
+                pool.group.use(settings.view, now: now)
+                isJudgedAnew = true
+            }
         }
         var isAnyRetired = false
         for (id, pool) in pools.enumerated() {
@@ -58,6 +62,7 @@ extension Worker {
             leaveMembers(pool)
             callOwnQueue(pool)
         }
+        if isJudgedAnew { raceAgain() }
         if isAnyRetired { upstreamSessions.removeAll { !isCurrent[Int($0)] } }
         engine.keepClients(snapshot.clientPolicies)
         useAccessLog(of: snapshot)
@@ -83,7 +88,7 @@ extension Worker {
             if known.view !== view { known.use(view, now: now) }
             return known
         }
-        let group = UpstreamGroup(view, turn: setup.index, now: now)
+        let group = UpstreamGroup(view, turn: setup.index - 1, now: now)
         groups[id] = group
         return group
     }
@@ -107,7 +112,10 @@ extension Worker {
     private func askToLeave(_ slot: Int) {
         let channel = channels[slot]
         switch channel.pointee.phase {
-        case .free, .closing, .lingering, .flushing, .connecting: return
+        case .free, .closing, .flushing, .connecting: return
+        case .lingering:
+            if !isStream(slot) { lingerBriefly(slot) }
+            return
         case .handshaking, .established: break
         }
         if channel.pointee.http2 != nil {
@@ -127,6 +135,12 @@ extension Worker {
                 slot, channel.pointee.phase == .handshaking ? .handshake : .keepAlive,
                 Worker.drainGrace)
         }
+    }
+
+    /// A client that does not close its end holds up a leaving worker no longer than it takes to
+    /// know that it has got all.
+    func lingerBriefly(_ slot: Int) {
+        setDeadline(slot, .lingerBriefly, Worker.drainLinger)
     }
 
     /// Leaves the loop when the last client is gone, or at the deadline.

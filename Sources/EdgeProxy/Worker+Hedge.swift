@@ -40,7 +40,7 @@ extension Worker {
         choice.tried |= MemberTable.bit(member)
         guard pool.members.hasRoom(choice) else { return false }
         state.pointee.flags.insert(.hedged)
-        guard takeResend(exchange) else { return false }
+        guard takeResend(exchange, besides: member) else { return false }
         block.add(.upstreamHedges)
         state.pointee.attempts &+= 1
         state.pointee.tried = choice.tried
@@ -134,9 +134,7 @@ extension Worker {
         let state = exchanges[exchange]
         let slot = Int(state.pointee.elder)
         leaveQueue(exchange)
-        let rival = Int(state.pointee.rival)
-        state.pointee.rival = -1
-        if rival >= 0 { letGo(rival, isKept: true) }
+        letGoOfRivals(exchange)
         let younger = Int(state.pointee.upstream)
         if younger >= 0, !isStream(younger), upstream(younger).pointee.phase == .connecting {
             unassign(exchange)

@@ -26,13 +26,24 @@ extension Worker {
     func choice(_ exchange: Int, _ pool: UpstreamPool) -> MemberTable.Choice {
         let state = exchanges[exchange]
         var choice = MemberTable.Choice(
-            tried: state.pointee.tried, shared: sharedRoom(exchange, pool), key: state.pointee.key)
+            tried: state.pointee.tried | late(exchange, pool), shared: sharedRoom(exchange, pool),
+            key: state.pointee.key)
         // Looked up each time: a number may be another member's after a reload.
         if state.pointee.token != 0, let member = pool.members.member(forToken: state.pointee.token)
         {
             choice.bound = member
         }
         return choice
+    }
+
+    /// Members to which a connection that the exchange could share is being made, and is late:
+    /// others are tried first.
+    func late(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
+        guard pool.http2Late != 0,
+            exchanges[exchange].pointee.upgrade == .none,
+            !exchanges[exchange].pointee.flags.contains(.relay)
+        else { return 0 }
+        return pool.http2Late
     }
 
     // MARK: - What is seen
@@ -77,13 +88,16 @@ extension Worker {
 
     private func tellFailures(_ pool: UpstreamPool, _ member: Int, _ failures: Int) {
         let limit = pool.group.view.tellsFailures
-        guard limit > 0, failures >= limit, failures % limit == 0,
-            pool.members.members[member].isCurrent
-        else { return }
+        let isEnough =
+            failures >= limit && failures % max(limit, 1) == 0
+            || pool.members.isOnTrial(member, now: now)
+        guard limit > 0, isEnough, pool.members.members[member].isCurrent else { return }
+        pool.members.endTrial(member)
         report(
             .observed(
                 upstream: pool.settings.upstream,
-                address: pool.members.members[member].address, .consecutiveFailures(failures)))
+                address: pool.members.members[member].address,
+                .consecutiveFailures(max(failures, limit))))
     }
 
     /// Once a second: what traffic has shown.

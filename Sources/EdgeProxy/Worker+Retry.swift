@@ -3,7 +3,8 @@ internal import EdgeHTTP1
 internal import EdgeUpstream
 
 /// What becomes of a request whose connection has failed, or whose answer is worth another attempt:
-/// sent again where that is safe (RFC 9110 §9.2.2), to another member, within its upstream's budget.
+/// sent again where that is safe (RFC 9110 §9.2.2), to another member, within the budget of its
+/// upstream.
 extension Worker {
     /// Attempts of one request, whatever for.
     static let attemptsMax: UInt8 = 8
@@ -39,7 +40,9 @@ extension Worker {
         } else {
             exchange = Int(upstream.pointee.exchange)
             let isOld = upstream.pointee.isReused && !upstream.pointee.answerStarted
-            if exchange >= 0 { blame(poolID, member, reason, isOld: isOld) }
+            if exchange >= 0, !isHeldAgainst(exchange, reason) {
+                blame(poolID, member, reason, isOld: isOld)
+            }
         }
         upstream.pointee.exchange = -1
         upstream.pointee.phase = .ended
@@ -52,7 +55,9 @@ extension Worker {
         guard exchange >= 0 else { return }
         let state = exchanges[exchange]
         state.pointee.tried |= MemberTable.bit(member)
-        guard remedy != .nowhere, state.pointee.attempts < Worker.attemptsMax else {
+        guard remedy != .nowhere, state.pointee.attempts < Worker.attemptsMax,
+            !isOverdue(exchange)
+        else {
             failExchange(exchange, reason)
             return
         }
@@ -109,6 +114,7 @@ extension Worker {
             return .nowhere
         }
         let exchange = Int(upstream.pointee.exchange)
+        let member = Int(upstream.pointee.member)
         let state = exchanges[exchange]
         // The older attempt may still be answered.
         guard state.pointee.flags.contains(.replayable), state.pointee.elder < 0 else {
@@ -122,36 +128,58 @@ extension Worker {
             let isUnsent = !state.pointee.flags.contains(.prefixSent)
             guard isUnsent || state.pointee.method.isIdempotent else { return .nowhere }
             if upstream.pointee.isReused { return .anyMember }
-            return isUnsent || takeResend(exchange) ? .anotherMember : .nowhere
+            return isUnsent || takeResend(exchange, besides: member) ? .anotherMember : .nowhere
         case .upstreamUnreachable:
-            guard state.pointee.method.isIdempotent, takeResend(exchange) else { return .nowhere }
+            guard state.pointee.method.isIdempotent, takeResend(exchange, besides: member) else {
+                return .nowhere
+            }
             return .anotherMember
         case .upstreamHeadTimeout:
             guard pools[Int(state.pointee.pool)]?.group.view.retries.perTry != nil,
-                state.pointee.method.isIdempotent, takeResend(exchange)
+                state.pointee.method.isIdempotent, takeResend(exchange, besides: member)
             else { return .nowhere }
             return .anotherMember
         default: return .nowhere
         }
     }
 
-    /// One more attempt of what was sent before, within the policy, the deadline and the budget.
-    func takeResend(_ exchange: Int) -> Bool {
+    /// What has been sent may be sent once more: the policy and the deadline allow it, and there is
+    /// somebody to send it to.
+    private func mayResend(_ exchange: Int, besides member: Int) -> Bool {
         let state = exchanges[exchange]
-        guard let group = pools[Int(state.pointee.pool)]?.group else { return false }
-        let policy = group.view.retries
-        guard Int(state.pointee.resends) < policy.attempts else { return false }
-        if let overall = policy.overall,
-            now.nanoseconds(since: state.pointee.times.head) >= overall.nanoseconds
-        {
-            return false
-        }
+        guard let pool = pools[Int(state.pointee.pool)],
+            Int(state.pointee.resends) < pool.group.view.retries.attempts,
+            state.pointee.attempts < Worker.attemptsMax, !isOverdue(exchange)
+        else { return false }
+        var choice = choice(exchange, pool)
+        choice.tried |= MemberTable.bit(member)
+        return pool.members.hasRoom(choice) || pool.members.isWorthWaiting(choice)
+    }
+
+    /// One more attempt of what was sent before, within the policy, the deadline and the budget.
+    func takeResend(_ exchange: Int, besides member: Int) -> Bool {
+        let state = exchanges[exchange]
+        guard mayResend(exchange, besides: member),
+            let group = pools[Int(state.pointee.pool)]?.group
+        else { return false }
         guard group.budget.take(now: now) else {
             block.add(.retryBudgetEmpty)
             return false
         }
         state.pointee.resends &+= 1
         return true
+    }
+
+    /// Nanoseconds that the request has, from its head to its answer's.
+    func timeLeft(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
+        guard let overall = pool.group.view.retries.overall else { return .max }
+        let passed = now.nanoseconds(since: exchanges[exchange].pointee.times.head)
+        return overall.nanoseconds > passed ? overall.nanoseconds - passed : 0
+    }
+
+    private func isOverdue(_ exchange: Int) -> Bool {
+        guard let pool = pools[Int(exchanges[exchange].pointee.pool)] else { return false }
+        return timeLeft(exchange, pool) == 0
     }
 
     /// An answer whose status is worth another attempt, elsewhere.
@@ -168,7 +196,9 @@ extension Worker {
         let member = Int(upstream(slot).pointee.member)
         var choice = choice(exchange, pool)
         choice.tried |= MemberTable.bit(member)
-        guard pool.members.hasRoom(choice), takeResend(exchange) else { return false }
+        guard pool.members.hasRoom(choice), takeResend(exchange, besides: member) else {
+            return false
+        }
         noteAnswer(exchange, slot, status: status)
         state.pointee.tried |= MemberTable.bit(member)
         state.pointee.times.answered = Instant(nanoseconds: 0)
@@ -180,10 +210,10 @@ extension Worker {
     /// Another member, on a fresh connection: unused ones are likely to be as dead.
     ///
     /// - Parameter mayReturn: with no other member left, the one that failed is asked once more.
-    private func retry(_ exchange: Int, _ reason: ReasonCode, mayReturn: Bool) {
+    func retry(_ exchange: Int, _ reason: ReasonCode, mayReturn: Bool) {
         let state = exchanges[exchange]
         state.pointee.attempts &+= 1
-        state.pointee.flags.remove(.prefixSent)
+        state.pointee.flags.subtract([.prefixSent, .heldAgainst])
         state.pointee.phase = .awaitingUpstream
         block.add(.upstreamRetries)
         guard let pool = pools[Int(state.pointee.pool)] else {
@@ -209,7 +239,11 @@ extension Worker {
             if next != nil { state.pointee.tried = 0 }
         }
         guard let member = next else {
-            failExchange(exchange, reason)
+            if awaitsLate(exchange, pool) {
+                enqueue(exchange, pool, isBounded: false)
+            } else {
+                failExchange(exchange, reason)
+            }
             return
         }
         if multiplexes(exchange, pool, member), share(exchange, pool, member) { return }
@@ -235,13 +269,14 @@ extension Worker {
     /// After so long without one, a request that may not be sent twice has failed.
     static let stallMax: UInt64 = 10_000_000_000
 
-    /// What is left for the answer's head, from the request's last byte.
+    /// What the answer's head may take, from the request's last byte.
     func answerLimit(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
         let retries = pool.group.view.retries
         var limit = pool.settings.responseTimeout
         if let perTry = retries.perTry { limit = min(limit, perTry.nanoseconds) }
         if let overall = retries.overall {
-            let passed = now.nanoseconds(since: exchanges[exchange].pointee.times.head)
+            let times = exchanges[exchange].pointee.times
+            let passed = times.sent.nanoseconds(since: times.head)
             limit = min(limit, overall.nanoseconds > passed ? overall.nanoseconds - passed : 0)
         }
         return limit
@@ -268,22 +303,18 @@ extension Worker {
         let passed = now.nanoseconds(since: exchanges[exchange].pointee.times.sent)
         let limit = answerLimit(exchange, pool)
         let silence = ring.silence(of: channels[transport(slot)].pointee.descriptor)
-        if let silence, silence >= Worker.stallAfter, passed >= Worker.stallAfter {
-            let mayRepeat =
-                exchanges[exchange].pointee.method.isIdempotent
-                && exchanges[exchange].pointee.flags.contains(.replayable)
-            if mayRepeat || silence >= Worker.stallMax {
-                hostGone(slot)
-                return
-            }
+        if let silence, silence >= Worker.stallAfter, passed >= Worker.stallAfter,
+            hostIsSilent(slot, pool, for: silence)
+        {
+            return
         }
         guard passed < limit else {
             upstreamFailed(slot, .upstreamHeadTimeout)
             return
         }
-        // Slow answers are looked after less and less often.
+        if lookAtHang(slot, exchange, pool) { return }
         let rest = limit - passed
-        var next = max(Worker.stallAfter, min(passed, 1_000_000_000))
+        var next = nextLook(after: passed)
         if let due = hedgeDelay(exchange, pool) {
             if passed < due {
                 next = min(next, due - passed)
@@ -294,11 +325,71 @@ extension Worker {
         setDeadline(slot, rest <= next ? .response : .stall, min(rest, next))
     }
 
-    private func hostGone(_ slot: Int) {
+    /// One segment that was lost is no reason to fail a request: what can be had elsewhere moves at
+    /// once, everything else goes on waiting for a while.
+    ///
+    /// - Returns: whether the slot's exchange is not there any more.
+    private func hostIsSilent(_ slot: Int, _ pool: UpstreamPool, for silence: UInt64) -> Bool {
+        let connection = transport(slot)
+        if silence >= Worker.stallMax {
+            upstreamFailed(connection, .upstreamUnreachable)
+            return true
+        }
+        guard mayMove(slot) else {
+            // Longer than a segment takes that was lost once: others should not go there.
+            if silence >= 3 * Worker.stallAfter {
+                observe(pool, Int(upstream(slot).pointee.member), .unreachable)
+            }
+            return false
+        }
         guard isStream(slot) else {
             upstreamFailed(slot, .upstreamUnreachable)
-            return
+            return true
         }
-        upstreamFailed(transport(slot), .upstreamUnreachable)
+        moveStreams(connection)
+        return true
+    }
+
+    /// All requests of a silent connection that can be sent elsewhere leave it; those that can't,
+    /// and answers that have begun, stay.
+    private func moveStreams(_ connection: Int) {
+        links[connection].pointee.isLeaving = true
+        leavePool(connection)
+        var moving: [(slot: Int, generation: UInt32)] = []
+        var isNeeded = false
+        var slot = Int(links[connection].pointee.first)
+        while slot >= 0 {
+            if upstream(slot).pointee.exchange >= 0 {
+                if mayMove(slot) {
+                    moving.append((slot, channels[slot].pointee.generation))
+                } else {
+                    isNeeded = true
+                }
+            }
+            slot = Int(stream(slot).pointee.next)
+        }
+        let generation = channels[connection].pointee.generation
+        for (slot, generation) in moving where isOpen(slot, generation) {
+            upstreamFailed(slot, .upstreamUnreachable)
+        }
+        if !isNeeded, isOpen(connection, generation) {
+            upstreamFailed(connection, .upstreamUnreachable)
+        }
+    }
+
+    /// Nothing of the answer has come, the request does no harm twice, and another member may have
+    /// it.
+    private func mayMove(_ slot: Int) -> Bool {
+        let upstream = self.upstream(slot)
+        guard upstream.pointee.phase == .awaitingHead, !upstream.pointee.answerStarted,
+            upstream.pointee.exchange >= 0
+        else { return false }
+        let exchange = Int(upstream.pointee.exchange)
+        let state = exchanges[exchange]
+        guard state.pointee.method.isIdempotent, state.pointee.flags.contains(.replayable),
+            mayResend(exchange, besides: Int(upstream.pointee.member)),
+            let group = pools[Int(state.pointee.pool)]?.group
+        else { return false }
+        return group.budget.hasLeft(now: now)
     }
 }

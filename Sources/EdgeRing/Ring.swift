@@ -308,8 +308,8 @@ open class Ring {
         return count >= 0 ? Int(count) : nil
     }
 
-    /// How long the peer's host has acknowledged nothing of what it should have, in nanoseconds: 0 if
-    /// that says nothing yet (an acknowledgement may take 40 ms, or a few round trips).
+    /// How long the peer's host has acknowledged nothing of what it should have, in nanoseconds: 0
+    /// if that says nothing yet (an acknowledgement may take 40 ms, or a few round trips).
     ///
     /// - Returns: nil if nothing is unacknowledged, or the kernel does not tell.
     open func silence(of descriptor: Int32) -> UInt64? {

@@ -24,6 +24,10 @@ package struct MemberTable: Sendable {
         fileprivate var toldAt = Instant(nanoseconds: 0)
         /// How long a connection usually takes.
         package fileprivate(set) var clock: ConnectClock
+        /// When it last began an answer.
+        fileprivate var answeredAt = Instant(nanoseconds: 0)
+        /// Back after it was out.
+        fileprivate var trial = MemberTrial()
     }
 
     package private(set) var members: [Member] = []
@@ -32,6 +36,10 @@ package struct MemberTable: Sendable {
     package var useMax = 0
     /// Members that have something to tell.
     private var hasSummaries = false
+    /// Moving average of the time to an answer, over all members, nanoseconds; 0: none has come.
+    private var usualLatency: UInt64 = 0
+    /// Some member may be on trial.
+    private var hasTrials = false
 
     /// - Parameters:
     ///   - seed: the same for all workers, or a client's cookie meant another member on each.
@@ -76,7 +84,14 @@ package struct MemberTable: Sendable {
                 current.append(member)
             }
         }
-        for index in members.indices { members[index].rank = current[index]?.rank ?? .never }
+        for index in members.indices {
+            let rank = current[index]?.rank ?? .never
+            if members[index].rank == .never, rank != .never {
+                members[index].trial.begin(now: now)
+                hasTrials = true
+            }
+            members[index].rank = rank
+        }
         balancer.update(current, now: now)
     }
 
@@ -124,15 +139,35 @@ package struct MemberTable: Sendable {
     package mutating func next(_ choice: Choice, now: Instant) -> Int? {
         let lowest = lowestRank(choice)
         guard lowest != .never else { return nil }
+        let found = hasTrials ? choose(choice, lowest, sparesTrials: true, now: now) : nil
+        let next = found ?? choose(choice, lowest, sparesTrials: false, now: now)
+        if hasTrials, let next { members[next].trial.chosen(now: now) }
+        return next
+    }
+
+    /// - Parameter sparesTrials: members on trial have had their request of this second.
+    private mutating func choose(
+        _ choice: Choice, _ lowest: MemberRank, sparesTrials: Bool, now: Instant
+    ) -> Int? {
         let (members, useMax) = (members, useMax)
         return balancer.next(key: choice.key, bound: choice.bound, now: now) { index in
-            members[index].rank <= lowest && Self.isUntried(index, choice, members)
+            Self.isCandidate(index, choice, lowest, members)
                 && (Self.hasRoom(members[index], useMax) || choice.shared & Self.bit(index) != 0)
+                && !(sparesTrials && index != choice.bound
+                    && members[index].trial.isSpared(now: now))
         }
     }
 
     private static func isUntried(_ index: Int, _ choice: Choice, _ members: [Member]) -> Bool {
         members[index].isCurrent && choice.tried & bit(index) == 0
+    }
+
+    /// Members that only serve clients bound to them are nobody else's.
+    private static func isCandidate(
+        _ index: Int, _ choice: Choice, _ lowest: MemberRank, _ members: [Member]
+    ) -> Bool {
+        members[index].rank <= lowest && isUntried(index, choice, members)
+            && (members[index].rank != .boundOnly || index == choice.bound)
     }
 
     /// The best rank among those not tried; a bound member is as good as any for its client.
@@ -160,7 +195,7 @@ package struct MemberTable: Sendable {
         let lowest = lowestRank(choice)
         guard lowest != .never else { return false }
         return members.indices.contains {
-            Self.isUntried($0, choice, members) && members[$0].rank <= lowest && !hasRoom($0)
+            Self.isCandidate($0, choice, lowest, members) && !hasRoom($0)
         }
     }
 
@@ -169,7 +204,7 @@ package struct MemberTable: Sendable {
         let lowest = lowestRank(choice)
         guard lowest != .never else { return false }
         return members.indices.contains {
-            Self.isUntried($0, choice, members) && members[$0].rank <= lowest
+            Self.isCandidate($0, choice, lowest, members)
                 && (hasRoom($0) || choice.shared & Self.bit($0) != 0)
         }
     }
@@ -214,6 +249,9 @@ package struct MemberTable: Sendable {
     package mutating func began(_ member: Int) { balancer.began(member) }
     package mutating func ended(_ member: Int) { balancer.ended(member) }
 
+    /// Requests under way.
+    package func load(_ member: Int) -> Int { balancer.load(member) }
+
     /// An answer's head has come.
     ///
     /// - Parameters:
@@ -223,10 +261,38 @@ package struct MemberTable: Sendable {
     package mutating func answered(
         _ member: Int, latency: UInt64, isFailure: Bool, now: Instant
     ) -> Int {
-        if !isFailure { balancer.answered(member, latency: latency, now: now) }
+        members[member].answeredAt = now
+        if !isFailure {
+            balancer.answered(member, latency: latency, now: now)
+            let sample = max(latency, 1)
+            usualLatency =
+                usualLatency == 0 ? sample : usualLatency - usualLatency / 8 + sample / 8
+            members[member].trial.end()
+        }
         members[member].summary.latencySum &+= latency
         return note(member, isFailure: isFailure)
     }
+
+    /// A request has waited at the member ten times as long as is usual with all of them, a second
+    /// at least, and the member has answered nobody meanwhile.
+    ///
+    /// - Parameter sent: its last byte.
+    package func isHanging(_ member: Int, since sent: Instant, now: Instant) -> Bool {
+        guard usualLatency > 0, members[member].answeredAt <= sent else { return false }
+        let usual = min(usualLatency, .max / 16)
+        return now.nanoseconds(since: sent) >= max(10 * usual, Self.hangMin)
+    }
+
+    /// Nanoseconds: less is never too long.
+    package static let hangMin: UInt64 = 1_000_000_000
+
+    /// The member is back after it was out, and has not answered yet: one failure is enough.
+    package func isOnTrial(_ member: Int, now: Instant) -> Bool {
+        members[member].trial.isOn(now: now)
+    }
+
+    /// It does what can be expected of it (a server of relayed connections never answers).
+    package mutating func endTrial(_ member: Int) { members[member].trial.end() }
 
     /// A request has failed before an answer.
     ///

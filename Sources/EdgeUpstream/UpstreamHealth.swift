@@ -264,7 +264,7 @@ package struct UpstreamHealth: Sendable {
 
 extension HealthPolicy {
     /// One member at a time has the traffic.
-    var isExclusive: Bool {
+    package var isExclusive: Bool {
         if case .activeMember = kind { true } else { false }
     }
 }

@@ -41,6 +41,9 @@ final class Bench {
         var retries = RetryPolicy()
         var raceAfter = Duration.zero
         var secret = KeyedHash(seed: 0)
+        var requestsMax = 0
+        var tellsFailures = 0
+        var retriesAlways = 100
     }
 
     final class Events: Sendable {
@@ -98,6 +101,15 @@ final class Bench {
         _ epoch: UInt64, _ options: Options, _ members: [SocketAddress],
         pool: Int32 = 0, hosts: [String] = ["home.example"]
     ) -> RuntimeSnapshot {
+        snapshot(
+            epoch, options, ranked: members.map { RankedMember(address: $0) }, pool: pool,
+            hosts: hosts)
+    }
+
+    static func snapshot(
+        _ epoch: UInt64, _ options: Options, ranked: [RankedMember],
+        pool: Int32 = 0, hosts: [String] = ["home.example"]
+    ) -> RuntimeSnapshot {
         RuntimeSnapshot(
             epoch: epoch,
             routes: .init(hosts.map { ($0, .init(site: 0, pool: pool)) }),
@@ -111,11 +123,7 @@ final class Bench {
             pools: [
                 .init(
                     id: pool,
-                    view: UpstreamView(
-                        id: pool, name: "app", members: members.map { RankedMember(address: $0) },
-                        balance: options.balance, sticky: options.sticky,
-                        retries: options.retries, memberMax: options.memberMax,
-                        raceAfter: options.raceAfter, secret: options.secret),
+                    view: view(options, ranked, pool),
                     tls: options.isTLSUpstream,
                     version: options.version, sendsProxyHeader: options.sendsProxyHeader,
                     queueMax: options.queueMax, queueTimeout: .seconds(4),
@@ -128,6 +136,17 @@ final class Bench {
                 downloadMin: options.downloadMin),
             requestLimits: HeadLimits(), responseLimits: HeadLimits(),
             accessLog: options.accessLog, client: options.client, http2: options.http2)
+    }
+
+    static func view(
+        _ options: Options, _ members: [RankedMember], _ pool: Int32 = 0
+    ) -> UpstreamView {
+        UpstreamView(
+            id: pool, name: "app", members: members, balance: options.balance,
+            sticky: options.sticky, tellsFailures: options.tellsFailures,
+            retries: options.retries, memberMax: options.memberMax,
+            requestsMax: options.requestsMax, raceAfter: options.raceAfter,
+            retriesAlways: options.retriesAlways, secret: options.secret)
     }
 
     // MARK: - Time
@@ -166,6 +185,13 @@ final class Bench {
         settle()
     }
 
+    /// Time passes in steps of the timer's own size.
+    func tick(_ span: Duration) {
+        let end = now.advanced(by: span)
+        while now < end { turn(after: .milliseconds(10)) }
+        settle()
+    }
+
     // MARK: - Clients and upstreams
 
     /// A client that has been accepted.
@@ -195,6 +221,29 @@ final class Bench {
     /// The members of the pool, for other snapshots.
     func apply(_ epoch: UInt64, _ members: [SocketAddress], pool: Int32 = 0) {
         worker.handle(.apply(Bench.snapshot(epoch, options, members, pool: pool)))
+    }
+
+    /// Other verdicts about the members, as the control thread publishes them.
+    func judge(_ ranks: [(Int, MemberRank)]) {
+        let ranked = ranks.map { RankedMember(address: Bench.member($0), rank: $1) }
+        worker.handle(
+            .apply(
+                RuntimeSnapshot(
+                    worker.snapshot, epoch: worker.snapshot.epoch + 1,
+                    views: [0: Bench.view(options, ranked)])))
+    }
+
+    /// Connections that were begun to the member, the oldest first.
+    func opened(to number: Int) -> [Int32] {
+        ring.opened.filter { ring.address(of: $0) == Bench.member(number) }
+    }
+
+    /// What was observed of the member, in order.
+    func observations(_ number: Int) -> [MemberObservation] {
+        events.list.compactMap { event in
+            guard case .observed(_, Bench.member(number), let seen) = event else { return nil }
+            return seen
+        }
     }
 
     func count(_ counter: Counter) -> UInt64 { block.value(counter) }
@@ -271,9 +320,11 @@ final class Bench {
             let state = worker.exchanges[Int(upstream.exchange)].pointee
             check(
                 state.phase != .free
-                    && [state.upstream, state.rival, state.elder].contains(Int32(slot)),
+                    && (Int(state.upstream) == slot || Int(state.elder) == slot
+                        || rivals(of: state).contains(slot)),
                 "upstream \(slot) names an exchange that is not its own")
         }
+        checkMembers(&faults)
         check(count(.upstreamConnectionsIdle) == idle, "upstreamConnectionsIdle")
         checkQueues(&faults)
         return faults
@@ -303,6 +354,9 @@ final class Bench {
                 length += 1
                 previous = next
                 next = state.queueNext
+            }
+            if pool.group.pools.reduce(0, { $0 + $1.queueCount }) != pool.group.waiting {
+                faults.append("group \(pool.group.id) waits wrongly")
             }
             if length != pool.queueCount || previous != pool.queueLast {
                 faults.append("queue \(pool.id): \(length) linked, \(pool.queueCount) counted")

@@ -18,8 +18,8 @@ extension Scenarios.DeadMembers {
         _ report: LaneReport, _ location: SourceLocation = #_sourceLocation
     ) {
         #expect(report.failedCount == 0, "\(report)", sourceLocation: location)
-        let worst = report.worstWindow?.p99 ?? .zero
-        #expect(worst <= .milliseconds(100), "\(report)", sourceLocation: location)
+        // Of all requests, not of a window of five: that would be the machine's worst moment.
+        #expect(report.p99 <= .milliseconds(100), "\(report)", sourceLocation: location)
     }
 
     private func expectHardlyFelt(

@@ -114,27 +114,53 @@ extension Scenarios.Outages {
         }
     }
 
+    @Test("under a service manager a node alone is restarted while DNS is silent: no request fails")
+    func restartManaged() throws {
+        let figures = try SiteFigures.measure("DNS silent, one node restarted, sockets kept") {
+            var options = SiteBalancer.Options()
+            options.isManaged = true
+            let run = try SiteRun(.ingress, options, ttl: 1)
+            defer { run.end() }
+            var figures = SiteFigures()
+            let lanes = try load(run)
+
+            pass(.seconds(1))
+            try run.site.resolver.silence()
+            pass(SiteRun.outage(.seconds(1), full: .seconds(30)))
+            figures.spans["restart"] = try timed { try run.balancer.restart() }
+            pass(SiteRun.outage(.seconds(1), full: .seconds(30)))
+            figures.reports = lanes.map { $0.stop() }
+            return figures
+        }
+
+        #expect(figures.failedCount == 0, "\(figures.reports)")
+        for report in figures.reports { #expect(report.longestGap < .seconds(2), "\(report)") }
+    }
+
     @Test("a cold start with dead DNS serves by address and by remembered name within a second")
     func coldStart() throws {
-        let run = try SiteRun(.ingress, ttl: 1)
-        defer { run.end() }
-        pass(.milliseconds(500))
-        run.balancer.kill()
-        try run.site.resolver.silence()
+        let figures = try SiteFigures.measure("cold start, DNS dead") {
+            let run = try SiteRun(.ingress, ttl: 1)
+            defer { run.end() }
+            var figures = SiteFigures()
+            pass(.milliseconds(500))
+            run.balancer.kill()
+            try run.site.resolver.silence()
 
-        let begin = Instant.now()
-        try run.balancer.start(waits: false)
-        func served(_ name: String) -> Duration? {
-            let isServed = eventually(within: .seconds(5)) {
-                run.ask(name, within: .milliseconds(500))?.status == 200
+            figures.event = .now()
+            try run.balancer.start(waits: false)
+            for name in ["files", "grafana"] {
+                let isServed = eventually(within: .seconds(5)) {
+                    run.ask(name, within: .milliseconds(500))?.status == 200
+                }
+                let span = Instant.now().nanoseconds(since: figures.event)
+                figures.spans[name] = isServed ? Duration(nanoseconds: span) : nil
             }
-            return isServed ? Duration(nanoseconds: Instant.now().nanoseconds(since: begin)) : nil
+            return figures
         }
-        let byAddress = served("files")
-        let byName = served("grafana")
 
-        #expect(byAddress ?? .seconds(5) < .seconds(1))
-        #expect(byName ?? .seconds(5) < .seconds(1), "\(run.balancer.log)")
+        #expect(figures.spans["files"] ?? .seconds(5) < .seconds(1))
+        #expect(figures.spans["grafana"] ?? .seconds(5) < .seconds(1))
     }
 
     /// A way to be wrong, of one of the real programs.

@@ -19,7 +19,10 @@ extension Scenarios.SickMembers {
         let settings: String
         /// What clients may see of it.
         let failedMax: Int
-        var testDescription: String { mode.map { "\($0)" } ?? "frozen" }
+        var testDescription: String {
+            let word = mode.map { "\($0)" } ?? "frozen"
+            return settings.isEmpty ? word : "\(word), \(settings)"
+        }
 
         /// All of them where outages have their full length.
         static var cases: [Illness] {
@@ -28,11 +31,13 @@ extension Scenarios.SickMembers {
                 Illness(mode: .failingRequests, settings: "", failedMax: 14),
                 Illness(
                     mode: .failingRequests, settings: "retries: { statuses: [500] }", failedMax: 0),
-                Illness(mode: .hanging, settings: "retries: { per_try: 300ms }", failedMax: 0),
+                Illness(mode: .hanging, settings: "", failedMax: 0),
                 Illness(mode: nil, settings: "retries: { per_try: 300ms }", failedMax: 0),
             ]
             let others = [
-                Illness(mode: .failing, settings: "retries: { statuses: [500] }", failedMax: 0)
+                Illness(mode: .failing, settings: "retries: { statuses: [500] }", failedMax: 0),
+                Illness(mode: .hanging, settings: "retries: { per_try: 300ms }", failedMax: 0),
+                Illness(mode: nil, settings: "", failedMax: 0),
             ]
             return SiteRun.isLong ? usual + others : usual
         }
@@ -83,10 +88,11 @@ extension Scenarios.SickMembers {
             var figures = SiteFigures()
             let lane = try run.site.lane("ceph", pace: .perSecond(50), body: "dashboard\n")
 
-            pass(.seconds(2))
+            // Between two requests: one that is due before it shall be answered before it.
+            pass(.milliseconds(1990))
+            figures.event = .now()
             try run.site.dashboards[0].set(.redirecting)
             try run.site.dashboards[3].set(.normal)
-            figures.event = .now()
             pass(.seconds(3))
             figures.reports = [lane.stop()]
             return figures
