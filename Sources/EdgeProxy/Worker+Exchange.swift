@@ -190,7 +190,7 @@ extension Worker {
         }
         leaveQueue(exchange)
         var choice = choice(exchange, pool)
-        while let member = pool.members.next(choice, now: now) {
+        while let member = pool.group.members.next(choice, now: now) {
             guard let failure = use(member, pool, exchange, allowsReuse: allowsReuse) else {
                 return
             }
@@ -201,7 +201,7 @@ extension Worker {
             block.add(.upstreamConnectFailures)
             block.add(failure)
         }
-        if pool.members.isWorthWaiting(choice), state.pointee.rival < 0 || hasPlace(pool) {
+        if pool.group.members.isWorthWaiting(choice), state.pointee.rival < 0 || hasPlace(pool) {
             enqueue(exchange, pool)
             return
         }
@@ -215,8 +215,8 @@ extension Worker {
 
     /// Why nobody serves a request.
     private func nobodyLeft(_ pool: UpstreamPool, tried: UInt64) -> ReasonCode {
-        guard pool.members.hasCurrentMember else { return .noAddress }
-        guard pool.members.hasUsableMember else { return .upstreamAllDown }
+        guard pool.group.members.hasCurrentMember else { return .noAddress }
+        guard pool.group.members.hasUsableMember else { return .upstreamAllDown }
         return .upstreamConnectFailed
     }
 
@@ -246,7 +246,7 @@ extension Worker {
     ) -> ReasonCode? {
         let isShared = multiplexes(exchange, pool, member)
         if isShared, share(exchange, pool, member) { return nil }
-        guard pool.members.hasRoom(member) else { return ReasonCode.none }
+        guard pool.group.members.hasRoom(member) else { return ReasonCode.none }
         let allowsReuse =
             allowsReuse && !exchanges[exchange].pointee.flags.contains(.relay)
             && !pool.settings.sendsProxyHeader
@@ -273,7 +273,7 @@ extension Worker {
         upstream.pointee.interimCount = 0
         assign(exchange, slot)
         if let pool = pools[Int(upstream.pointee.pool)] {
-            let member = pool.members.members[Int(upstream.pointee.member)].address
+            let member = pool.group.members.members[Int(upstream.pointee.member)].address
             noteConnecting(exchange, to: member, isReused: true)
         }
         block.add(.upstreamReused)

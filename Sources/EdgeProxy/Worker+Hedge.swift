@@ -38,7 +38,7 @@ extension Worker {
         let member = Int(upstream(slot).pointee.member)
         var choice = choice(exchange, pool)
         choice.tried |= MemberTable.bit(member)
-        guard pool.members.hasRoom(choice) else { return false }
+        guard pool.group.members.hasRoom(choice) else { return false }
         state.pointee.flags.insert(.hedged)
         guard takeResend(exchange, besides: member) else { return false }
         block.add(.upstreamHedges)
@@ -47,12 +47,12 @@ extension Worker {
         state.pointee.elder = Int32(slot)
         state.pointee.elderTimes = state.pointee.times
         // Counted for itself from now on: the exchange's own count goes with the younger attempt.
-        pool.members.began(member)
+        pool.group.members.began(member)
         unassign(exchange)
         state.pointee.flags.remove(.prefixSent)
         state.pointee.phase = .awaitingUpstream
         setDeadline(slot, .response, rest)
-        while let other = pool.members.next(choice, now: now) {
+        while let other = pool.group.members.next(choice, now: now) {
             guard use(other, pool, exchange, allowsReuse: true) != nil else {
                 // Where it found a connection that was there.
                 sendRequest(exchange)

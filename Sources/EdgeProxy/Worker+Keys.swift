@@ -82,7 +82,7 @@ extension Worker {
         guard state.pointee.member >= 0, let pool = pools[Int(state.pointee.pool)] else {
             return nothing
         }
-        let token = pool.members.token(of: Int(state.pointee.member))
+        let token = pool.group.members.token(of: Int(state.pointee.member))
         let name = pool.group.view.cookieName
         guard token != 0, token != state.pointee.token, !name.isEmpty else { return nothing }
         var writer = ByteWriter(

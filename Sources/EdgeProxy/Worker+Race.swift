@@ -16,8 +16,8 @@ extension Worker {
     func setConnectDeadline(_ slot: Int, _ pool: UpstreamPool, _ member: Int) {
         let limit = connectLimit(slot, pool)
         let after = pool.group.view.raceAfter
-        if pool.members.members.count > 1,
-            let patience = pool.members.members[member].clock.raceDelay(
+        if pool.group.members.members.count > 1,
+            let patience = pool.group.members.members[member].clock.raceDelay(
                 raceAfter: after, timeout: .nanoseconds(Int64(clamping: limit))),
             patience < limit
         {
@@ -72,7 +72,7 @@ extension Worker {
                 let pool = pools[Int(upstream.pointee.pool)]
             else { continue }
             let isLate = channels[slot].pointee.deadlineKind == .connect
-            let isKept = pool.members.isKept(Int(upstream.pointee.member))
+            let isKept = pool.group.members.isKept(Int(upstream.pointee.member))
             guard pool.group.view.raceAfter > .zero, isLate || !isKept else { continue }
             raceDue(slot)
         }
@@ -89,7 +89,7 @@ extension Worker {
         upstream(slot).pointee.nextRival = state.pointee.rival
         state.pointee.rival = Int32(slot)
         var choice = choice(exchange, pool)
-        while let member = pool.members.next(choice, now: now) {
+        while let member = pool.group.members.next(choice, now: now) {
             guard use(member, pool, exchange, allowsReuse: true) != nil else {
                 block.add(.upstreamRaces)
                 // Where it found a connection that was there.
@@ -98,7 +98,8 @@ extension Worker {
             }
             choice.tried |= MemberTable.bit(member)
         }
-        if awaitsLate(exchange, pool) || pool.members.isWorthWaiting(choice) && hasPlace(pool) {
+        if awaitsLate(exchange, pool) || pool.group.members.isWorthWaiting(choice) && hasPlace(pool)
+        {
             // Room elsewhere, others' late connections, or its own: whichever comes first.
             unassign(exchange)
             enqueue(exchange, pool, isBounded: false)

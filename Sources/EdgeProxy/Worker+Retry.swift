@@ -153,7 +153,7 @@ extension Worker {
         else { return false }
         var choice = choice(exchange, pool)
         choice.tried |= MemberTable.bit(member)
-        return pool.members.hasRoom(choice) || pool.members.isWorthWaiting(choice)
+        return pool.group.members.hasRoom(choice) || pool.group.members.isWorthWaiting(choice)
     }
 
     /// One more attempt of what was sent before, within the policy, the deadline and the budget.
@@ -196,7 +196,7 @@ extension Worker {
         let member = Int(upstream(slot).pointee.member)
         var choice = choice(exchange, pool)
         choice.tried |= MemberTable.bit(member)
-        guard pool.members.hasRoom(choice), takeResend(exchange, besides: member) else {
+        guard pool.group.members.hasRoom(choice), takeResend(exchange, besides: member) else {
             return false
         }
         noteAnswer(exchange, slot, status: status)
@@ -221,15 +221,15 @@ extension Worker {
             return
         }
         var choice = choice(exchange, pool)
-        if pool.members.isWorthWaiting(choice), !pool.members.hasRoom(choice) {
+        if pool.group.members.isWorthWaiting(choice), !pool.group.members.hasRoom(choice) {
             enqueue(exchange, pool)
             return
         }
-        var next = pool.members.next(choice, now: now)
+        var next = pool.group.members.next(choice, now: now)
         if next == nil, mayReturn {
             choice.tried = 0
-            next = pool.members.next(choice, now: now)
-            if next == nil, pool.members.isWorthWaiting(choice) {
+            next = pool.group.members.next(choice, now: now)
+            if next == nil, pool.group.members.isWorthWaiting(choice) {
                 // The dead connection counts until the kernel has let go of it.
                 state.pointee.tried = 0
                 enqueueFirst(exchange, pool)
@@ -247,7 +247,7 @@ extension Worker {
             return
         }
         if multiplexes(exchange, pool, member), share(exchange, pool, member) { return }
-        guard pool.members.hasRoom(member) else {
+        guard pool.group.members.hasRoom(member) else {
             failExchange(exchange, reason)
             return
         }

@@ -14,7 +14,7 @@ extension Worker {
     ///
     /// - Returns: nil if it is under way; else why it can't be.
     func connect(_ pool: UpstreamPool, _ member: Int, _ exchange: Int) -> ReasonCode? {
-        let address = pool.members.members[member].address
+        let address = pool.group.members.members[member].address
         if let surplus = pool.group.takeSurplus(member) { endIdle(Int(surplus)) }
         guard let index = upstreamSlots.take() else { return .connectionLimit }
         let descriptor = ring.openSocket(for: address)
@@ -39,7 +39,7 @@ extension Worker {
             UnsafeMutableRawPointer(upstream)
             + MemoryLayout<Upstream>.offset(of: \.address)!
         address.write(to: storage)
-        pool.members.opened(member)
+        pool.group.members.opened(member)
         assign(exchange, slot)
         noteConnecting(exchange, to: address, isReused: false)
         block.add(.upstreamConnects)
@@ -552,7 +552,7 @@ extension Worker {
         noteClaimed(slot)
         discharge(slot)
         if let pool = pools[Int(upstream.pointee.pool)] {
-            pool.members.closed(Int(upstream.pointee.member))
+            pool.group.members.closed(Int(upstream.pointee.member))
             callQueue(pool)
         }
         upstreamSlots.give(slot - upstreamBase)
