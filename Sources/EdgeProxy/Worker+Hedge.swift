@@ -106,11 +106,14 @@ extension Worker {
         let upstream = self.upstream(slot)
         let isOld = upstream.pointee.isReused && !upstream.pointee.answerStarted
         let exchange = Int(upstream.pointee.exchange)
-        blame(Int(upstream.pointee.pool), Int(upstream.pointee.member), reason, isOld: isOld)
+        if !isHeldAgainst(exchange, reason) {
+            blame(Int(upstream.pointee.pool), Int(upstream.pointee.member), reason, isOld: isOld)
+        }
         dropElder(exchange, hasFailed: true)
     }
 
-    /// The older attempt is of no more use, if there is one.
+    /// The older attempt is of no more use, if there is one. A member that hangs is told of all the
+    /// same, or its requests would go on being answered by others, late.
     ///
     /// - Parameter hasFailed: its connection is, or its stream.
     func dropElder(_ exchange: Int, hasFailed: Bool) {
@@ -119,7 +122,16 @@ extension Worker {
         guard slot >= 0 else { return }
         state.pointee.elder = -1
         let upstream = self.upstream(slot)
-        pools[Int(state.pointee.pool)]?.members.ended(Int(upstream.pointee.member))
+        if let pool = pools[Int(state.pointee.pool)] {
+            let member = Int(upstream.pointee.member)
+            pool.group.members.ended(member)
+            let sent = state.pointee.elderTimes.sent
+            if !hasFailed, !state.pointee.flags.contains(.heldAgainst),
+                pool.group.members.isHanging(member, since: sent, now: now)
+            {
+                noteFailure(pool, member)
+            }
+        }
         if isStream(slot), !hasFailed {
             releaseUpstreamStream(slot, isReusable: false)
             return
