@@ -97,6 +97,7 @@ extension Worker {
                 return
             }
             choice.tried |= MemberTable.bit(member)
+            state.pointee.tried |= MemberTable.bit(member)
         }
         if awaitsLate(exchange, pool) || pool.members.isWorthWaiting(choice) && hasPlace(pool) {
             // Room elsewhere, others' late connections, or its own: whichever comes first.
