@@ -97,6 +97,7 @@ extension Worker {
                 return
             }
             choice.tried |= MemberTable.bit(member)
+            state.pointee.tried |= MemberTable.bit(member)
         }
         if awaitsLate(exchange, pool) || pool.group.members.isWorthWaiting(choice) && hasPlace(pool)
         {

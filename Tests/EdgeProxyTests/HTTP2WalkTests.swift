@@ -340,6 +340,7 @@ import Testing
         private func judge() {
             let ranks: [MemberRank] = [.preferred, .preferred, .fallback, .boundOnly, .never]
             bench.judge((1...3).map { ($0, ranks[number(5)]) })
+            rules.look()
         }
 
         /// A host is silent, or speaks again.
@@ -356,6 +357,7 @@ import Testing
             options.http2.streamsMax = 2 + number(20)
             bench.worker.handle(
                 .apply(Bench.snapshot(epoch, options, members, pool: Int32(number(2)))))
+            rules.look()
         }
 
         // MARK: - The end

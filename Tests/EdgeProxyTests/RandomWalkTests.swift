@@ -95,6 +95,7 @@ import Testing
         private func judge() {
             let ranks: [MemberRank] = [.preferred, .preferred, .fallback, .boundOnly, .never]
             bench.judge((1...4).map { ($0, ranks[number(5)]) })
+            rules.look()
         }
 
         /// A host is silent, or speaks again; or just time passes.
@@ -117,6 +118,7 @@ import Testing
             }
             bench.worker.handle(
                 .apply(Bench.snapshot(epoch, options, members, pool: Int32(number(2)))))
+            rules.look()
         }
 
         /// Bulk from anybody, whether it fits the protocol or not.
