@@ -14,7 +14,8 @@ were due, or if the proxy, while its other client was alone, waited for its own 
 had it) for more than a tenth of the time; --tries says how often.
 
 Exit status: 0, 1 if edged failed a request or exceeded a bound, 2 if a run stayed void:
-  p99 during an attack ≤ 5 × idle p99, or ≤ 20 ms; memory grows by less than 20 MiB
+  p99 during an attack ≤ 5 × idle p99, or ≤ 20 ms beyond the upstream's; memory grows by less
+  than 20 MiB
 """
 import argparse, glob, json, os, shutil, signal, statistics, sys, tempfile, threading, time
 
@@ -181,7 +182,8 @@ def show(proxy, attack, run, idle_p99):
         print(f"{attack:<20}{proxy:<9}failed: {seen['error']}{void}", flush=True)
         return False
     good = (not seen["failed"] and seen["growth"] < GROWTH_MAX_MIB
-            and (seen["p99"] <= TIMES_MAX * idle_p99 or seen["p99"] <= P99_MAX_US))
+            and (seen["p99"] <= TIMES_MAX * idle_p99
+                 or seen["p99"] - seen["direct"] <= P99_MAX_US))
     failed = f"  {seen['failed']} FAILED: {seen['error']}" if seen["failed"] else ""
     print(f"{attack:<20}{proxy:<9}p50 {seen['p50'] / 1e3:>7.2f} p99 {seen['p99'] / 1e3:>8.2f} max "
           f"{seen['max'] / 1e3:>8.2f} ms  × {seen['p99'] / idle_p99:>6.1f}  "
@@ -274,6 +276,8 @@ def main():
         upstream = options.upstream = Server(
             "upstream", [program("origin"), str(origin)], origin, CPU, folder)
         prefer(upstream.pids(), realtime=1)
+        # Now, and not while somebody measures.
+        program("load"), program("abuser")
         for attack in wanted:
             runs[attack] = {}
             for proxy in proxies:
