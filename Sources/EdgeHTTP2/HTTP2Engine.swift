@@ -98,6 +98,9 @@ package final class HTTP2Engine {
         nghttp2_session_callbacks_set_on_header_callback(callbacks) {
             _, _, name, nameCount, value, valueCount, flags, context in
             guard let name, let value, let session = HTTP2Session(context) else { return 0 }
+            guard session.takesField(nameCount + valueCount) else {
+                return Int32(NGHTTP2_ERR_CALLBACK_FAILURE.rawValue)
+            }
             session.state.pointee.engine._withUnsafeGuaranteedRef {
                 $0.collector.add(
                     name, nameCount, value, valueCount,

@@ -23,6 +23,9 @@ package struct HTTP2Limits: Sendable, BitwiseCopyable {
 
     /// A header block as compressed may always have so many bytes.
     static let blockBytesMin = 64 * 1024
+    /// Bytes of fields, decoded, that one moment of a worker may bring: some 5 ms. A hundred heads
+    /// of 40 KB are fewer; a bound per block would not hold who sends a thousand small ones.
+    static let decodedMax = 4 << 20
 
     package init(
         streams: UInt32 = 100, streamWindow: UInt32 = 65536, connectionWindow: UInt32 = 1 << 20,

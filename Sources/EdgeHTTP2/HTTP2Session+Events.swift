@@ -22,6 +22,19 @@ extension HTTP2Session {
         engine.collector.begin(id, kind, limit: state.pointee.limits.headBytes)
     }
 
+    /// Fields that we drop cost as much to decode as others: a reference of one byte is a field of
+    /// 4 KB, each byte of which is looked at. Beyond a bound per moment the rest is not decoded.
+    // hot: once per field.
+    func takesField(_ byteCount: Int) -> Bool {
+        state.pointee.decoded &+= byteCount
+        guard state.pointee.decoded <= HTTP2Limits.decodedMax else {
+            state.pointee.breach = .headerBlock
+            engine.collector.end()
+            return false
+        }
+        return true
+    }
+
     func received(_ frame: UnsafePointer<nghttp2_frame>) {
         let id = frame.pointee.hd.stream_id
         let isLast = frame.pointee.hd.flags & UInt8(NGHTTP2_FLAG_END_STREAM.rawValue) != 0

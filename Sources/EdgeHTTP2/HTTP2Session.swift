@@ -20,6 +20,8 @@ package struct HTTP2Session: BitwiseCopyable {
         var bytes = 0
         var isBusy = false
         var breach: HTTP2Breach?
+        /// Bytes of fields that were decoded at this moment (`now`).
+        var decoded = 0
         /// Frames that were counted as resets before the reset that answers them was sent.
         var faults: UInt32 = 0
         /// The peer has reset the stream that is about to be closed.
@@ -72,6 +74,7 @@ package struct HTTP2Session: BitwiseCopyable {
         guard let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else {
             return .open
         }
+        if state.pointee.now != now { state.pointee.decoded = 0 }
         state.pointee.now = now
         do {
             let span = bytes.bindMemory(to: UInt8.self).span

@@ -274,6 +274,27 @@ import Testing
         #expect(client[id].heads.first?.hasPrefix("HTTP/1.1 431 ") == true)
     }
 
+    @Test("References that multiply a table are decoded up to a bound, in one head or in many")
+    func tableBombs() throws {
+        // 4,035 bytes that one byte stands for: in one head, and in many that would be answered.
+        let entry = HPACKBlock.literal("x-a", String(repeating: "b", count: 4000), .indexed)
+        for (references, heads) in [(12_000, 1), (12_000, 40), (15, 100), (100, 40)] {
+            let server = try Self.rawServer()
+            let get = HPACKBlock(SessionPeer.fields())
+            #expect(Self.isOpen(server.feed(RawFrame.headers(1, get + entry).bytes)))
+            let bomb = get + HPACKBlock([UInt8](repeating: 0x80 | 62, count: references))
+            let input = (0..<heads).flatMap { RawFrame.headers(UInt32($0 * 2 + 3), bomb).bytes }
+
+            let outcome = server.feed(input)
+
+            #expect(Self.breach(outcome) == .headerBlock, "\(heads) of \(references)")
+            #expect(server.recorder.log.count <= 75)
+            server.session.terminate(.enhanceYourCalm)
+            let goAway = Self.frames(server).first { $0.kind == .goAway }
+            #expect(goAway?.code == .enhanceYourCalm && server.session.isOver)
+        }
+    }
+
     @Test("An answer with a head over its limit is reset")
     func tooLargeAnswer() throws {
         let client = try SessionPeer(isServer: false, HTTP2Limits(headBytes: 2000))
