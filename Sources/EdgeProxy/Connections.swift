@@ -76,6 +76,11 @@ struct Upstream: BitwiseCopyable {
     var pool: Int32
     var member: Int32
     var exchange: Int32
+    /// The next older connection that is being made for the same exchange (`Exchange.rival`); -1:
+    /// none.
+    var nextRival: Int32 = -1
+    /// Goes on being made for its pool's sake: its exchange has found another.
+    var isUnclaimed = false
     var scanner: HeadScanner
     var decoder: BodyDecoder
     var held: ChunkPointer?
@@ -151,7 +156,8 @@ struct Exchange: BitwiseCopyable {
     var tried: UInt64
     /// Of `upstream`; -1: none.
     var member: Int32 = -1
-    /// An older connection that is still being made for it; whichever is ready first is used.
+    /// The newest of the older connections that are still being made for it (`Upstream.nextRival`
+    /// leads to the others); whichever is ready first is used. -1: none.
     var rival: Int32 = -1
     /// The member that the client's cookie names; -1: none.
     var bound: Int32 = -1

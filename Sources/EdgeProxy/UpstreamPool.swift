@@ -74,6 +74,13 @@ final class UpstreamPool {
     var http2: [Int32] = []
     /// Members to which such a connection is being made (`MemberTable.bit`).
     var http2Connecting: UInt64 = 0
+    /// Members to which one is being made that is late: requests try others, and wait for these
+    /// with nobody else left.
+    var http2Late: UInt64 = 0
+    /// Connections that are being made for nobody but the pool (`Upstream.isUnclaimed`).
+    var unclaimed = 0
+    /// So many at most: what is late for one request is likely to be late for the next.
+    static let unclaimedMax = 8
     /// Members that have chosen HTTP/1.1 where they could choose.
     var http1Members: UInt64 = 0
     /// In the list of pools whose queue is looked at at the end of the turn.
@@ -100,6 +107,12 @@ final class UpstreamPool {
     }
 
     func retire() { isRetired = true }
+
+    /// A connection that was to be shared is ready, or could not be made.
+    func sharedEnded(_ member: Int) {
+        http2Connecting &= ~MemberTable.bit(member)
+        http2Late &= ~MemberTable.bit(member)
+    }
 
     // MARK: - Unused connections
 

@@ -41,7 +41,19 @@ extension Worker {
         state.pointee.times.sent = Instant(nanoseconds: 0)
         state.pointee.times.answered = Instant(nanoseconds: 0)
         state.pointee.isReused = isReused
-        guard state.pointee.flags.contains(.logged) else { return }
+        noteMember(exchange, member)
+    }
+
+    /// An older connection than the newest is what the exchange has now.
+    func noteMember(_ exchange: Int, _ slot: Int) {
+        let state = exchanges[exchange]
+        state.pointee.times.connecting = upstream(slot).pointee.idleSince
+        guard let pool = pools[Int(upstream(slot).pointee.pool)] else { return }
+        noteMember(exchange, pool.members.members[Int(upstream(slot).pointee.member)].address)
+    }
+
+    private func noteMember(_ exchange: Int, _ member: SocketAddress) {
+        guard exchanges[exchange].pointee.flags.contains(.logged) else { return }
         let record = accessLog.record(exchange)
         record.pointee.member = member
         record.pointee.hasMember = true

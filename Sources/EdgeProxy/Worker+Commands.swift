@@ -33,6 +33,7 @@ extension Worker {
         self.snapshot = snapshot
         engine.use(snapshot.certificates, fallback: snapshot.fallbackName)
         usePolicy(snapshot.tls)
+        var isJudgedAnew = false
         var isCurrent = [Bool](repeating: false, count: pools.count)
         for settings in snapshot.pools {
             let id = Int(settings.id)
@@ -44,7 +45,10 @@ extension Worker {
             // Others are made when they are first used.
             guard let pool = pools[id] else { continue }
             pool.update(settings)
-            if pool.group.view !== settings.view { pool.group.use(settings.view, now: now) }
+            if pool.group.view !== settings.view {
+                pool.group.use(settings.view, now: now)
+                isJudgedAnew = true
+            }
         }
         var isAnyRetired = false
         for (id, pool) in pools.enumerated() {
@@ -58,6 +62,7 @@ extension Worker {
             leaveMembers(pool)
             callOwnQueue(pool)
         }
+        if isJudgedAnew { raceAgain() }
         if isAnyRetired { upstreamSessions.removeAll { !isCurrent[Int($0)] } }
         engine.keepClients(snapshot.clientPolicies)
         useAccessLog(of: snapshot)

@@ -81,7 +81,7 @@ extension Worker {
                 closeIdleUpstream(slot)
             }
         case .tunnel: tunnelTimedOut(slot)
-        case .queue: failExchange(Int(downstreams[slot].pointee.exchange), .upstreamQueueTimeout)
+        case .queue: queueDue(Int(downstreams[slot].pointee.exchange))
         }
     }
 

@@ -178,7 +178,7 @@ extension Worker {
         guard admit(exchange, pool) else { return }
         if pool.queueCount > 0, !state.pointee.flags.contains(.queued) {
             // Behind those that wait for a connection which all of them will share.
-            enqueue(exchange, pool, isBounded: pool.http2Connecting == 0)
+            enqueue(exchange, pool, isBounded: pool.http2Connecting | pool.http2Late == 0)
             return
         }
         leaveQueue(exchange)
@@ -188,14 +188,19 @@ extension Worker {
                 return
             }
             state.pointee.tried |= MemberTable.bit(member)
-            choice.tried = state.pointee.tried
+            choice.tried |= MemberTable.bit(member)
             guard failure != .none else { continue }
             state.pointee.attempts &+= 1
             block.add(.upstreamConnectFailures)
             block.add(failure)
         }
-        if pool.members.isWorthWaiting(choice) {
+        if pool.members.isWorthWaiting(choice), state.pointee.rival < 0 || hasPlace(pool) {
             enqueue(exchange, pool)
+            return
+        }
+        if returnToRival(exchange) { return }
+        if awaitsLate(exchange, pool) {
+            enqueue(exchange, pool, isBounded: false)
             return
         }
         failExchange(exchange, nobodyLeft(pool, tried: state.pointee.tried))
@@ -281,7 +286,7 @@ extension Worker {
         else { return }
         state.pointee.flags.insert(.prefixSent)
         state.pointee.times.sent = now
-        if state.pointee.rival >= 0 { dropRival(exchange) }
+        if state.pointee.rival >= 0 { dropRivals(exchange) }
         if state.pointee.phase == .awaitingUpstream { state.pointee.phase = .forwarding }
         if isStream(slot) {
             submitRequest(exchange, slot, prefix)
@@ -622,7 +627,7 @@ extension Worker {
         let state = exchanges[exchange]
         guard state.pointee.phase != .free else { return }
         leaveQueue(exchange)
-        dropRival(exchange)
+        dropRivals(exchange)
         if state.pointee.flags.contains(.counted) {
             pools[Int(state.pointee.pool)]?.group.active -= 1
         }

@@ -52,9 +52,13 @@ extension Worker {
             sendRequest(exchange)
             return true
         }
-        guard pool.http2Connecting & MemberTable.bit(member) != 0 else { return false }
+        guard (pool.http2Connecting | pool.http2Late) & MemberTable.bit(member) != 0 else {
+            return false
+        }
         // Should it have refused this request before, it may take it over a fresh connection.
         exchanges[exchange].pointee.tried &= ~MemberTable.bit(member)
+        // Its own connection is late, and no longer what it expects most of.
+        unassign(exchange)
         enqueue(exchange, pool, isBounded: false)
         return true
     }
@@ -110,13 +114,17 @@ extension Worker {
         }
         // The next one to this member may be made as soon as this one is full.
         upstream.pointee.isShared = false
-        pool.http2Connecting &= ~MemberTable.bit(Int(upstream.pointee.member))
+        pool.sharedEnded(Int(upstream.pointee.member))
         pool.http1Members &= ~MemberTable.bit(Int(upstream.pointee.member))
         channels[slot].pointee.http2 = session
         links[slot].pointee = HTTP2Link()
         upstream.pointee.phase = .multiplexing
         upstream.pointee.exchange = -1
-        if !pool.isRetired { pool.http2.append(Int32(slot)) }
+        if pool.isRetired || !pool.members.isKept(Int(upstream.pointee.member)) {
+            links[slot].pointee.isLeaving = true
+        } else {
+            pool.http2.append(Int32(slot))
+        }
         block.add(.upstreamHTTP2Connections)
         touchHTTP2(slot)
         if exchange >= 0 {
@@ -432,6 +440,8 @@ extension Worker {
             upstreamFailed(slot, .upstreamStreamRefused)
             return
         }
+        // Its connection lives: this is no silent end of an old one.
+        upstream.pointee.isReused = false
         upstreamFailed(
             slot, upstream.pointee.phase == .receivingBody ? .upstreamTruncated : .upstreamReset)
     }

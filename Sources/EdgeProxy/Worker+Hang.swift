@@ -25,14 +25,14 @@ extension Worker {
     /// Sends the request to another member, if it does no harm twice and there is one.
     private func leaveHanging(_ slot: Int, _ exchange: Int, _ pool: UpstreamPool) -> Bool {
         let state = exchanges[exchange]
-        let bit = MemberTable.bit(Int(upstream(slot).pointee.member))
+        let member = Int(upstream(slot).pointee.member)
         var choice = choice(exchange, pool)
-        choice.tried |= bit
+        choice.tried |= MemberTable.bit(member)
         guard state.pointee.method.isIdempotent, state.pointee.prefix != nil,
             state.pointee.flags.isSuperset(of: [.replayable, .requestComplete]),
-            pool.members.hasRoom(choice), takeResend(exchange)
+            pool.members.hasRoom(choice), takeResend(exchange, besides: member)
         else { return false }
-        state.pointee.tried |= bit
+        state.pointee.tried |= MemberTable.bit(member)
         releaseUpstream(exchange, isReusable: false)
         retry(exchange, .upstreamHeadTimeout, mayReturn: false)
         return true

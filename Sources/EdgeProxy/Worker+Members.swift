@@ -26,8 +26,18 @@ extension Worker {
     func choice(_ exchange: Int, _ pool: UpstreamPool) -> MemberTable.Choice {
         let state = exchanges[exchange]
         return MemberTable.Choice(
-            tried: state.pointee.tried, shared: sharedRoom(exchange, pool),
+            tried: state.pointee.tried | late(exchange, pool), shared: sharedRoom(exchange, pool),
             key: state.pointee.key, bound: Int(state.pointee.bound))
+    }
+
+    /// Members to which a connection that the exchange could share is being made, and is late:
+    /// others are tried first.
+    func late(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
+        guard pool.http2Late != 0,
+            exchanges[exchange].pointee.upgrade == .none,
+            !exchanges[exchange].pointee.flags.contains(.relay)
+        else { return 0 }
+        return pool.http2Late
     }
 
     // MARK: - What is seen

@@ -42,12 +42,31 @@ extension Worker {
         noteQueued(exchange, pool)
     }
 
+    /// One more may wait.
+    func hasPlace(_ pool: UpstreamPool) -> Bool { pool.queueCount < pool.settings.queueMax }
+
+    /// Nobody else may serve the exchange, but a connection that is late may still come.
+    func awaitsLate(_ exchange: Int, _ pool: UpstreamPool) -> Bool {
+        let late = late(exchange, pool) & ~exchanges[exchange].pointee.tried
+        guard late != 0 else { return false }
+        return pool.members.members.indices.contains {
+            late & MemberTable.bit($0) != 0 && pool.members.isKept($0)
+        }
+    }
+
+    /// The time in the queue is over. A connection of its own may still come.
+    func queueDue(_ exchange: Int) {
+        leaveQueue(exchange)
+        if !returnToRival(exchange) { failExchange(exchange, .upstreamQueueTimeout) }
+    }
+
     private func noteQueued(_ exchange: Int, _ pool: UpstreamPool) {
         pool.queueCount += 1
         pool.group.waiting += 1
         block.add(.requestsWaiting)
         setDeadline(
-            Int(exchanges[exchange].pointee.downstream), .queue, pool.settings.queueTimeout)
+            Int(exchanges[exchange].pointee.downstream), .queue,
+            min(pool.settings.queueTimeout, timeLeft(exchange, pool)))
     }
 
     /// The deadline for a client that took nothing has stood in place of the queue's.
@@ -115,7 +134,9 @@ extension Worker {
             let exchange = Int(pool.queueFirst)
             guard exchange >= 0 else { return }
             let choice = choice(exchange, pool)
-            if !pool.members.hasRoom(choice), pool.members.isWorthWaiting(choice) {
+            if !pool.members.hasRoom(choice),
+                pool.members.isWorthWaiting(choice) || awaitsLate(exchange, pool)
+            {
                 return
             }
             acquireUpstream(exchange, allowsReuse: true)

@@ -34,7 +34,6 @@ extension Worker {
 
     /// The server of a relayed connection is there.
     func startRelay(_ slot: Int, _ exchange: Int) {
-        dropRival(exchange)
         pools[Int(upstream(slot).pointee.pool)]?.members.endTrial(
             Int(upstream(slot).pointee.member))
         exchanges[exchange].pointee.phase = .answering

@@ -48,7 +48,9 @@ extension Worker {
         }
         guard exchange >= 0 else { return }
         let state = exchanges[exchange]
-        guard remedy != .nowhere, state.pointee.attempts < Worker.attemptsMax else {
+        guard remedy != .nowhere, state.pointee.attempts < Worker.attemptsMax,
+            !isOverdue(exchange)
+        else {
             failExchange(exchange, reason)
             return
         }
@@ -106,6 +108,7 @@ extension Worker {
             return .nowhere
         }
         let exchange = Int(upstream.pointee.exchange)
+        let member = Int(upstream.pointee.member)
         let state = exchanges[exchange]
         guard state.pointee.flags.contains(.replayable) else { return .nowhere }
         switch reason {
@@ -116,36 +119,58 @@ extension Worker {
             let isUnsent = !state.pointee.flags.contains(.prefixSent)
             guard isUnsent || state.pointee.method.isIdempotent else { return .nowhere }
             if upstream.pointee.isReused { return .anyMember }
-            return isUnsent || takeResend(exchange) ? .anotherMember : .nowhere
+            return isUnsent || takeResend(exchange, besides: member) ? .anotherMember : .nowhere
         case .upstreamUnreachable:
-            guard state.pointee.method.isIdempotent, takeResend(exchange) else { return .nowhere }
+            guard state.pointee.method.isIdempotent, takeResend(exchange, besides: member) else {
+                return .nowhere
+            }
             return .anotherMember
         case .upstreamHeadTimeout:
             guard pools[Int(state.pointee.pool)]?.group.view.retries.perTry != nil,
-                state.pointee.method.isIdempotent, takeResend(exchange)
+                state.pointee.method.isIdempotent, takeResend(exchange, besides: member)
             else { return .nowhere }
             return .anotherMember
         default: return .nowhere
         }
     }
 
-    /// One more attempt of what was sent before, within the policy, the deadline and the budget.
-    func takeResend(_ exchange: Int) -> Bool {
+    /// What has been sent may be sent once more: the policy and the deadline allow it, and there is
+    /// somebody to send it to.
+    private func mayResend(_ exchange: Int, besides member: Int) -> Bool {
         let state = exchanges[exchange]
-        guard let group = pools[Int(state.pointee.pool)]?.group else { return false }
-        let policy = group.view.retries
-        guard Int(state.pointee.resends) < policy.attempts else { return false }
-        if let overall = policy.overall,
-            now.nanoseconds(since: state.pointee.times.head) >= overall.nanoseconds
-        {
-            return false
-        }
+        guard let pool = pools[Int(state.pointee.pool)],
+            Int(state.pointee.resends) < pool.group.view.retries.attempts,
+            state.pointee.attempts < Worker.attemptsMax, !isOverdue(exchange)
+        else { return false }
+        var choice = choice(exchange, pool)
+        choice.tried |= MemberTable.bit(member)
+        return pool.members.hasRoom(choice) || pool.members.isWorthWaiting(choice)
+    }
+
+    /// One more attempt of what was sent before, within the policy, the deadline and the budget.
+    func takeResend(_ exchange: Int, besides member: Int) -> Bool {
+        let state = exchanges[exchange]
+        guard mayResend(exchange, besides: member),
+            let group = pools[Int(state.pointee.pool)]?.group
+        else { return false }
         guard group.budget.take(now: now) else {
             block.add(.retryBudgetEmpty)
             return false
         }
         state.pointee.resends &+= 1
         return true
+    }
+
+    /// Nanoseconds that the request has, from its head to its answer's.
+    func timeLeft(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
+        guard let overall = pool.group.view.retries.overall else { return .max }
+        let passed = now.nanoseconds(since: exchanges[exchange].pointee.times.head)
+        return overall.nanoseconds > passed ? overall.nanoseconds - passed : 0
+    }
+
+    private func isOverdue(_ exchange: Int) -> Bool {
+        guard let pool = pools[Int(exchanges[exchange].pointee.pool)] else { return false }
+        return timeLeft(exchange, pool) == 0
     }
 
     /// An answer whose status is worth another attempt, elsewhere.
@@ -162,7 +187,9 @@ extension Worker {
         let member = Int(upstream(slot).pointee.member)
         var choice = choice(exchange, pool)
         choice.tried |= MemberTable.bit(member)
-        guard pool.members.hasRoom(choice), takeResend(exchange) else { return false }
+        guard pool.members.hasRoom(choice), takeResend(exchange, besides: member) else {
+            return false
+        }
         noteAnswer(exchange, slot, status: status)
         state.pointee.tried |= MemberTable.bit(member)
         state.pointee.times.answered = Instant(nanoseconds: 0)
@@ -203,7 +230,11 @@ extension Worker {
             if next != nil { state.pointee.tried = 0 }
         }
         guard let member = next else {
-            failExchange(exchange, reason)
+            if awaitsLate(exchange, pool) {
+                enqueue(exchange, pool, isBounded: false)
+            } else {
+                failExchange(exchange, reason)
+            }
             return
         }
         if multiplexes(exchange, pool, member), share(exchange, pool, member) { return }
@@ -226,16 +257,19 @@ extension Worker {
     /// Nanoseconds without an acknowledgement after which a host may be gone: on a LAN even a
     /// delayed one takes 40 ms.
     static let stallAfter: UInt64 = 120_000_000
+    /// The kernel counts a silence in ticks: at the first look it may be short by one (100 Hz).
+    static let silenceTick: UInt64 = 10_000_000
     /// After so long without one, a request that may not be sent twice has failed.
     static let stallMax: UInt64 = 10_000_000_000
 
-    /// What is left for the answer's head, from the request's last byte.
+    /// What the answer's head may take, from the request's last byte.
     private func answerLimit(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
         let retries = pool.group.view.retries
         var limit = pool.settings.responseTimeout
         if let perTry = retries.perTry { limit = min(limit, perTry.nanoseconds) }
         if let overall = retries.overall {
-            let passed = now.nanoseconds(since: exchanges[exchange].pointee.times.head)
+            let times = exchanges[exchange].pointee.times
+            let passed = times.sent.nanoseconds(since: times.head)
             limit = min(limit, overall.nanoseconds > passed ? overall.nanoseconds - passed : 0)
         }
         return limit
@@ -260,14 +294,11 @@ extension Worker {
         let passed = now.nanoseconds(since: exchanges[exchange].pointee.times.sent)
         let limit = answerLimit(exchange, pool)
         let silence = ring.silence(of: channels[transport(slot)].pointee.descriptor)
-        if let silence, silence >= Worker.stallAfter, passed >= Worker.stallAfter {
-            let mayRepeat =
-                exchanges[exchange].pointee.method.isIdempotent
-                && exchanges[exchange].pointee.flags.contains(.replayable)
-            if mayRepeat || silence >= Worker.stallMax {
-                hostGone(slot)
-                return
-            }
+        if let silence, silence + Worker.silenceTick >= Worker.stallAfter,
+            passed >= Worker.stallAfter,
+            hostIsSilent(slot, pool, for: silence)
+        {
+            return
         }
         guard passed < limit else {
             upstreamFailed(slot, .upstreamHeadTimeout)
@@ -279,11 +310,71 @@ extension Worker {
         setDeadline(slot, rest <= next ? .response : .stall, min(rest, next))
     }
 
-    private func hostGone(_ slot: Int) {
+    /// One segment that was lost is no reason to fail a request: what can be had elsewhere moves at
+    /// once, everything else goes on waiting for a while.
+    ///
+    /// - Returns: whether the slot's exchange is not there any more.
+    private func hostIsSilent(_ slot: Int, _ pool: UpstreamPool, for silence: UInt64) -> Bool {
+        let connection = transport(slot)
+        if silence >= Worker.stallMax {
+            upstreamFailed(connection, .upstreamUnreachable)
+            return true
+        }
+        guard mayMove(slot) else {
+            // Longer than a segment takes that was lost once: others should not go there.
+            if silence >= 3 * Worker.stallAfter {
+                observe(pool, Int(upstream(slot).pointee.member), .unreachable)
+            }
+            return false
+        }
         guard isStream(slot) else {
             upstreamFailed(slot, .upstreamUnreachable)
-            return
+            return true
         }
-        upstreamFailed(transport(slot), .upstreamUnreachable)
+        moveStreams(connection)
+        return true
+    }
+
+    /// All requests of a silent connection that can be sent elsewhere leave it; those that can't,
+    /// and answers that have begun, stay.
+    private func moveStreams(_ connection: Int) {
+        links[connection].pointee.isLeaving = true
+        leavePool(connection)
+        var moving: [(slot: Int, generation: UInt32)] = []
+        var isNeeded = false
+        var slot = Int(links[connection].pointee.first)
+        while slot >= 0 {
+            if upstream(slot).pointee.exchange >= 0 {
+                if mayMove(slot) {
+                    moving.append((slot, channels[slot].pointee.generation))
+                } else {
+                    isNeeded = true
+                }
+            }
+            slot = Int(stream(slot).pointee.next)
+        }
+        let generation = channels[connection].pointee.generation
+        for (slot, generation) in moving where isOpen(slot, generation) {
+            upstreamFailed(slot, .upstreamUnreachable)
+        }
+        if !isNeeded, isOpen(connection, generation) {
+            upstreamFailed(connection, .upstreamUnreachable)
+        }
+    }
+
+    /// Nothing of the answer has come, the request does no harm twice, and another member may have
+    /// it.
+    private func mayMove(_ slot: Int) -> Bool {
+        let upstream = self.upstream(slot)
+        guard upstream.pointee.phase == .awaitingHead, !upstream.pointee.answerStarted,
+            upstream.pointee.exchange >= 0
+        else { return false }
+        let exchange = Int(upstream.pointee.exchange)
+        let state = exchanges[exchange]
+        guard state.pointee.method.isIdempotent, state.pointee.flags.contains(.replayable),
+            mayResend(exchange, besides: Int(upstream.pointee.member)),
+            let group = pools[Int(state.pointee.pool)]?.group
+        else { return false }
+        return group.budget.hasLeft(now: now)
     }
 }

@@ -76,6 +76,11 @@ extension Worker {
     /// Connected, and encrypted if it has to be.
     func upstreamReady(_ slot: Int) {
         let upstream = self.upstream(slot)
+        guard speaksAsAsked(slot) else {
+            noteUpstreamTLSFailure(slot, "the server does not speak h2")
+            upstreamFailed(slot, .upstreamTLSFailed)
+            return
+        }
         clearDeadline(slot)
         pools[Int(upstream.pointee.pool)]?.members.connected(
             Int(upstream.pointee.member), after: now.nanoseconds(since: upstream.pointee.idleSince))
@@ -101,6 +106,15 @@ extension Worker {
         sendRequest(Int(upstream.pointee.exchange))
     }
 
+    /// False where HTTP/2 was asked for, and only that, and the server has not chosen it.
+    private func speaksAsAsked(_ slot: Int) -> Bool {
+        let upstream = self.upstream(slot)
+        guard upstream.pointee.isShared, let session = channels[slot].pointee.session,
+            !session.isHTTP2
+        else { return true }
+        return pools[Int(upstream.pointee.pool)]?.settings.version == .auto
+    }
+
     /// Connected where HTTP/2 was to be spoken.
     private func sharedUpstreamReady(_ slot: Int) {
         let upstream = self.upstream(slot)
@@ -113,12 +127,8 @@ extension Worker {
             startUpstreamHTTP2(slot)
             return
         }
-        guard let pool = pools[Int(upstream.pointee.pool)], pool.settings.version == .auto else {
-            noteUpstreamTLSFailure(slot, "the server does not speak h2")
-            upstreamFailed(slot, .upstreamTLSFailed)
-            return
-        }
-        pool.http1Members |= MemberTable.bit(Int(upstream.pointee.member))
+        pools[Int(upstream.pointee.pool)]?.http1Members |=
+            MemberTable.bit(Int(upstream.pointee.member))
         sharedConnectEnded(slot)
         guard exchange >= 0 else {
             keepUnclaimed(slot)
@@ -135,7 +145,7 @@ extension Worker {
             return
         }
         upstream.pointee.isShared = false
-        pool.http2Connecting &= ~MemberTable.bit(Int(upstream.pointee.member))
+        pool.sharedEnded(Int(upstream.pointee.member))
         callQueue(pool)
     }
 
@@ -533,6 +543,7 @@ extension Worker {
         if let held = upstream.pointee.held { chunks.give(held) }
         upstream.pointee.held = nil
         sharedConnectEnded(slot)
+        noteClaimed(slot)
         discharge(slot)
         if let pool = pools[Int(upstream.pointee.pool)] {
             pool.members.closed(Int(upstream.pointee.member))

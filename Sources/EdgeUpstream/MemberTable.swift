@@ -151,7 +151,7 @@ package struct MemberTable: Sendable {
     ) -> Int? {
         let (members, useMax) = (members, useMax)
         return balancer.next(key: choice.key, bound: choice.bound, now: now) { index in
-            members[index].rank <= lowest && Self.isUntried(index, choice, members)
+            Self.isCandidate(index, choice, lowest, members)
                 && (Self.hasRoom(members[index], useMax) || choice.shared & Self.bit(index) != 0)
                 && !(sparesTrials && index != choice.bound
                     && members[index].trial.isSpared(now: now))
@@ -160,6 +160,14 @@ package struct MemberTable: Sendable {
 
     private static func isUntried(_ index: Int, _ choice: Choice, _ members: [Member]) -> Bool {
         members[index].isCurrent && choice.tried & bit(index) == 0
+    }
+
+    /// Members that only serve clients bound to them are nobody else's.
+    private static func isCandidate(
+        _ index: Int, _ choice: Choice, _ lowest: MemberRank, _ members: [Member]
+    ) -> Bool {
+        members[index].rank <= lowest && isUntried(index, choice, members)
+            && (members[index].rank != .boundOnly || index == choice.bound)
     }
 
     /// The best rank among those not tried; a bound member is as good as any for its client.
@@ -187,7 +195,7 @@ package struct MemberTable: Sendable {
         let lowest = lowestRank(choice)
         guard lowest != .never else { return false }
         return members.indices.contains {
-            Self.isUntried($0, choice, members) && members[$0].rank <= lowest && !hasRoom($0)
+            Self.isCandidate($0, choice, lowest, members) && !hasRoom($0)
         }
     }
 
@@ -196,7 +204,7 @@ package struct MemberTable: Sendable {
         let lowest = lowestRank(choice)
         guard lowest != .never else { return false }
         return members.indices.contains {
-            Self.isUntried($0, choice, members) && members[$0].rank <= lowest
+            Self.isCandidate($0, choice, lowest, members)
                 && (hasRoom($0) || choice.shared & Self.bit($0) != 0)
         }
     }
@@ -238,6 +246,9 @@ package struct MemberTable: Sendable {
 
     package mutating func began(_ member: Int) { balancer.began(member) }
     package mutating func ended(_ member: Int) { balancer.ended(member) }
+
+    /// Requests under way.
+    package func load(_ member: Int) -> Int { balancer.load(member) }
 
     /// An answer's head has come.
     ///

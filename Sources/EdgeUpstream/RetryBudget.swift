@@ -49,6 +49,12 @@ package struct RetryBudget: Sendable {
         return true
     }
 
+    /// Whether `take` would find one.
+    package mutating func hasLeft(now: Instant) -> Bool {
+        advance(to: now)
+        return left > 0
+    }
+
     /// Further attempts that are left at the time of the last call.
     package var left: Int { max(allowed - attempts, 0) }
 

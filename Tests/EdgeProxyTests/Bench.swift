@@ -34,6 +34,11 @@ final class Bench {
         var client = ClientPolicy()
         var version = UpstreamProtocol.http1
         var http2 = HTTP2Settings()
+        var raceAfter = Duration.zero
+        var retries = RetryPolicy()
+        var requestsMax = 0
+        var tellsFailures = 0
+        var retriesAlways = 100
     }
 
     final class Events: Sendable {
@@ -91,6 +96,15 @@ final class Bench {
         _ epoch: UInt64, _ options: Options, _ members: [SocketAddress],
         pool: Int32 = 0, hosts: [String] = ["home.example"]
     ) -> RuntimeSnapshot {
+        snapshot(
+            epoch, options, ranked: members.map { RankedMember(address: $0) }, pool: pool,
+            hosts: hosts)
+    }
+
+    static func snapshot(
+        _ epoch: UInt64, _ options: Options, ranked: [RankedMember],
+        pool: Int32 = 0, hosts: [String] = ["home.example"]
+    ) -> RuntimeSnapshot {
         RuntimeSnapshot(
             epoch: epoch,
             routes: .init(hosts.map { ($0, .init(site: 0, pool: pool)) }),
@@ -104,9 +118,7 @@ final class Bench {
             pools: [
                 .init(
                     id: pool,
-                    view: UpstreamView(
-                        id: pool, name: "app", members: members.map { RankedMember(address: $0) },
-                        memberMax: options.memberMax),
+                    view: view(options, ranked, pool),
                     tls: options.isTLSUpstream,
                     version: options.version, sendsProxyHeader: options.sendsProxyHeader,
                     queueMax: options.queueMax, queueTimeout: .seconds(4),
@@ -119,6 +131,16 @@ final class Bench {
                 downloadMin: options.downloadMin),
             requestLimits: HeadLimits(), responseLimits: HeadLimits(),
             accessLog: options.accessLog, client: options.client, http2: options.http2)
+    }
+
+    static func view(
+        _ options: Options, _ members: [RankedMember], _ pool: Int32 = 0
+    ) -> UpstreamView {
+        UpstreamView(
+            id: pool, name: "app", members: members, tellsFailures: options.tellsFailures,
+            retries: options.retries, memberMax: options.memberMax,
+            requestsMax: options.requestsMax, raceAfter: options.raceAfter,
+            retriesAlways: options.retriesAlways)
     }
 
     // MARK: - Time
@@ -157,6 +179,13 @@ final class Bench {
         settle()
     }
 
+    /// Time passes in steps of the timer's own size.
+    func tick(_ span: Duration) {
+        let end = now.advanced(by: span)
+        while now < end { turn(after: .milliseconds(10)) }
+        settle()
+    }
+
     // MARK: - Clients and upstreams
 
     /// A client that has been accepted.
@@ -186,6 +215,29 @@ final class Bench {
     /// The members of the pool, for other snapshots.
     func apply(_ epoch: UInt64, _ members: [SocketAddress], pool: Int32 = 0) {
         worker.handle(.apply(Bench.snapshot(epoch, options, members, pool: pool)))
+    }
+
+    /// Other verdicts about the members, as the control thread publishes them.
+    func judge(_ ranks: [(Int, MemberRank)]) {
+        let ranked = ranks.map { RankedMember(address: Bench.member($0), rank: $1) }
+        worker.handle(
+            .apply(
+                RuntimeSnapshot(
+                    worker.snapshot, epoch: worker.snapshot.epoch + 1,
+                    views: [0: Bench.view(options, ranked)])))
+    }
+
+    /// Connections that were begun to the member, the oldest first.
+    func opened(to number: Int) -> [Int32] {
+        ring.opened.filter { ring.address(of: $0) == Bench.member(number) }
+    }
+
+    /// What was observed of the member, in order.
+    func observations(_ number: Int) -> [MemberObservation] {
+        events.list.compactMap { event in
+            guard case .observed(_, Bench.member(number), let seen) = event else { return nil }
+            return seen
+        }
     }
 
     func count(_ counter: Counter) -> UInt64 { block.value(counter) }
@@ -257,9 +309,11 @@ final class Bench {
             guard upstream.exchange >= 0 else { continue }
             let state = worker.exchanges[Int(upstream.exchange)].pointee
             check(
-                state.phase != .free && Int(state.upstream) == slot,
+                state.phase != .free
+                    && (Int(state.upstream) == slot || rivals(of: state).contains(slot)),
                 "upstream \(slot) names an exchange that is not its own")
         }
+        checkMembers(&faults)
         check(count(.upstreamConnectionsIdle) == idle, "upstreamConnectionsIdle")
         checkQueues(&faults)
         return faults
@@ -289,6 +343,9 @@ final class Bench {
                 length += 1
                 previous = next
                 next = state.queueNext
+            }
+            if pool.group.pools.reduce(0, { $0 + $1.queueCount }) != pool.group.waiting {
+                faults.append("group \(pool.group.id) waits wrongly")
             }
             if length != pool.queueCount || previous != pool.queueLast {
                 faults.append("queue \(pool.id): \(length) linked, \(pool.queueCount) counted")

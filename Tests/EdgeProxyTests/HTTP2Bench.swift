@@ -224,7 +224,7 @@ extension Bench {
                 else { continue }
                 connecting |= MemberTable.bit(Int(upstream.member))
             }
-            if pool.http2Connecting & ~connecting != 0 {
+            if (pool.http2Connecting | pool.http2Late) & ~connecting != 0 {
                 faults.append("pool \(pool.id) waits for a connection that nobody makes")
             }
         }

@@ -2,6 +2,7 @@ import CEdge
 import EdgeCore
 import EdgeHTTP2
 import EdgeTesting
+import EdgeUpstream
 import Testing
 
 @testable import EdgeProxy
@@ -21,6 +22,7 @@ import Testing
         var hidden: [UInt16] = []
         var epoch: UInt64 = 1
         var answered: Set<[Int32]> = []
+        var rules: WalkRules
 
         init(_ random: SeededRandom, log: AccessLog? = nil) throws {
             var random = random
@@ -38,8 +40,15 @@ import Testing
             options.http2.streamsMax = 4 + Int(random.next() % 20)
             options.http2.memoryMax = (128 << 10) << Int(random.next() % 4)
             options.http2.streamWindow = 65_536
+            options.raceAfter = random.chance(3, of: 4) ? .milliseconds(150) : .zero
+            options.requestsMax = random.chance(1, of: 4) ? 20 : 0
+            options.tellsFailures = 3
+            if random.chance(1, of: 2) { options.retries.statuses = [404] }
+            if random.chance(1, of: 3) { options.retries.perTry = .seconds(2) }
+            if random.chance(1, of: 3) { options.retries.overall = .seconds(5) }
             self.random = random
             bench = try Bench(options)
+            rules = WalkRules(bench)
             bench.ring.disorder = SeededRandom(seed: random.seed &+ 1)
         }
 
@@ -47,7 +56,15 @@ import Testing
 
         func step() throws {
             for _ in 0..<(1 + number(5)) { event() }
-            try turn(after: random.chance(1, of: 10) ? .milliseconds(number(4_000)) : .zero)
+            try turn(after: time())
+        }
+
+        private func time() -> Duration {
+            switch number(20) {
+            case 0, 1: .milliseconds(number(4_000))
+            case 2, 3: .milliseconds(number(300))
+            default: .zero
+            }
         }
 
         func turn(after span: Duration) throws {
@@ -55,6 +72,7 @@ import Testing
                 converse(descriptor)
             }
             bench.quietTurn(after: span)
+            rules.look()
             for descriptor in bench.ring.accepted.dropFirst(seenAccepted) { try meet(descriptor) }
             seenAccepted = bench.ring.accepted.count
             for descriptor in bench.ring.opened.dropFirst(seenOpened)
@@ -101,7 +119,9 @@ import Testing
         // MARK: - Events
 
         private func event() {
-            switch number(26) {
+            switch number(28) {
+            case 26: judge()
+            case 27: growSilent()
             case 0:
                 bench.ring.incoming(
                     Bench.listener, [SocketAddress(ipv4: 0xC000_0201, port: 1)],
@@ -262,6 +282,7 @@ import Testing
                 switch mode {
                 case 0: nil
                 case 1: address == Bench.member(1) ? -ECONNREFUSED : 0
+                case 2: address == Bench.member(2) ? nil : 0
                 default: 0
                 }
             }
@@ -311,6 +332,19 @@ import Testing
                 descriptor, (0...number(3)).flatMap { _ in frame.bytes })
         }
 
+        /// The same members in another light.
+        private func judge() {
+            let ranks: [MemberRank] = [.preferred, .preferred, .fallback, .boundOnly, .never]
+            bench.judge((1...3).map { ($0, ranks[number(5)]) })
+        }
+
+        /// A host is silent, or speaks again.
+        private func growSilent() {
+            guard let descriptor = anybody() else { return }
+            bench.ring.setSilence(
+                descriptor, random.chance(1, of: 2) ? nil : .milliseconds(number(12_000)))
+        }
+
         private func reload() {
             epoch += 1
             let members = (1...3).filter { _ in random.chance(2, of: 3) }.map { Bench.member($0) }
@@ -323,7 +357,12 @@ import Testing
         // MARK: - The end
 
         /// Everybody leaves or, if `isSilent`, says nothing any more.
-        func finish(isSilent: Bool) throws {
+        func finish(isSilent: Bool, isDraining: Bool = false) throws {
+            if isDraining {
+                bench.worker.handle(.stopAccepting)
+                for _ in 0..<3 { try turn(after: .zero) }
+                bench.worker.handle(.drain(until: bench.now.advanced(by: .seconds(36_000))))
+            }
             bench.ring.unhideBuffers(hidden)
             hidden = []
             bench.ring.disorder = nil
@@ -341,7 +380,7 @@ import Testing
         }
 
         func check(_ step: Int) throws {
-            let faults = bench.faults(buffersHidden: hidden.count)
+            let faults = bench.faults(buffersHidden: hidden.count) + rules.broken
             try #require(faults.isEmpty, "step \(step), \(random)")
             try #require(bench.ring.violations.isEmpty, "step \(step), \(random)")
         }
@@ -357,7 +396,7 @@ import Testing
                 try walk.step()
                 try walk.check(step)
             }
-            try walk.finish(isSilent: seed % 2 == 0)
+            try walk.finish(isSilent: seed % 2 == 0, isDraining: seed % 3 == 0)
             try walk.check(-1)
             #expect(walk.bench.count(Counter.requests) > 50, "\(random)")
             #expect(walk.bench.count(Counter.responses2xx) > 10, "\(random)")

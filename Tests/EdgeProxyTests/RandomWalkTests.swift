@@ -2,6 +2,7 @@ import CEdge
 import EdgeCore
 import EdgeRing
 import EdgeTesting
+import EdgeUpstream
 import Testing
 
 @testable import EdgeProxy
@@ -17,6 +18,7 @@ import Testing
         var seen = 0
         var hidden: [UInt16] = []
         var epoch: UInt64 = 1
+        var rules: WalkRules
 
         init(_ random: SeededRandom, log: AccessLog? = nil) throws {
             var random = random
@@ -32,8 +34,15 @@ import Testing
             options.sendsProxyHeader = random.chance(1, of: 4)
             options.uploadMin = random.chance(1, of: 3) ? 200 : 0
             options.downloadMin = random.chance(1, of: 3) ? 200 : 0
+            options.raceAfter = random.chance(3, of: 4) ? .milliseconds(150) : .zero
+            options.requestsMax = random.chance(1, of: 4) ? 4 : 0
+            options.tellsFailures = 3
+            if random.chance(1, of: 2) { options.retries.statuses = [503] }
+            if random.chance(1, of: 3) { options.retries.perTry = .seconds(2) }
+            if random.chance(1, of: 3) { options.retries.overall = .seconds(5) }
             self.random = random
             bench = try Bench(options)
+            rules = WalkRules(bench)
             bench.ring.disorder = SeededRandom(seed: random.seed &+ 1)
         }
 
@@ -46,6 +55,7 @@ import Testing
 
         func turn(after span: Duration) {
             bench.quietTurn(after: span)
+            rules.look()
             for descriptor in bench.ring.accepted.dropFirst(seen) {
                 clients.append(descriptor)
                 if random.chance(1, of: 4) { bench.ring.setRoom(descriptor, number(3_000)) }
@@ -55,7 +65,9 @@ import Testing
         }
 
         private func event() {
-            switch number(23) {
+            switch number(25) {
+            case 23: judge()
+            case 24: pause()
             case 0, 1: arrive()
             case 2...6: speak()
             case 7...11: answer()
@@ -74,6 +86,20 @@ import Testing
 
         private func anybody() -> Int32? {
             bench.ring.openDescriptors.randomElement(using: &random)
+        }
+
+        /// The same members in another light.
+        private func judge() {
+            let ranks: [MemberRank] = [.preferred, .preferred, .fallback, .boundOnly, .never]
+            bench.judge((1...4).map { ($0, ranks[number(5)]) })
+        }
+
+        /// A host is silent, or speaks again; or just time passes.
+        private func pause() {
+            guard let descriptor = anybody() else { return }
+            bench.ring.setSilence(
+                descriptor, random.chance(1, of: 2) ? nil : .milliseconds(number(12_000)))
+            turn(after: .milliseconds(number(300)))
         }
 
         /// Other members, and now and then other limits.
@@ -159,6 +185,8 @@ import Testing
                 "2\r\ncd\r\n", "0\r\n\r\n", "0\r\nX: y\r\n\r\n", "HTTP/1.1 200 OK\r\n\r\nabc",
                 "HTTP/1.1 103 Early\r\n\r\n", "HTTP/1.1 204 None\r\n\r\n", "rubbish\r\n\r\n",
                 RequestTests.switching, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n",
+                "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n",
+                "HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n",
             ]
             deliver(upstream, texts[number(texts.count)])
         }
@@ -199,11 +227,12 @@ import Testing
                 bench.ring.unhideBuffers(hidden)
                 hidden = []
             }
-            let mode = number(4)
+            let mode = number(5)
             bench.ring.connectPolicy = { address in
                 switch mode {
                 case 0: nil
                 case 1: address == Bench.member(1) ? -ECONNREFUSED : 0
+                case 2: address == Bench.member(2) ? nil : 0
                 default: 0
                 }
             }
@@ -217,7 +246,12 @@ import Testing
         }
 
         /// Everybody leaves; whatever waits is let go.
-        func finish() {
+        func finish(isDraining: Bool = false) {
+            if isDraining {
+                bench.worker.handle(.stopAccepting)
+                for _ in 0..<3 { turn(after: .zero) }
+                bench.worker.handle(.drain(until: bench.now.advanced(by: .seconds(36_000))))
+            }
             bench.ring.unhideBuffers(hidden)
             hidden = []
             bench.ring.disorder = nil
@@ -237,7 +271,7 @@ import Testing
         }
 
         func check(_ step: Int) throws {
-            let faults = bench.faults(buffersHidden: hidden.count)
+            let faults = bench.faults(buffersHidden: hidden.count) + rules.broken
             try #require(faults.isEmpty, "step \(step), \(random)")
             try #require(bench.ring.violations.isEmpty, "step \(step), \(random)")
         }
@@ -286,7 +320,7 @@ import Testing
                 walk.step()
                 try walk.check(step)
             }
-            walk.finish()
+            walk.finish(isDraining: seed % 3 == 0)
             try walk.check(-1)
             #expect(walk.bench.count(Counter.requests) > 50, "\(random)")
             #expect(walk.bench.count(Counter.responses2xx) > 10, "\(random)")

@@ -152,6 +152,11 @@ package final class ScriptedRing: Ring {
         sockets[descriptor]?.unacknowledged = count
     }
 
+    /// The peer has acknowledged nothing for so long; nil: nothing waits for it.
+    package func setSilence(_ descriptor: Int32, _ span: Duration?) {
+        sockets[descriptor]?.silence = span?.nanoseconds
+    }
+
     package func isProbed(_ descriptor: Int32) -> Bool { sockets[descriptor]?.isProbed ?? false }
 
     /// The most that was received at a time by `tryReceive`; 0: never.
