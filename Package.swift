@@ -118,8 +118,8 @@ let package = Package(
         .executableTarget(
             name: "EdgeInstructions",
             dependencies: [
-                "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP1", "EdgeHTTP2",
-                "EdgeRouting", "EdgeUpstream", "EdgeProxy", "CEdge",
+                "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
+                "EdgeHTTP2", "EdgeRouting", "EdgeUpstream", "EdgeProxy", "CEdge",
             ],
             path: "bench/Instructions", swiftSettings: hot),
         // tests
@@ -151,7 +151,7 @@ let package = Package(
         unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeSystem"),
         unitTests("EdgeDaemon", "EdgeConfig", "EdgeProxy", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
-        unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem"),
+        unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem", "CEdge"),
         unitTests(
             "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeTLS",
             "EdgeUpstream", "EdgeSystem", "CEdge"),

@@ -1,12 +1,12 @@
 """What makes the load: wrk for plain request rates, load.c for all that wrk can't do or check,
-h2client.c for HTTP/2."""
+h2client.c for HTTP/2, abuser.c for abuse of it."""
 import http.client, json, os, re, ssl, subprocess, tempfile, time
 
 from proxies import BODY, HERE, cpu_ns, ticks
 
 CPU = "1"
-LIBRARIES = {"load": ["-lssl", "-lcrypto"], "h2client": ["-lnghttp2", "-lssl", "-lcrypto"],
-             "h2origin": ["-lnghttp2"]}
+LIBRARIES = {"load": ["-lssl", "-lcrypto"], "abuser": ["-lssl", "-lcrypto"],
+             "h2client": ["-lnghttp2", "-lssl", "-lcrypto"], "h2origin": ["-lnghttp2"]}
 
 _folder, _programs = tempfile.TemporaryDirectory(prefix="edged-programs-"), {}
 

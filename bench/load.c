@@ -16,6 +16,7 @@
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <openssl/err.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -48,6 +49,8 @@ static int request_count;
 static char *piece, *content;
 static long done, failed, bytes, resumed, warmed;
 static double lag;
+static double *wakes;        /* how late each request of a schedule was noticed */
+static long wake_count, wake_room;
 static char first_error[256], cipher[128];
 static struct connection **unused;
 static int unused_count;
@@ -131,6 +134,14 @@ static void advance_write(struct connection *c) {
     }
     watch(c, 0);
     c->state = READING;
+}
+
+static void note_wake(double late) {
+    if (wake_count == wake_room) {
+        wake_room = wake_room ? wake_room * 2 : 65536;
+        wakes = realloc(wakes, wake_room * sizeof *wakes);
+    }
+    wakes[wake_count++] = late;
 }
 
 static void begin_request(struct connection *c, double due) {
@@ -281,6 +292,22 @@ static void poll_once(double until) {
     }
 }
 
+/* What a schedule's end finds unanswered counts too: it is what waited longest. */
+static void await_rest(void) {
+    double limit = now() + 3;
+    for (;;) {
+        long left = queue_tail - queue_head;
+        for (int i = 0; i < connections; i++) left += all[i].state != IDLE;
+        if (!left) return;
+        if (now() >= limit) {
+            failed += left;
+            if (!first_error[0]) snprintf(first_error, sizeof first_error, "%ld unanswered", left);
+            return;
+        }
+        poll_once(limit);
+    }
+}
+
 /* A TLS connection needs its own turn: opening thousands at once would time out. */
 static void hold(void) {
     char line[16];
@@ -322,6 +349,7 @@ static void run(void) {
         double until = measuring ? end : time < start + warm ? start + warm : time + 0.01;
         if (rate > 0 && measuring) {
             while (next <= time) {
+                note_wake(time - next);
                 if (unused_count) begin_request(unused[--unused_count], next);
                 else if (queue_tail - queue_head < QUEUE) queue[queue_tail++ % QUEUE] = next;
                 next = begin + ++scheduled / rate;
@@ -330,13 +358,18 @@ static void run(void) {
         }
         poll_once(until);
     }
-    double spent = now() - begin;
+    double spent = now() - begin, wake = 0;
+    if (rate > 0 && !closes) await_rest();
     sort_latencies();
+    if (wake_count) {
+        qsort(wakes, wake_count, sizeof *wakes, latency_order);
+        wake = wakes[(long)(0.99 * (wake_count - 1))];
+    }
     printf("end {\"requests\": %ld, \"failed\": %ld, \"bytes\": %ld, \"seconds\": %.6f, "
-           "\"p50\": %.1f, \"p99\": %.1f, \"max\": %.1f, \"lag\": %.1f, \"resumed\": %ld, "
-           "\"cipher\": \"%s\", \"error\": \"%s\"}\n",
+           "\"p50\": %.1f, \"p99\": %.1f, \"max\": %.1f, \"lag\": %.1f, \"wake\": %.1f, "
+           "\"resumed\": %ld, \"cipher\": \"%s\", \"error\": \"%s\"}\n",
            done, failed, bytes, spent, percentile(0.5), percentile(0.99), percentile(1),
-           lag * 1e6, resumed, cipher, first_error);
+           lag * 1e6, wake * 1e6, resumed, cipher, first_error);
     fflush(stdout);
     usleep(50000);   /* who reads counters now finds the connections still open */
 }
@@ -371,6 +404,7 @@ int main(int argc, char **argv) {
         }
     if (!port || connections < 1) usage();
     prctl(PR_SET_TIMERSLACK, 1000);
+    signal(SIGPIPE, SIG_IGN);
     request_count = snprintf(
         request, sizeof request,
         "%s %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load\r\nAccept: */*\r\n%s",

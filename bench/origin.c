@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -149,6 +150,8 @@ int main(int argc, char **argv) {
             if (!c) {
                 int fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
                 if (fd < 0) continue;
+                /* A head and its content are two writes: nobody shall wait for an ACK of the first. */
+                setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
                 c = calloc(1, sizeof *c);
                 c->fd = fd;
                 c->length = -1;

@@ -97,11 +97,13 @@ def descriptors(pids, origin):
 class Server:
     """One program, its port, and all the processes it has started."""
 
-    def __init__(self, name, command, port, cpu, cwd):
+    def __init__(self, name, command, port, cpu, cwd, alone=False):
+        """alone: in a session of its own, which the scheduler can prefer as a whole."""
         self.name, self.port = name, port
         self.log = open(os.path.join(cwd, name + ".log"), "w")
         self.process = subprocess.Popen(
-            ["taskset", "-c", str(cpu)] + command, stdout=self.log, stderr=self.log, cwd=cwd)
+            ["taskset", "-c", str(cpu)] + command, stdout=self.log, stderr=self.log, cwd=cwd,
+            start_new_session=alone)
         for _ in range(200):
             try:
                 socket.create_connection(("127.0.0.1", port), 0.2).close()

@@ -25,7 +25,9 @@ extension Schema {
             pitfalls: "Needs `user`.", seeAlso: ["user"]),
         Key(
             "state", .text(.path),
-            effect: "A folder for what outlives a restart: the last good addresses of names.",
+            effect:
+                "A folder for what outlives a restart: the last good addresses of names, and the "
+                + "key of sticky cookies and of `balance: hash`.",
             absence: "nothing is kept, and a start without DNS knows no name",
             pitfalls: "It belongs to the proxy's user, and to nobody else. Relative to the main "
                 + "file.",
@@ -335,7 +337,9 @@ extension Schema {
         Key(
             "timeouts.drain", .duration(.milliseconds(100)...(.seconds(86400))), default: "30s",
             effect: "How long a graceful stop waits for requests in flight.",
-            pitfalls: "The service manager's own stop timeout must be longer."),
+            pitfalls: "The service manager's own stop timeout must be longer. Where it keeps the "
+                + "listening sockets, new clients wait for so long in a restart, and so they do "
+                + "for a WebSocket or a download that takes the whole time."),
     ]
 
     private static let limitKeys: [Key] = [

@@ -77,10 +77,12 @@ extension Schema {
             absence: "no limit but that of the attempts", pitfalls: "Not less than `per_try`."),
         Key(
             "upstreams.*.retries.hedge", .duration(.milliseconds(1)...(.seconds(3600))),
-            effect: "A GET without an answer for so long is sent to another server as well; the "
-                + "first answer counts.",
+            effect: "A GET or HEAD without an answer for so long is sent to another server as "
+                + "well. The first answer counts; one of 5xx only if the other fails, too.",
             absence: "requests are sent to one server at a time",
-            pitfalls: "Less than `per_try` and `timeouts.response`. It counts for `budget`."),
+            pitfalls: "Less than `per_try` and `timeouts.response`. It counts for `attempts` and "
+                + "`budget`. Up to 32 ms late. Not for content, upgrades, and clients that a "
+                + "`sticky` cookie binds."),
         Key(
             "upstreams.*.retries.race", .duration(.zero...(.seconds(10))), default: "150ms",
             effect: "Another server is tried as well when a connection takes longer than this, "

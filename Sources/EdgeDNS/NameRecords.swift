@@ -49,8 +49,7 @@ package struct NameRecords: Sendable, Equatable {
     // MARK: - Bytes
 
     /// - Parameter byteCountMax: what was confirmed longest ago is left out until it fits; the
-    ///   empty
-    ///   content always does (8 bytes).
+    ///   empty content always does (8 bytes).
     package func encode(byteCountMax: Int = .max) -> [UInt8] {
         var rest = self
         var bytes = rest.encodeAll()

@@ -209,8 +209,9 @@ final class HealthKeeper {
     /// Upstreams with one active member, as names to wait for: before it is known, requests would
     /// go to those that stand by.
     var activeMembersAwaited: Set<String> {
-        Set(upstreams.filter { $0.value.health.configuration.health?.isExclusive == true }
-            .map { Self.awaited($0.key) })
+        Set(
+            upstreams.filter { $0.value.health.configuration.health?.isExclusive == true }
+                .map { Self.awaited($0.key) })
     }
 
     /// Whether the upstream that is awaited under this word has its active member.

@@ -4,6 +4,7 @@ internal import EdgeControl
 internal import EdgeControlAPI
 internal import EdgeCore
 internal import EdgeDNS
+internal import EdgeHTTP
 internal import EdgeProxy
 internal import EdgeRing
 internal import EdgeSystem
@@ -155,6 +156,7 @@ final class ProxyService {
             tickets = try TicketKeeper(
                 memory: ticketMemory, loop: loop, block: board.block(0),
                 lifetime: preparation.configuration.tls.ticketLifetime)
+            builder.secret = UpstreamSecret.load(preparation.configuration.stateDirectory)
             let snapshot = makeSnapshot(preparation)
             self.snapshot = snapshot
             try startWorkers(hello, board, ticketMemory, snapshot, preparation.configuration)
@@ -225,10 +227,12 @@ final class ProxyService {
         }
         workers = group
         let connections = connectionsPerWorker(hello.workers, configuration)
+        let loopMark = LoopMark(id: Self.randomWord())
         let setups = (1...hello.workers).map { index in
             Worker.Setup(
                 index: index, listeners: listeners(of: index - 1), connectionsMax: connections,
-                chunkBudget: 64 << 20, tickets: tickets, seed: Self.randomWord())
+                chunkBudget: 64 << 20, tickets: tickets, seed: Self.randomWord(), loopMark: loopMark
+            )
         }
         try group.start(setups, snapshot: snapshot)
     }

@@ -33,6 +33,8 @@ final class SnapshotBuilder {
     private var epoch: UInt64 = 0
     private var workers = 1
     private let servesHTTP2: Bool
+    /// Of members' tokens. One for the process's life: upstreams keep what they were begun with.
+    var secret = UpstreamSecret.random()
 
     init(servesHTTP2: Bool = SnapshotBuilder.servesHTTP2) { self.servesHTTP2 = servesHTTP2 }
 
@@ -209,7 +211,7 @@ final class SnapshotBuilder {
             tellsFailures: upstream.ejection?.consecutive ?? 0, retries: upstream.retries,
             memberMax: share(upstream.memberConnectionsMax ?? 0),
             requestsMax: share(upstream.requestsMax ?? 0), raceAfter: upstream.raceAfter,
-            retriesAlways: share(100))
+            retriesAlways: share(100), secret: secret)
     }
 
     /// The newest snapshot with other verdicts about some upstreams' members.

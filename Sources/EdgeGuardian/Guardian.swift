@@ -43,8 +43,10 @@ package final class Guardian {
         Log.configure(process: "edged-guardian")
         Privileges.raiseDescriptorLimit()
         let service: GuardianService
+        // Before anything opens a descriptor of its own.
+        let stored = StoredListeners(InheritedDescriptors.take())
         do throws(StartFailure) {
-            service = try start()
+            service = try start(stored: stored, manager: ServiceNotify())
         } catch {
             for line in error.lines { Log.error(line) }
             return error.code
@@ -72,7 +74,14 @@ package final class Guardian {
     }
 
     /// Reads the configuration, binds everything and starts the first proxy.
-    package func start() throws(StartFailure) -> GuardianService {
+    ///
+    /// - Parameters:
+    ///   - stored: what a former guardian has left; what is not used of it ends, all of it if this
+    ///     throws.
+    ///   - manager: who is told how we are, and keeps our sockets over a restart.
+    package func start(
+        stored: StoredListeners = .init(), manager: ServiceNotify? = nil
+    ) throws(StartFailure) -> GuardianService {
         let loaded: LoadedConfiguration
         do throws(ConfigurationRefusal) {
             loaded = try source.read(path: options.configPath)
@@ -80,9 +89,11 @@ package final class Guardian {
         for warning in loaded.warnings { Log.warning(warning) }
         do throws(SystemError) {
             let loop = try PollLoop()
-            let property = try GuardianProperty(configuration: loaded.configuration)
+            let property = try GuardianProperty(
+                configuration: loaded.configuration, stored: stored)
             let service = GuardianService(
-                options: options, source: source, loaded: loaded, loop: loop, property: property)
+                options: options, source: source, loaded: loaded, loop: loop, property: property,
+                manager: manager)
             try service.start()
             return service
         } catch { throw StartFailure(error) }
@@ -94,23 +105,28 @@ package final class GuardianProperty {
     package let workers: Int
     /// By listener, then by address.
     package let listeners: [[ListenerGroup]]
+    /// What was stored and is not used.
+    package let refusals: [StoredListeners.Refusal]
     package let admin: UnixListener?
     package let board: SharedBoard
     let boardFile: FileDescriptor
     /// Memory for the proxies' ticket keys. It is never mapped here: what is in it is theirs.
     let ticketFile: FileDescriptor
 
-    init(configuration: Configuration) throws(SystemError) {
+    init(configuration: Configuration, stored: StoredListeners) throws(SystemError) {
         workers = configuration.workers ?? Self.usableProcessors()
         var groups: [[ListenerGroup]] = []
         for listener in configuration.listeners {
             var addresses: [ListenerGroup] = []
             for address in listener.addresses {
-                addresses.append(try ListenerGroup(address: address, count: workers))
+                addresses.append(
+                    try ListenerGroup(address: address, count: workers, stored: stored))
             }
             groups.append(addresses)
         }
         listeners = groups
+        stored.refuseRest()
+        refusals = stored.refusals
         if let path = configuration.admin.socket {
             admin = try UnixListener(path: path, group: configuration.admin.group)
         } else {

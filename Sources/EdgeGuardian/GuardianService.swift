@@ -25,7 +25,8 @@ package final class GuardianService {
     var detector: HangDetector
     var proxy: ProxyProcess?
     var channel: ProxyChannel?
-    let service = ServiceNotify()
+    let service: ServiceNotify?
+    let store: ListenerStore
     private let tap: Int
     /// Unix seconds.
     let startedTime = Int64(time(nil))
@@ -45,12 +46,14 @@ package final class GuardianService {
 
     init(
         options: GuardianOptions, source: any ConfigurationSource, loaded: LoadedConfiguration,
-        loop: PollLoop, property: GuardianProperty
+        loop: PollLoop, property: GuardianProperty, manager: ServiceNotify?
     ) {
         self.options = options
         self.source = source
         self.loop = loop
         self.property = property
+        service = manager
+        store = ListenerStore(service: manager, loop: loop, groups: property.groups)
         current = loaded
         let process = loaded.configuration.process
         supervisor = SupervisorMachine(.init(process))
@@ -71,7 +74,10 @@ package final class GuardianService {
             responder?.activate()
         }
         if let interval = service?.watchdogInterval { keepAlive(every: interval) }
-        perform(supervisor.start(now: loop.now))
+        takeOver()
+        perform(
+            supervisor.start(
+                now: loop.now, isListening: property.groups.contains { $0.adoptedCount > 0 }))
     }
 
     /// Acts on a signal as if it had come from the kernel.
@@ -116,10 +122,11 @@ package final class GuardianService {
                 deadline.nanoseconds / 1_000_000, UInt64(ProxyCommand.deadlineMax))
             channel?.send(.stop(deadlineMilliseconds: Int(milliseconds)))
         case .sendStopNow: channel?.send(.stopNow)
-        case .listen: listen()
+        case .listen: if !listen() { exitCode = 71 }
         case .stopListening:
             Log.notice("listening stops")
-            for group in property.groups { group.stopListening() }
+            stopListening()
+        case .leaveListeners: leaveListeners()
         case .beginReload: perform(reload.requested(nil))
         case .reloadForNextStart: reloadForNextStart()
         case .notify(let notice): announce(notice)
@@ -127,18 +134,6 @@ package final class GuardianService {
             Log.notice("exit code \(code)")
             exitCode = code
         case .refuse(let what): offended(what)
-        }
-    }
-
-    private func listen() {
-        for group in property.groups {
-            do throws(SystemError) {
-                try group.listen()
-            } catch {
-                Log.error("\(error)")
-                // At the first start the operator is there to see it; later the rest is served.
-                if !supervisor.hasServed { exitCode = 71 }
-            }
         }
     }
 
@@ -208,7 +203,9 @@ package final class GuardianService {
         channel.send(
             .hello(
                 .init(
-                    workers: property.workers, socketsPerListener: property.workers,
+                    workers: property.workers,
+                    socketsPerListener: property.groups.map(\.sockets.count).max()
+                        ?? property.workers,
                     listenerAddresses: property.groups.count, flags: flags)),
             descriptors: descriptors)
         for (listener, groups) in property.listeners.enumerated() {

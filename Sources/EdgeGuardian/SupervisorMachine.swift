@@ -54,6 +54,8 @@ package struct SupervisorMachine {
         case sendStopNow
         case listen
         case stopListening
+        /// The guardian ends: only sockets stop listening that nobody keeps for its successor.
+        case leaveListeners
         case beginReload
         /// Read the configuration for the next proxy: none runs that could refuse it.
         case reloadForNextStart
@@ -95,7 +97,10 @@ package struct SupervisorMachine {
     }
 
     package private(set) var state = State.idle
+    /// Whether some sockets listen; a former guardian's do from the start.
     package private(set) var isListening = false
+    /// Whether all of them do.
+    private var isListeningComplete = false
     /// Since when no proxy serves; nil while one does.
     package private(set) var notServingSince: Instant?
     /// Proxies started after the first.
@@ -126,8 +131,11 @@ package struct SupervisorMachine {
 
     // MARK: - Life
 
-    package mutating func start(now: Instant) -> [Action] {
+    /// - Parameter isListening: some sockets listen already. If no proxy serves them within the
+    ///   serve deadline, they stop as if one had died.
+    package mutating func start(now: Instant, isListening: Bool = false) -> [Action] {
         guard case .idle = state else { return [.refuse("started twice")] }
+        self.isListening = isListening
         state = .starting(since: now)
         notServingSince = now
         return [.spawn]
@@ -175,7 +183,7 @@ package struct SupervisorMachine {
         case .stopping:
             lastExit = exit
             state = .stopped(code: 0)
-            return stopAccepting() + [.exit(code: 0)]
+            return leave() + [.exit(code: 0)]
         case .starting, .awaitingServing, .serving, .suspended, .aborting, .killed:
             lastExit = exit
             return hasServed ? restart(now: now) : giveUp(exit)
@@ -294,20 +302,20 @@ package struct SupervisorMachine {
         switch state {
         case .serving:
             state = .stopping(killAt: soon)
-            return [.notify(.stopping)] + stopAccepting() + [.sendStopNow]
+            return [.notify(.stopping)] + leave() + [.sendStopNow]
         case .stopping(let killAt) where killAt > soon && killAt != .never:
             state = .stopping(killAt: soon)
-            return stopAccepting() + [.sendStopNow]
+            return leave() + [.sendStopNow]
         case .stopping: return []
         case .starting, .awaitingServing, .suspended, .aborting:
             state = .stopping(killAt: .never)
-            return [.notify(.stopping)] + stopAccepting() + [.kill(.kill)]
+            return [.notify(.stopping)] + leave() + [.kill(.kill)]
         case .killed:
             state = .stopping(killAt: .never)
-            return [.notify(.stopping)] + stopAccepting()
+            return [.notify(.stopping)] + leave()
         case .idle, .backingOff:
             state = .stopped(code: 0)
-            return [.notify(.stopping)] + stopAccepting() + [.exit(code: 0)]
+            return [.notify(.stopping)] + leave() + [.exit(code: 0)]
         case .stopped: return []
         }
     }
@@ -315,7 +323,7 @@ package struct SupervisorMachine {
     /// After `sendStop`: the proxy has taken what was queued and takes nothing more.
     package mutating func proxyDrained(now: Instant) -> [Action] {
         guard case .stopping = state else { return [.refuse("drained without being told to stop")] }
-        return stopAccepting()
+        return leave()
     }
 
     // MARK: - Time
@@ -360,7 +368,7 @@ package struct SupervisorMachine {
         case .backingOff: actions += spawnNext(now: now)
         case .stopping:
             state = .stopping(killAt: .never)
-            actions += stopAccepting() + [.kill(.kill)]
+            actions += leave() + [.kill(.kill)]
         case .idle, .serving, .killed, .stopped: break
         }
         return actions
@@ -369,14 +377,22 @@ package struct SupervisorMachine {
     // MARK: - Listening
 
     private mutating func listenAgain() -> [Action] {
-        guard !isListening else { return [] }
+        guard !isListeningComplete else { return [] }
         isListening = true
+        isListeningComplete = true
         return [.listen]
     }
 
-    private mutating func stopAccepting() -> [Action] {
+    /// Nobody serves: clients are to know it, whoever keeps the sockets.
+    private mutating func stopAccepting() -> [Action] { endListening(.stopListening) }
+
+    /// We go, and may have a successor.
+    private mutating func leave() -> [Action] { endListening(.leaveListeners) }
+
+    private mutating func endListening(_ action: Action) -> [Action] {
         guard isListening else { return [] }
         isListening = false
-        return [.stopListening]
+        isListeningComplete = false
+        return [action]
     }
 }

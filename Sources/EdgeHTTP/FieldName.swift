@@ -10,6 +10,8 @@ public enum FieldName: UInt8, Sendable, CaseIterable {
     /// Any further name that starts with `X-Forwarded-`.
     case xForwardedOther
     case xRealIP, xRequestID
+    /// Proxies that the request has passed (RFC 8586).
+    case cdnLoop
     // What is logged or rewritten.
     case date, server, via, cookie, setCookie, location, contentLocation, refresh
     case authorization, origin, referer, userAgent, contentType, accessControlAllowOrigin
@@ -66,7 +68,9 @@ extension FieldName {
             if key.is("upgrade") { return .upgrade }
             if key.is("trailer") { return .trailer }
             return key.is("refresh") ? .refresh : .other
-        case 8: return key.is("location") ? .location : .other
+        case 8:
+            if key.is("location") { return .location }
+            return key.is("cdn-loop") ? .cdnLoop : .other
         case 9:
             if key.is("forwarded") { return .forwarded }
             return key.is("x-real-ip") ? .xRealIP : .other

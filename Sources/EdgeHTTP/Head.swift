@@ -92,6 +92,8 @@ package struct RequestHead: ~Copyable {
     package var upgradeOffer: ByteRange = .none
     /// The client accepts trailers (`TE: trailers`).
     package var hasTETrailers = false
+    /// There is a CDN-Loop field.
+    package var hasCDNLoop = false
     /// Connection names fields that may stand in trailers: none of them is forwarded then.
     package var dropsTrailers = false
     package var fields = FieldList()
@@ -118,6 +120,7 @@ package struct RequestHead: ~Copyable {
         upgradeWebSocket = false
         upgradeOffer = .none
         hasTETrailers = false
+        hasCDNLoop = false
         fields.removeAll()
         byteCount = 0
     }

@@ -27,6 +27,8 @@ package struct ForwardingContext: Sendable {
     package var acceptsTrailers = false
     /// The upstream's connection is not to be used again.
     package var closesConnection = false
+    /// Of our mark in CDN-Loop (`LoopMark`); 0: it is not sent.
+    package var loopID: UInt64 = 0
 
     package init(
         client: SocketAddress, scheme: Scheme, requestID: (high: UInt64, low: UInt64),

@@ -93,6 +93,7 @@ extension HTTP1Parser {
                 if ByteScan.list(bytes, field.value, contains: "trailers") {
                     head.hasTETrailers = true
                 }
+            case .cdnLoop: head.hasCDNLoop = true
             default: try controls.note(field, bytes, versionMinor: head.versionMinor)
             }
         }

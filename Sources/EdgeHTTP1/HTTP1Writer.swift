@@ -23,12 +23,14 @@ package struct ResponseContext: Sendable {
 package enum HTTP1Writer {
     /// Writes a request head towards an HTTP/1.1 upstream.
     ///
-    /// - Parameter host: the upstream's name for the site, if it has one of its own; else empty,
-    ///   and the client's authority is sent. X-Forwarded-Host is always the client's.
+    /// - Parameters:
+    ///   - host: the upstream's name for the site, if it has one of its own; else empty, and the
+    ///     client's authority is sent. X-Forwarded-Host is always the client's.
+    ///   - cookie: the name of a cookie of ours, which is not sent on; empty: there is none.
     // hot: once per request; no allocation, one copy of the forwarded lines.
     package static func writeRequest(
         _ head: borrowing RequestHead, from bytes: Span<UInt8>, context: ForwardingContext,
-        host: Span<UInt8>, into output: inout ByteWriter
+        host: Span<UInt8>, hiding cookie: Span<UInt8> = Span(), into output: inout ByteWriter
     ) -> Bool {
         output.append(bytes, head.methodRange)
         if head.isAsterisk {
@@ -48,24 +50,37 @@ package enum HTTP1Writer {
             guard isForwarded(field, bytes, context) else { continue }
             // Those of a trusted client; one list is sent of what may be several.
             if field.name.isForwardingClaim, claims.note(field) { continue }
+            if !cookie.isEmpty, field.name == .cookie,
+                writeCookies(field, bytes, without: cookie, &lines, &output)
+            {
+                continue
+            }
             lines.copy(field, from: bytes, into: &output)
         }
         lines.flush(from: bytes, into: &output)
         claims.write(head, bytes, context, &output)
+        if context.loopID != 0 { LoopMark.writeLine(context.loopID, into: &output) }
         writeRequestConnection(head, bytes, context, &output)
         output.append("\r\n")
         return !output.hasOverflowed
     }
 
     /// Writes a final response head, or the 101 that accepted an upgrade.
+    ///
+    /// - Parameter cookie: the value of a Set-Cookie field of ours; empty: there is none.
     // hot: once per response; no allocation, one copy of the forwarded lines.
     package static func writeResponse(
         _ head: borrowing ResponseHead, from bytes: Span<UInt8>, context: ResponseContext,
-        into output: inout ByteWriter
+        setting cookie: Span<UInt8> = Span(), into output: inout ByteWriter
     ) -> Bool {
         writeStatusLine(head, bytes, &output)
         writeResponseFields(
             head, bytes, announcesTrailers: context.framing.isChunked, &output)
+        if !cookie.isEmpty {
+            output.append("Set-Cookie: ")
+            output.append(cookie)
+            output.append("\r\n")
+        }
         if head.isUpgradeAccepted {
             output.append("Upgrade: ")
             output.append(bytes, head.upgrade)
@@ -165,6 +180,44 @@ extension HTTP1Writer {
         case .trailer: return context.framing.isChunked
         default: return context.isClientTrusted || !field.name.isForwardingClaim
         }
+    }
+
+    /// Writes a Cookie field without the cookies of a name, whose other bytes stay as they are; no
+    /// line if it has no others. Never longer than the line was.
+    ///
+    /// - Returns: false if there is none of that name: nothing has been written.
+    private static func writeCookies(
+        _ field: Field, _ bytes: Span<UInt8>, without name: Span<UInt8>,
+        _ lines: inout LineCopier, _ output: inout ByteWriter
+    ) -> Bool {
+        var pairs = CookiePairs(field.value)
+        var isThere = false
+        while !isThere, let pair = pairs.next(in: bytes) {
+            isThere = pair.isNamed(name, in: bytes)
+        }
+        guard isThere else { return false }
+        lines.flush(from: bytes, into: &output)
+        pairs = CookiePairs(field.value)
+        var isBegun = false
+        // Neighbours are copied at once.
+        var run: Range<Int>?
+        while true {
+            let pair = pairs.next(in: bytes)
+            if let pair, !pair.isNamed(name, in: bytes) {
+                run = (run?.lowerBound ?? Int(pair.whole.start))..<pair.whole.end
+                continue
+            }
+            if let whole = run {
+                if isBegun { output.append("; ") } else { output.append(bytes, field.nameRange) }
+                if !isBegun { output.append(": ") }
+                output.append(bytes, whole)
+                isBegun = true
+                run = nil
+            }
+            guard pair != nil else { break }
+        }
+        if isBegun { output.append("\r\n") }
+        return true
     }
 
     private static func writeRequestConnection(

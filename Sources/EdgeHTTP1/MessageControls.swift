@@ -79,13 +79,13 @@ struct MessageControls {
     }
 
     /// Marks every field of that name as ending here, but never Host and framing, which would turn
-    /// the field against the next reader.
+    /// the field against the next reader, nor CDN-Loop, which nobody may take away (RFC 8586 §2).
     private static func mark(
         _ option: Range<Int>, in fields: inout FieldList, _ bytes: Span<UInt8>
     ) {
         for index in 0..<fields.count {
             let field = fields[index]
-            guard field.name != .host, field.name != .contentLength,
+            guard field.name != .host, field.name != .contentLength, field.name != .cdnLoop,
                 ByteScan.matches(bytes, option, field.nameRange.indices)
             else { continue }
             fields.setFlag(.hopByHop, at: index)

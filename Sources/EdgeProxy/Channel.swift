@@ -141,4 +141,6 @@ enum DeadlineKind: UInt8 {
     case tunnel
     case queue
     case linger
+    /// The same while the worker leaves: who waits for its successor is not to wait for this.
+    case lingerBriefly
 }

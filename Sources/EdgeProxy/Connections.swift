@@ -135,6 +135,10 @@ struct Exchange: BitwiseCopyable {
         static let dropsAnswerTrailers = Flags(rawValue: 1024)
         /// Is one of its upstream's requests under way.
         static let counted = Flags(rawValue: 4096)
+        /// Its upstream's members are told apart by a cookie of ours.
+        static let sticky = Flags(rawValue: 8192)
+        /// Has been sent to a second member, or was not for lack of budget: once is enough.
+        static let hedged = Flags(rawValue: 16384)
         /// Has waited so long for its answer that its member was held to have failed.
         static let heldAgainst = Flags(rawValue: 32768)
     }
@@ -159,8 +163,10 @@ struct Exchange: BitwiseCopyable {
     /// The newest of the older connections that are still being made for it (`Upstream.nextRival`
     /// leads to the others); whichever is ready first is used. -1: none.
     var rival: Int32 = -1
-    /// The member that the client's cookie names; -1: none.
-    var bound: Int32 = -1
+    /// An older connection or stream that was sent the request, and may still answer it; -1: none.
+    var elder: Int32 = -1
+    /// The member that the client's cookie names, as `MemberTable.token` has it; 0: none.
+    var token: UInt64 = 0
     /// Attempts beside the first of what had been sent.
     var resends: UInt8 = 0
     /// What `BalancePolicy.hash` goes by.
@@ -177,6 +183,8 @@ struct Exchange: BitwiseCopyable {
     var queueNext: Int32 = -1
     var queuePrevious: Int32 = -1
     var times = ExchangeTimes()
+    /// As they were of `elder`.
+    var elderTimes = ExchangeTimes()
     /// Why it failed; set where it ends.
     var reason = ReasonCode.none
     /// What the client or the upstream did against HTTP/1, for the access log.

@@ -23,12 +23,28 @@ package final class UpstreamView: Sendable {
     package let raceAfter: Duration
     /// This worker's part of the attempts that the budget always has.
     package let retriesAlways: Int
+    /// Makes the keys of members' tokens: nobody outside knows which address a cookie stands for.
+    package let secret: KeyedHash
+    /// Of keys and cookies: the same on all workers, and for one secret.
+    let seed: UInt64
+    let keys: KeyedHash
+    let keySource: KeySource
+    /// The field's name in lower case, or the cookie's.
+    let keyName: [UInt8]
+    /// Empty: no cookie of ours.
+    let cookieName: [UInt8]
+
+    /// What of a request decides about its member.
+    enum KeySource {
+        case nothing, client, header, cookie
+    }
 
     package init(
         id: Int32, name: String, members: [RankedMember], balance: BalancePolicy = .roundRobin,
         sticky: StickyPolicy? = nil, slowStart: Duration = .zero, tellsFailures: Int = 0,
         retries: RetryPolicy = RetryPolicy(), memberMax: Int = 0, requestsMax: Int = 0,
-        raceAfter: Duration = .zero, retriesAlways: Int = 100
+        raceAfter: Duration = .zero, retriesAlways: Int = 100,
+        secret: KeyedHash = KeyedHash(seed: 0)
     ) {
         self.id = id
         self.name = name
@@ -42,12 +58,20 @@ package final class UpstreamView: Sendable {
         self.requestsMax = requestsMax
         self.raceAfter = raceAfter
         self.retriesAlways = retriesAlways
+        self.secret = secret
+        seed = Array(name.utf8).withUnsafeBytes { secret.hash($0) }
+        keys = KeyedHash(seed: seed)
+        cookieName = sticky.map { Array($0.cookie.utf8) } ?? []
+        switch balance {
+        case .roundRobin, .leastRequests, .fastest: (keySource, keyName) = (.nothing, [])
+        case .hash(.client): (keySource, keyName) = (.client, [])
+        case .hash(.header(let name)): (keySource, keyName) = (.header, Array(name.utf8))
+        case .hash(.cookie(let name)): (keySource, keyName) = (.cookie, Array(name.utf8))
+        }
     }
 
-    /// Of keys and cookies: the same on all workers and nodes.
-    var seed: UInt64 {
-        name.utf8.reduce(0xcbf2_9ce4_8422_2325) { ($0 ^ UInt64($1)) &* 0x100_0000_01b3 }
-    }
+    /// Something of each request's head decides about its member.
+    var readsRequests: Bool { keySource != .nothing || !cookieName.isEmpty }
 
     /// The same with other verdicts about its members.
     package func with(members: [RankedMember]) -> UpstreamView {
@@ -55,6 +79,6 @@ package final class UpstreamView: Sendable {
             id: id, name: name, members: members, balance: balance, sticky: sticky,
             slowStart: slowStart, tellsFailures: tellsFailures, retries: retries,
             memberMax: memberMax, requestsMax: requestsMax,
-            raceAfter: raceAfter, retriesAlways: retriesAlways)
+            raceAfter: raceAfter, retriesAlways: retriesAlways, secret: secret)
     }
 }

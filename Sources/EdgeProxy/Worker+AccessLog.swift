@@ -49,7 +49,7 @@ extension Worker {
         let state = exchanges[exchange]
         state.pointee.times.connecting = upstream(slot).pointee.idleSince
         guard let pool = pools[Int(upstream(slot).pointee.pool)] else { return }
-        noteMember(exchange, pool.members.members[Int(upstream(slot).pointee.member)].address)
+        noteMember(exchange, pool.group.members.members[Int(upstream(slot).pointee.member)].address)
     }
 
     private func noteMember(_ exchange: Int, _ member: SocketAddress) {

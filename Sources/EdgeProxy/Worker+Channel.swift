@@ -413,7 +413,11 @@ extension Worker {
         channel.pointee.phase = .lingering
         channel.pointee.stash.removeAll(to: &chunks)
         channel.pointee.deadlineKind = .none
-        setDeadline(slot, .linger, 2_000_000_000)
+        if phase == .draining {
+            lingerBriefly(slot)
+        } else {
+            setDeadline(slot, .linger, Worker.lingerTime)
+        }
         armReceive(slot)
     }
 

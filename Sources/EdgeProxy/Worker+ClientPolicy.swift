@@ -42,6 +42,7 @@ extension Worker {
         context.sendsForwarded = snapshot.client.sendsForwarded
         context.passesUnderscores = snapshot.client.passesUnderscores
         context.upgrade = upgrade
+        context.loopID = setup.loopMark.id
         context.acceptsTrailers = requestHead.hasTETrailers && requestHead.versionMinor > 0
         // A trusted client's own ID is not known here: its text is the client's.
         guard !context.isClientTrusted || requestHead.fields.first(.xRequestID) == nil else {

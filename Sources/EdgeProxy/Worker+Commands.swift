@@ -112,7 +112,10 @@ extension Worker {
     private func askToLeave(_ slot: Int) {
         let channel = channels[slot]
         switch channel.pointee.phase {
-        case .free, .closing, .lingering, .flushing, .connecting: return
+        case .free, .closing, .flushing, .connecting: return
+        case .lingering:
+            if !isStream(slot) { lingerBriefly(slot) }
+            return
         case .handshaking, .established: break
         }
         if channel.pointee.http2 != nil {
@@ -132,6 +135,12 @@ extension Worker {
                 slot, channel.pointee.phase == .handshaking ? .handshake : .keepAlive,
                 Worker.drainGrace)
         }
+    }
+
+    /// A client that does not close its end holds up a leaving worker no longer than it takes to
+    /// know that it has got all.
+    func lingerBriefly(_ slot: Int) {
+        setDeadline(slot, .lingerBriefly, Worker.drainLinger)
     }
 
     /// Leaves the loop when the last client is gone, or at the deadline.

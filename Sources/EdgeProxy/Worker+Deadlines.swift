@@ -44,6 +44,13 @@ extension Worker {
         switch kind {
         case .none: break
         case .linger: if isStream(slot) { resetStream(slot, .noError) } else { terminate(slot) }
+        case .lingerBriefly:
+            // The peer's host has it all: no reset can take it away on the way.
+            if ring.unacknowledged(channel.pointee.descriptor) == 0 {
+                terminate(slot)
+            } else {
+                setDeadline(slot, .linger, Worker.lingerTime)
+            }
         case .clientHello:
             block.add(.handshakesFailed)
             downstreamFailed(slot, .clientHelloTimeout)

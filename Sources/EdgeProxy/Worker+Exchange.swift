@@ -30,6 +30,10 @@ extension Worker {
             decline(slot, head, status: 404, .noRoute)
             return
         }
+        if requestHead.hasCDNLoop, setup.loopMark.isIn(requestHead.fields, head) {
+            decline(slot, head, status: 508, .loopDetected)
+            return
+        }
         if case .length(let count) = requestHead.framing, count > snapshot.client.requestBodyMax {
             decline(slot, head, status: 413, .clientBodyTooLarge)
             return
@@ -53,6 +57,7 @@ extension Worker {
         exchanges[exchange].pointee.times.begun = begun
         exchanges[exchange].pointee.times.head = now
         if accessLog.isOn { logBegin(exchange, slot, head) }
+        noteKeys(exchange, slot, head)
         downstream.pointee.exchange = Int32(exchange)
         downstream.pointee.decoder = BodyDecoder(framing: framing)
         downstream.pointee.phase =
@@ -96,9 +101,11 @@ extension Worker {
         _ chunk: ChunkPointer?, _ space: UnsafeMutableRawBufferPointer
     ) -> Bool {
         var writer = ByteWriter(space)
+        let cookie = hiddenCookie(exchange)
         guard
             HTTP1Writer.writeRequest(
-                requestHead, from: head, context: context, host: Span(), into: &writer)
+                requestHead, from: head, context: context, host: Span(), hiding: cookie.span,
+                into: &writer)
         else { return false }
         exchanges[exchange].pointee.prefixHead = Int32(writer.count)
         if let chunk {
@@ -183,7 +190,7 @@ extension Worker {
         }
         leaveQueue(exchange)
         var choice = choice(exchange, pool)
-        while let member = pool.members.next(choice, now: now) {
+        while let member = pool.group.members.next(choice, now: now) {
             guard let failure = use(member, pool, exchange, allowsReuse: allowsReuse) else {
                 return
             }
@@ -194,7 +201,7 @@ extension Worker {
             block.add(.upstreamConnectFailures)
             block.add(failure)
         }
-        if pool.members.isWorthWaiting(choice), state.pointee.rival < 0 || hasPlace(pool) {
+        if pool.group.members.isWorthWaiting(choice), state.pointee.rival < 0 || hasPlace(pool) {
             enqueue(exchange, pool)
             return
         }
@@ -208,8 +215,8 @@ extension Worker {
 
     /// Why nobody serves a request.
     private func nobodyLeft(_ pool: UpstreamPool, tried: UInt64) -> ReasonCode {
-        guard pool.members.hasCurrentMember else { return .noAddress }
-        guard pool.members.hasUsableMember else { return .upstreamAllDown }
+        guard pool.group.members.hasCurrentMember else { return .noAddress }
+        guard pool.group.members.hasUsableMember else { return .upstreamAllDown }
         return .upstreamConnectFailed
     }
 
@@ -239,7 +246,7 @@ extension Worker {
     ) -> ReasonCode? {
         let isShared = multiplexes(exchange, pool, member)
         if isShared, share(exchange, pool, member) { return nil }
-        guard pool.members.hasRoom(member) else { return ReasonCode.none }
+        guard pool.group.members.hasRoom(member) else { return ReasonCode.none }
         let allowsReuse =
             allowsReuse && !exchanges[exchange].pointee.flags.contains(.relay)
             && !pool.settings.sendsProxyHeader
@@ -266,7 +273,7 @@ extension Worker {
         upstream.pointee.interimCount = 0
         assign(exchange, slot)
         if let pool = pools[Int(upstream.pointee.pool)] {
-            let member = pool.members.members[Int(upstream.pointee.member)].address
+            let member = pool.group.members.members[Int(upstream.pointee.member)].address
             noteConnecting(exchange, to: member, isReused: true)
         }
         block.add(.upstreamReused)
@@ -542,8 +549,10 @@ extension Worker {
         if channels[slot].pointee.flags.contains(.peerEnded) { callAttention(to: slot) }
     }
 
-    /// The end for a reason: an error answer if none has begun, else a visible cut.
+    /// The end for a reason: an error answer if none has begun, else a visible cut. None as long as
+    /// another attempt may still be answered.
     func failExchange(_ exchange: Int, _ reason: ReasonCode) {
+        if fallBack(exchange) { return }
         let state = exchanges[exchange]
         let slot = Int(state.pointee.downstream)
         let downstream = downstreams[slot]
@@ -628,6 +637,7 @@ extension Worker {
         guard state.pointee.phase != .free else { return }
         leaveQueue(exchange)
         dropRivals(exchange)
+        dropElder(exchange, hasFailed: false)
         if state.pointee.flags.contains(.counted) {
             pools[Int(state.pointee.pool)]?.group.active -= 1
         }

@@ -181,6 +181,8 @@ extension Worker {
             if isInterim {
                 return engine.fields.isWhole && session.submitInterim(stream.pointee.id)
             }
+            let cookie = stickyCookie(slot)
+            if !cookie.isEmpty { engine.fields.append("set-cookie", cookie) }
             switch framing {
             case .length(let length): engine.fields.append("content-length", decimal: length)
             case .none:

@@ -83,7 +83,7 @@ extension Worker {
     /// Members with a connection that takes one more stream, whether or not they may have another
     /// connection (`MemberTable.bit`).
     func sharedRoom(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
-        guard pool.members.useMax > 0 else { return 0 }
+        guard pool.group.members.useMax > 0 else { return 0 }
         var members: UInt64 = 0
         for slot in pool.http2 {
             let member = Int(upstream(Int(slot)).pointee.member)
@@ -120,7 +120,7 @@ extension Worker {
         links[slot].pointee = HTTP2Link()
         upstream.pointee.phase = .multiplexing
         upstream.pointee.exchange = -1
-        if pool.isRetired || !pool.members.isKept(Int(upstream.pointee.member)) {
+        if pool.isRetired || !pool.group.members.isKept(Int(upstream.pointee.member)) {
             links[slot].pointee.isLeaving = true
         } else {
             pool.http2.append(Int32(slot))
@@ -237,7 +237,7 @@ extension Worker {
             address: .init(repeating: 0), addressCount: 0)
         assign(exchange, slot)
         if let pool = pools[Int(parent.pointee.pool)] {
-            let member = pool.members.members[Int(parent.pointee.member)].address
+            let member = pool.group.members.members[Int(parent.pointee.member)].address
             noteConnecting(exchange, to: member, isReused: true)
         }
         if isReused { block.add(.upstreamReused) }
@@ -339,6 +339,7 @@ extension Worker {
             upstreamFailed(slot, .upstreamBadResponse)
             return
         }
+        guard settleHedge(slot, exchange) else { return }
         if responseHead.isInterim {
             _ = interim(slot, exchange, head)
             return

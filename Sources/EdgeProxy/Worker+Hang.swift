@@ -13,26 +13,28 @@ extension Worker {
         let state = exchanges[exchange]
         let member = Int(upstream(slot).pointee.member)
         if !state.pointee.flags.contains(.heldAgainst) {
-            guard pool.members.isHanging(member, since: state.pointee.times.sent, now: now) else {
+            guard pool.group.members.isHanging(member, since: state.pointee.times.sent, now: now)
+            else {
                 return false
             }
             state.pointee.flags.insert(.heldAgainst)
             noteFailure(pool, member)
         }
-        return !pool.members.isKept(member) && leaveHanging(slot, exchange, pool)
+        return !pool.group.members.isKept(member) && leaveHanging(slot, exchange, pool)
     }
 
     /// Sends the request to another member, if it does no harm twice and there is one.
     private func leaveHanging(_ slot: Int, _ exchange: Int, _ pool: UpstreamPool) -> Bool {
         let state = exchanges[exchange]
         let member = Int(upstream(slot).pointee.member)
+        let bit = MemberTable.bit(member)
         var choice = choice(exchange, pool)
-        choice.tried |= MemberTable.bit(member)
+        choice.tried |= bit
         guard state.pointee.method.isIdempotent, state.pointee.prefix != nil,
             state.pointee.flags.isSuperset(of: [.replayable, .requestComplete]),
-            pool.members.hasRoom(choice), takeResend(exchange, besides: member)
+            pool.group.members.hasRoom(choice), takeResend(exchange, besides: member)
         else { return false }
-        state.pointee.tried |= MemberTable.bit(member)
+        state.pointee.tried |= bit
         releaseUpstream(exchange, isReusable: false)
         retry(exchange, .upstreamHeadTimeout, mayReturn: false)
         return true

@@ -25,9 +25,16 @@ extension Worker {
     /// What the exchange asks of the choice of its member.
     func choice(_ exchange: Int, _ pool: UpstreamPool) -> MemberTable.Choice {
         let state = exchanges[exchange]
-        return MemberTable.Choice(
+        var choice = MemberTable.Choice(
             tried: state.pointee.tried | late(exchange, pool), shared: sharedRoom(exchange, pool),
-            key: state.pointee.key, bound: Int(state.pointee.bound))
+            key: state.pointee.key)
+        // Looked up each time: a number may be another member's after a reload.
+        if state.pointee.token != 0,
+            let member = pool.group.members.member(forToken: state.pointee.token)
+        {
+            choice.bound = member
+        }
+        return choice
     }
 
     /// Members to which a connection that the exchange could share is being made, and is late:
@@ -46,13 +53,13 @@ extension Worker {
     /// 50 ms and member.
     func observe(_ pool: UpstreamPool, _ member: Int, _ observation: MemberObservation) {
         reportStale(pool)
-        guard pool.members.members[member].isCurrent,
-            pool.members.shouldTell(member, now: now)
+        guard pool.group.members.members[member].isCurrent,
+            pool.group.members.shouldTell(member, now: now)
         else { return }
         report(
             .observed(
                 upstream: pool.settings.upstream,
-                address: pool.members.members[member].address, observation))
+                address: pool.group.members.members[member].address, observation))
     }
 
     /// Tells the control thread, at most twice a second and upstream, that addresses may be stale.
@@ -65,7 +72,7 @@ extension Worker {
 
     /// A request has failed on a connection that was there, through no fault of its client's.
     func noteFailure(_ pool: UpstreamPool, _ member: Int) {
-        tellFailures(pool, member, pool.members.failed(member))
+        tellFailures(pool, member, pool.group.members.failed(member))
     }
 
     /// An answer's head has come.
@@ -74,7 +81,7 @@ extension Worker {
         guard let pool = pools[Int(exchanges[exchange].pointee.pool)] else { return }
         let times = exchanges[exchange].pointee.times
         let member = Int(upstream(slot).pointee.member)
-        let failures = pool.members.answered(
+        let failures = pool.group.members.answered(
             member, latency: times.answered.nanoseconds(since: times.sent),
             isFailure: status >= 500, now: now)
         if failures > 0 { tellFailures(pool, member, failures) }
@@ -84,13 +91,13 @@ extension Worker {
         let limit = pool.group.view.tellsFailures
         let isEnough =
             failures >= limit && failures % max(limit, 1) == 0
-            || pool.members.isOnTrial(member, now: now)
-        guard limit > 0, isEnough, pool.members.members[member].isCurrent else { return }
-        pool.members.endTrial(member)
+            || pool.group.members.isOnTrial(member, now: now)
+        guard limit > 0, isEnough, pool.group.members.members[member].isCurrent else { return }
+        pool.group.members.endTrial(member)
         report(
             .observed(
                 upstream: pool.settings.upstream,
-                address: pool.members.members[member].address,
+                address: pool.group.members.members[member].address,
                 .consecutiveFailures(max(failures, limit))))
     }
 
@@ -117,6 +124,6 @@ extension Worker {
     }
 
     private func isKept(_ slot: Int32, _ pool: UpstreamPool) -> Bool {
-        pool.members.isKept(Int(upstream(Int(slot)).pointee.member))
+        pool.group.members.isKept(Int(upstream(Int(slot)).pointee.member))
     }
 }

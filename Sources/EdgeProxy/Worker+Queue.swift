@@ -49,8 +49,8 @@ extension Worker {
     func awaitsLate(_ exchange: Int, _ pool: UpstreamPool) -> Bool {
         let late = late(exchange, pool) & ~exchanges[exchange].pointee.tried
         guard late != 0 else { return false }
-        return pool.members.members.indices.contains {
-            late & MemberTable.bit($0) != 0 && pool.members.isKept($0)
+        return pool.group.members.members.indices.contains {
+            late & MemberTable.bit($0) != 0 && pool.group.members.isKept($0)
         }
     }
 
@@ -134,8 +134,8 @@ extension Worker {
             let exchange = Int(pool.queueFirst)
             guard exchange >= 0 else { return }
             let choice = choice(exchange, pool)
-            if !pool.members.hasRoom(choice),
-                pool.members.isWorthWaiting(choice) || awaitsLate(exchange, pool)
+            if !pool.group.members.hasRoom(choice),
+                pool.group.members.isWorthWaiting(choice) || awaitsLate(exchange, pool)
             {
                 return
             }

@@ -1,11 +1,11 @@
 internal import EdgeCore
 internal import EdgeUpstream
 
-/// Connections that take longer than is usual for their member are raced: another member is tried
-/// as well, whichever is ready first is used, and a clean loser goes to its pool. An exchange has
-/// one connection that it expects most of (`Exchange.upstream`) and a list of older ones
-/// (`Exchange.rival`), all of them under way. With nobody left to try, or all others full, the
-/// older ones are what it waits for.
+/// Connections that take longer than is usual for their member are raced: another member is tried as
+/// well, whichever is ready first is used, and a clean loser goes to its pool. An exchange has one
+/// connection that it expects most of (`Exchange.upstream`) and a list of older ones
+/// (`Exchange.rival`), all of them under way. With nobody left to try, or all others full, the older
+/// ones are what it waits for.
 extension Worker {
     /// Connections under way for one exchange.
     static let racersMax = 4
@@ -16,8 +16,8 @@ extension Worker {
     func setConnectDeadline(_ slot: Int, _ pool: UpstreamPool, _ member: Int) {
         let limit = connectLimit(slot, pool)
         let after = pool.group.view.raceAfter
-        if pool.members.members.count > 1,
-            let patience = pool.members.members[member].clock.raceDelay(
+        if pool.group.members.members.count > 1,
+            let patience = pool.group.members.members[member].clock.raceDelay(
                 raceAfter: after, timeout: .nanoseconds(Int64(clamping: limit))),
             patience < limit
         {
@@ -72,7 +72,7 @@ extension Worker {
                 let pool = pools[Int(upstream.pointee.pool)]
             else { continue }
             let isLate = channels[slot].pointee.deadlineKind == .connect
-            let isKept = pool.members.isKept(Int(upstream.pointee.member))
+            let isKept = pool.group.members.isKept(Int(upstream.pointee.member))
             guard pool.group.view.raceAfter > .zero, isLate || !isKept else { continue }
             raceDue(slot)
         }
@@ -89,7 +89,7 @@ extension Worker {
         upstream(slot).pointee.nextRival = state.pointee.rival
         state.pointee.rival = Int32(slot)
         var choice = choice(exchange, pool)
-        while let member = pool.members.next(choice, now: now) {
+        while let member = pool.group.members.next(choice, now: now) {
             guard use(member, pool, exchange, allowsReuse: true) != nil else {
                 block.add(.upstreamRaces)
                 // Where it found a connection that was there.
@@ -97,8 +97,10 @@ extension Worker {
                 return
             }
             choice.tried |= MemberTable.bit(member)
+            state.pointee.tried |= MemberTable.bit(member)
         }
-        if awaitsLate(exchange, pool) || pool.members.isWorthWaiting(choice) && hasPlace(pool) {
+        if awaitsLate(exchange, pool) || pool.group.members.isWorthWaiting(choice) && hasPlace(pool)
+        {
             // Room elsewhere, others' late connections, or its own: whichever comes first.
             unassign(exchange)
             enqueue(exchange, pool, isBounded: false)
@@ -176,6 +178,11 @@ extension Worker {
         noteMember(exchange, slot)
         if younger >= 0 { letGo(younger, isKept: true) }
         // Of these, the newer ones have not been late for longer than the winner.
+        letGoOfRivals(exchange)
+    }
+
+    /// None of the older connections is needed; their pools keep them.
+    func letGoOfRivals(_ exchange: Int) {
         while let rival = takeRival(exchange) { letGo(rival, isKept: true) }
     }
 
@@ -204,7 +211,7 @@ extension Worker {
 
     /// The connection that is being made serves nobody any more. It goes on for its pool's sake
     /// where that can keep it and has not many such.
-    private func letGo(_ slot: Int, isKept: Bool) {
+    func letGo(_ slot: Int, isKept: Bool) {
         let upstream = self.upstream(slot)
         let exchange = Int(upstream.pointee.exchange)
         upstream.pointee.exchange = -1

@@ -23,6 +23,7 @@ extension Worker {
             downstream: Int32(slot), upstream: -1, pool: pool, tried: 0, prefix: nil)
         exchanges[exchange].pointee.times.begun = now
         exchanges[exchange].pointee.times.head = now
+        noteClientKey(exchange, slot)
         if accessLog.isOn { logBeginRelay(exchange) }
         downstreams[slot].pointee.exchange = Int32(exchange)
         downstreams[slot].pointee.phase = .tunnel

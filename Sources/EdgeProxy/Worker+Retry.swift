@@ -22,6 +22,12 @@ extension Worker {
             closeUpstreamConnection(slot)
             return
         }
+        if upstream.pointee.exchange >= 0,
+            exchanges[Int(upstream.pointee.exchange)].pointee.elder == Int32(slot)
+        {
+            elderFailed(slot, reason)
+            return
+        }
         let wasConnecting = upstream.pointee.phase == .connecting
         // The slot may be free by the end of `terminate`.
         let wasShared = upstream.pointee.isShared
@@ -48,13 +54,13 @@ extension Worker {
         }
         guard exchange >= 0 else { return }
         let state = exchanges[exchange]
+        state.pointee.tried |= MemberTable.bit(member)
         guard remedy != .nowhere, state.pointee.attempts < Worker.attemptsMax,
             !isOverdue(exchange)
         else {
             failExchange(exchange, reason)
             return
         }
-        state.pointee.tried |= MemberTable.bit(member)
         retry(exchange, reason, mayReturn: remedy == .anyMember)
     }
 
@@ -62,7 +68,7 @@ extension Worker {
     ///
     /// - Parameter isOld: the connection had served before, and has not answered: its silent end is
     ///   nobody's fault.
-    private func blame(_ id: Int, _ member: Int, _ reason: ReasonCode, isOld: Bool) {
+    func blame(_ id: Int, _ member: Int, _ reason: ReasonCode, isOld: Bool) {
         guard let pool = pools[id] else { return }
         switch reason {
         case .upstreamUnreachable:
@@ -110,7 +116,10 @@ extension Worker {
         let exchange = Int(upstream.pointee.exchange)
         let member = Int(upstream.pointee.member)
         let state = exchanges[exchange]
-        guard state.pointee.flags.contains(.replayable) else { return .nowhere }
+        // The older attempt may still be answered.
+        guard state.pointee.flags.contains(.replayable), state.pointee.elder < 0 else {
+            return .nowhere
+        }
         switch reason {
         case .upstreamStreamRefused:
             // Whatever it is: nothing of it has been done (RFC 9113 §8.7).
@@ -144,7 +153,7 @@ extension Worker {
         else { return false }
         var choice = choice(exchange, pool)
         choice.tried |= MemberTable.bit(member)
-        return pool.members.hasRoom(choice) || pool.members.isWorthWaiting(choice)
+        return pool.group.members.hasRoom(choice) || pool.group.members.isWorthWaiting(choice)
     }
 
     /// One more attempt of what was sent before, within the policy, the deadline and the budget.
@@ -187,7 +196,7 @@ extension Worker {
         let member = Int(upstream(slot).pointee.member)
         var choice = choice(exchange, pool)
         choice.tried |= MemberTable.bit(member)
-        guard pool.members.hasRoom(choice), takeResend(exchange, besides: member) else {
+        guard pool.group.members.hasRoom(choice), takeResend(exchange, besides: member) else {
             return false
         }
         noteAnswer(exchange, slot, status: status)
@@ -212,15 +221,15 @@ extension Worker {
             return
         }
         var choice = choice(exchange, pool)
-        if pool.members.isWorthWaiting(choice), !pool.members.hasRoom(choice) {
+        if pool.group.members.isWorthWaiting(choice), !pool.group.members.hasRoom(choice) {
             enqueue(exchange, pool)
             return
         }
-        var next = pool.members.next(choice, now: now)
+        var next = pool.group.members.next(choice, now: now)
         if next == nil, mayReturn {
             choice.tried = 0
-            next = pool.members.next(choice, now: now)
-            if next == nil, pool.members.isWorthWaiting(choice) {
+            next = pool.group.members.next(choice, now: now)
+            if next == nil, pool.group.members.isWorthWaiting(choice) {
                 // The dead connection counts until the kernel has let go of it.
                 state.pointee.tried = 0
                 enqueueFirst(exchange, pool)
@@ -238,7 +247,7 @@ extension Worker {
             return
         }
         if multiplexes(exchange, pool, member), share(exchange, pool, member) { return }
-        guard pool.members.hasRoom(member) else {
+        guard pool.group.members.hasRoom(member) else {
             failExchange(exchange, reason)
             return
         }
@@ -263,7 +272,7 @@ extension Worker {
     static let stallMax: UInt64 = 10_000_000_000
 
     /// What the answer's head may take, from the request's last byte.
-    private func answerLimit(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
+    func answerLimit(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
         let retries = pool.group.view.retries
         var limit = pool.settings.responseTimeout
         if let perTry = retries.perTry { limit = min(limit, perTry.nanoseconds) }
@@ -276,19 +285,21 @@ extension Worker {
     }
 
     /// Awaits the answer's head. A host that is gone says nothing: instead of waiting out the whole
-    /// time, we look on the way at whether it acknowledges.
+    /// time, we look on the way at whether it acknowledges, and whether a hedge is due.
     func awaitHead(_ exchange: Int, _ slot: Int, _ pool: UpstreamPool) {
         let limit = answerLimit(exchange, pool)
-        if limit > 2 * Worker.stallAfter {
-            setDeadline(slot, .stall, Worker.stallAfter)
+        let look = limit > 2 * Worker.stallAfter ? Worker.stallAfter : limit
+        if let hedge = hedgeDelay(exchange, pool), hedge < limit {
+            setDeadline(slot, .stall, min(look, hedge))
         } else {
-            setDeadline(slot, .response, limit)
+            setDeadline(slot, look < limit ? .stall : .response, look)
         }
     }
 
     func lookAtStall(_ slot: Int) {
         let exchange = Int(upstream(slot).pointee.exchange)
         guard exchange >= 0, upstream(slot).pointee.phase == .awaitingHead,
+            exchanges[exchange].pointee.upstream == Int32(slot),
             let pool = pools[Int(exchanges[exchange].pointee.pool)]
         else { return }
         let passed = now.nanoseconds(since: exchanges[exchange].pointee.times.sent)
@@ -306,7 +317,14 @@ extension Worker {
         }
         if lookAtHang(slot, exchange, pool) { return }
         let rest = limit - passed
-        let next = nextLook(after: passed)
+        var next = nextLook(after: passed)
+        if let due = hedgeDelay(exchange, pool) {
+            if passed < due {
+                next = min(next, due - passed)
+            } else if hedge(exchange, slot, pool, rest: rest) {
+                return
+            }
+        }
         setDeadline(slot, rest <= next ? .response : .stall, min(rest, next))
     }
 

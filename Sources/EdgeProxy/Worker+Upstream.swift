@@ -14,7 +14,7 @@ extension Worker {
     ///
     /// - Returns: nil if it is under way; else why it can't be.
     func connect(_ pool: UpstreamPool, _ member: Int, _ exchange: Int) -> ReasonCode? {
-        let address = pool.members.members[member].address
+        let address = pool.group.members.members[member].address
         if let surplus = pool.group.takeSurplus(member) { endIdle(Int(surplus)) }
         guard let index = upstreamSlots.take() else { return .connectionLimit }
         let descriptor = ring.openSocket(for: address)
@@ -39,7 +39,7 @@ extension Worker {
             UnsafeMutableRawPointer(upstream)
             + MemoryLayout<Upstream>.offset(of: \.address)!
         address.write(to: storage)
-        pool.members.opened(member)
+        pool.group.members.opened(member)
         assign(exchange, slot)
         noteConnecting(exchange, to: address, isReused: false)
         block.add(.upstreamConnects)
@@ -229,7 +229,8 @@ extension Worker {
     private func parseAnswerHead(_ slot: Int, _ input: Span<UInt8>) -> Int? {
         let upstream = self.upstream(slot)
         let exchange = Int(upstream.pointee.exchange)
-        guard exchanges[exchange].pointee.flags.contains(.prefixSent) else {
+        let state = exchanges[exchange]
+        guard state.pointee.flags.contains(.prefixSent) || state.pointee.elder == Int32(slot) else {
             // An answer before the question.
             surplus(slot)
             return input.count
@@ -249,6 +250,7 @@ extension Worker {
                 head, requestMethod: exchanges[exchange].pointee.method,
                 upgrade: exchanges[exchange].pointee.upgrade,
                 into: &responseHead, limits: snapshot.responseLimits)
+            guard settleHedge(slot, exchange) else { return input.count }
             if responseHead.isInterim {
                 return interim(slot, exchange, head) ? count : input.count
             }
@@ -350,8 +352,12 @@ extension Worker {
         let context = ResponseContext(
             framing: framing, clientMinor: state.pointee.clientMinor,
             keepAlive: !downstreams[client].pointee.closesAfterAnswer)
-        var writer = ByteWriter(stageSpace(client, head.count + 512))
-        guard HTTP1Writer.writeResponse(responseHead, from: head, context: context, into: &writer)
+        let cookie = stickyCookie(client)
+        var writer = ByteWriter(stageSpace(client, head.count + cookie.count + 512))
+        guard
+            HTTP1Writer.writeResponse(
+                responseHead, from: head, context: context,
+                setting: cookie.bindMemory(to: UInt8.self).span, into: &writer)
         else { return false }
         unsentAnswer = stageCount
         staged(writer.count)
@@ -546,7 +552,7 @@ extension Worker {
         noteClaimed(slot)
         discharge(slot)
         if let pool = pools[Int(upstream.pointee.pool)] {
-            pool.members.closed(Int(upstream.pointee.member))
+            pool.group.members.closed(Int(upstream.pointee.member))
             callQueue(pool)
         }
         upstreamSlots.give(slot - upstreamBase)

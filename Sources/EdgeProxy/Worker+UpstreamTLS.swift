@@ -64,7 +64,7 @@ extension Worker {
     /// One line in the log, at most one a second and upstream.
     func noteUpstreamTLSFailure(_ slot: Int, _ text: String) {
         guard let pool = pools[Int(upstream(slot).pointee.pool)] else { return }
-        let member = pool.members.members[Int(upstream(slot).pointee.member)].address
+        let member = pool.group.members.members[Int(upstream(slot).pointee.member)].address
         guard now.nanoseconds(since: pool.lastTLSLog) >= 1_000_000_000 else { return }
         pool.lastTLSLog = now
         let name = pool.settings.tls?.name.map { name in
@@ -103,7 +103,7 @@ extension Worker {
     private func memberAddress(_ slot: Int) -> SocketAddress? {
         let upstream = self.upstream(slot)
         guard let pool = pools[Int(upstream.pointee.pool)] else { return nil }
-        return pool.members.members[Int(upstream.pointee.member)].address
+        return pool.group.members.members[Int(upstream.pointee.member)].address
     }
 
     // MARK: - What clients are offered

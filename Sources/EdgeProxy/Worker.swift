@@ -1,5 +1,5 @@
 package import EdgeCore
-internal import EdgeHTTP
+package import EdgeHTTP
 internal import EdgeHTTP1
 internal import EdgeHTTP2
 package import EdgeRing
@@ -27,10 +27,12 @@ package final class Worker {
         package let chunkBudget: Int
         package let tickets: TicketMemory
         package let seed: UInt64
+        /// The same for all workers.
+        package let loopMark: LoopMark
 
         package init(
             index: Int, listeners: [(listener: Int, descriptor: Int32)], connectionsMax: Int,
-            chunkBudget: Int, tickets: TicketMemory, seed: UInt64
+            chunkBudget: Int, tickets: TicketMemory, seed: UInt64, loopMark: LoopMark
         ) {
             self.index = index
             self.listeners = listeners
@@ -38,6 +40,7 @@ package final class Worker {
             self.chunkBudget = chunkBudget
             self.tickets = tickets
             self.seed = seed
+            self.loopMark = loopMark
         }
     }
 
@@ -62,6 +65,10 @@ package final class Worker {
     static let scratchBytes = roundBytes(receiveLevelMax) + 32 * 1024
     /// Plaintext whose records fit on the wire's own output together.
     static let wirePiece = 64 * 1024
+    /// How long a client's last bytes are awaited when it has been told the end.
+    static let lingerTime: UInt64 = 2_000_000_000
+    /// The same when the worker drains, if the client's host has acknowledged everything by then.
+    static let drainLinger: UInt64 = 250_000_000
     /// What a silent connection gets when the worker drains.
     static let drainGrace: UInt64 = 1_000_000_000
     /// A tunnel that is silent for this long has its server probed.

@@ -28,9 +28,10 @@ package enum DescriptorPassing {
 
     /// Sends one message on a non-blocking socket; the descriptors stay the caller's.
     ///
+    /// - Parameter path: for a socket of datagrams, whom it goes to; nil if it is connected.
     /// - Throws: what the kernel says otherwise (EMFILE/ETOOMANYREFS: too many in flight).
     package static func send(
-        _ fd: Int32, bytes: [UInt8], descriptors: [Int32] = []
+        _ fd: Int32, bytes: [UInt8], descriptors: [Int32] = [], to path: String? = nil
     ) throws(SystemError) -> Sent {
         invariant(!bytes.isEmpty, "an empty message would look like the end")
         invariant(descriptors.count <= descriptorsMax, "more descriptors than a message carries")
@@ -50,9 +51,7 @@ package enum DescriptorPassing {
                         header.msg_controllen = controlBytes
                         ce_cmsg_put_fds(&header, descriptors, descriptors.count)
                     }
-                    return retryingInterrupts {
-                        sendmsg(fd, &header, Int32(MSG_DONTWAIT | MSG_NOSIGNAL))
-                    }
+                    return transmit(fd, &header, to: path)
                 }
             }
         }
@@ -61,6 +60,16 @@ package enum DescriptorPassing {
         case EAGAIN, ENOBUFS: return .wouldBlock
         case EPIPE, ECONNRESET, ENOTCONN: return .closed
         default: throw SystemError(errnoOf: "sendmsg")
+        }
+    }
+
+    private static func transmit(_ fd: Int32, _ header: inout msghdr, to path: String?) -> Int {
+        let flags = Int32(MSG_DONTWAIT | MSG_NOSIGNAL)
+        guard let path else { return retryingInterrupts { sendmsg(fd, &header, flags) } }
+        return UnixSocket.withAddress(path) { address, length in
+            header.msg_name = UnsafeMutableRawPointer(mutating: address)
+            header.msg_namelen = length
+            return retryingInterrupts { sendmsg(fd, &header, flags) }
         }
     }
 

@@ -4,55 +4,90 @@ internal import Glibc
 
 /// The sockets of one listening address: one per worker, all bound to it (SO_REUSEPORT), fixed for
 /// life. They listen only between `listen` and `stopListening`; bound but not listening, they
-/// refuse connections and keep the address.
+/// refuse connections and keep the address. Some or all may have been a former guardian's: those
+/// listen from the start, and there may be more of them than workers, because closing one would
+/// reset what waits in it.
 package final class ListenerGroup {
     /// What they are bound to; with port 0 asked for, the port the kernel chose.
     package let address: SocketAddress
-    /// Socket i is worker i's. Owned here.
+    /// Socket i is worker i's; those beyond the workers go round. Owned here.
     package let sockets: [Int32]
-    package private(set) var isListening = false
+    /// How many of `sockets` were a former guardian's; the first ones.
+    package let adoptedCount: Int
+    package var isListening: Bool { state == .listening }
+
+    private enum State {
+        case bound
+        /// Those of a former guardian listen, none has been told to by us.
+        case adopted
+        case listening
+    }
+
+    private var state: State
 
     /// Connections that wait to be accepted, per socket; the kernel caps it at net.core.somaxconn.
     package static let backlog: Int32 = 4096
+    /// Sockets of one address, whoever made them.
+    package static let socketsMax = 256
 
-    /// Binds `count` sockets: non-blocking, close-on-exec, `::` dual-stack, other IPv6 addresses
-    /// for IPv6 only. What they accept has TCP_NODELAY, and is probed when silent: a peer that is
-    /// gone is known within 90 s.
+    /// Takes what is stored of the address, and binds sockets until there are `count`:
+    /// non-blocking, close-on-exec, `::` dual-stack, other IPv6 addresses for IPv6 only. What they
+    /// accept has TCP_NODELAY, and is probed when silent: a peer that is gone is known within 90 s.
     ///
     /// - Throws: the address with EADDRINUSE, EACCES, EADDRNOTAVAIL or another errno, with a hint.
-    package init(address: SocketAddress, count: Int) throws(SystemError) {
-        invariant(count > 0, "a listener has a socket")
-        let owned = OwnedDescriptors()
-        // A socket that was bound to port 0 loses its port when it stops listening (tried): a
-        // probe is given one, and all of ours are bound to that number.
-        let probe = try Self.makeSocket(address)
-        let bound = try Self.localAddress(probe.raw, like: address)
-        for _ in 0..<count { owned.append(try Self.makeSocket(bound)) }
-        self.address = bound
+    package init(
+        address: SocketAddress, count: Int, stored: StoredListeners? = nil
+    ) throws(SystemError) {
+        invariant(count > 0 && count <= Self.socketsMax, "a listener has a socket per worker")
+        let owned = OwnedDescriptors(stored?.take(address, max: Self.socketsMax) ?? [])
+        adoptedCount = owned.count
+        do throws(SystemError) {
+            for socket in owned.borrowed { try Self.prepare(socket) }
+            let bound = owned.count > 0 ? address : try Self.chosenAddress(address)
+            while owned.count < count { owned.append(try Self.makeSocket(bound)) }
+            self.address = bound
+        } catch {
+            // Nobody would serve them.
+            for socket in owned.borrowed.prefix(adoptedCount) {
+                Glibc.shutdown(socket, Int32(SHUT_RD))
+            }
+            throw error
+        }
+        state = adoptedCount > 0 ? .adopted : .bound
         sockets = owned.take()
     }
 
-    deinit { for socket in sockets { Glibc.close(socket) } }
+    deinit {
+        // The manager has them as well: what we never served must not go on listening there.
+        if state == .adopted { stopListening() }
+        for socket in sockets { Glibc.close(socket) }
+    }
+
+    /// What a service manager keeps the sockets under: `tcp,2001_db8__1,443`; it allows no colon.
+    package var storeName: String {
+        "tcp,\(String(address.addressText.map { $0 == ":" ? "_" : $0 })),\(address.port)"
+    }
 
     /// Takes connections from now on, up to the backlog until somebody accepts.
     ///
     /// - Throws: EADDRINUSE if somebody else listens on the address by now.
     package func listen() throws(SystemError) {
-        guard !isListening else { return }
+        guard state != .listening else { return }
         for socket in sockets where Glibc.listen(socket, Self.backlog) != 0 {
             let error = Self.bindError("listen", address)
             for other in sockets { Glibc.shutdown(other, Int32(SHUT_RD)) }
+            state = .bound
             throw error
         }
-        isListening = true
+        state = .listening
     }
 
     /// Refuses connections from now on; those waiting in the backlog are reset. An accept that is
     /// pending on a socket fails with EINVAL. `listen` works again afterwards.
     package func stopListening() {
-        guard isListening else { return }
+        guard state != .bound else { return }
         for socket in sockets { Glibc.shutdown(socket, Int32(SHUT_RD)) }
-        isListening = false
+        state = .bound
     }
 
     // MARK: - Sockets
@@ -64,15 +99,7 @@ package final class ListenerGroup {
         let fd = Glibc.socket(address.isIPv4 ? AF_INET : AF_INET6, kind, 0)
         guard fd >= 0 else { throw SystemError(errnoOf: "socket", subject: "\(address)") }
         let socket = FileDescriptor(owning: fd)
-        try setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR")
-        try setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT")
-        // What is accepted inherits these: no calls per connection.
-        let tcp = Int32(IPPROTO_TCP)
-        try setOption(fd, tcp, TCP_NODELAY, 1, "TCP_NODELAY")
-        try setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE")
-        try setOption(fd, tcp, TCP_KEEPIDLE, 30, "TCP_KEEPIDLE")
-        try setOption(fd, tcp, TCP_KEEPINTVL, 10, "TCP_KEEPINTVL")
-        try setOption(fd, tcp, TCP_KEEPCNT, 6, "TCP_KEEPCNT")
+        try prepare(fd)
         if !address.isIPv4 {
             let isDualStack = address.high == 0 && address.low == 0
             try setOption(
@@ -84,6 +111,21 @@ package final class ListenerGroup {
         return socket
     }
 
+    /// Gives a socket our settings: a former guardian's may have been of another version.
+    private static func prepare(_ fd: Int32) throws(SystemError) {
+        try Descriptor.setNonBlocking(fd)
+        try Descriptor.setCloseOnExec(fd)
+        try setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR")
+        try setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT")
+        // What is accepted inherits these: no calls per connection.
+        let tcp = Int32(IPPROTO_TCP)
+        try setOption(fd, tcp, TCP_NODELAY, 1, "TCP_NODELAY")
+        try setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE")
+        try setOption(fd, tcp, TCP_KEEPIDLE, 30, "TCP_KEEPIDLE")
+        try setOption(fd, tcp, TCP_KEEPINTVL, 10, "TCP_KEEPINTVL")
+        try setOption(fd, tcp, TCP_KEEPCNT, 6, "TCP_KEEPCNT")
+    }
+
     private static func setOption(
         _ fd: Int32, _ level: Int32, _ option: Int32, _ value: Int32, _ name: String
     ) throws(SystemError) {
@@ -93,17 +135,28 @@ package final class ListenerGroup {
         }
     }
 
-    private static func localAddress(
-        _ fd: Int32, like asked: SocketAddress
+    /// The address with the port that the kernel gives where 0 is asked for. A socket that was
+    /// bound to port 0 loses its port when it stops listening (tried): a probe is given one, and
+    /// all of ours are bound to that number.
+    private static func chosenAddress(
+        _ address: SocketAddress
     ) throws(SystemError) -> SocketAddress {
+        let probe = try makeSocket(address)
+        guard let local = localAddress(probe.raw) else {
+            throw SystemError(errnoOf: "getsockname")
+        }
+        return address.with(port: local.port)
+    }
+
+    /// What a socket is bound to; nil for another family than IP.
+    static func localAddress(_ fd: Int32) -> SocketAddress? {
         var storage = sockaddr_storage()
         var length = socklen_t(MemoryLayout<sockaddr_storage>.size)
         let result = withUnsafeMutablePointer(to: &storage) {
             $0.withMemoryRebound(to: sockaddr.self, capacity: 1) { getsockname(fd, $0, &length) }
         }
-        guard result == 0, let local = SocketAddress(kernel: &storage, byteCount: Int(length))
-        else { throw SystemError(errnoOf: "getsockname") }
-        return asked.with(port: local.port)
+        guard result == 0 else { return nil }
+        return SocketAddress(kernel: &storage, byteCount: Int(length))
     }
 
     private static func bindError(_ call: String, _ address: SocketAddress) -> SystemError {

@@ -109,6 +109,7 @@ package struct Balancer: Sendable {
     ///
     /// - Parameter latency: nanoseconds from the request's last byte.
     package mutating func answered(_ member: Int, latency: UInt64, now: Instant) {
+        guard policy == .fastest else { return }
         seats[member].latency.add(latency, now: now)
     }
 

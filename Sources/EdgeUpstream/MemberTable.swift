@@ -214,8 +214,10 @@ package struct MemberTable: Sendable {
         balancer.member(forToken: token).flatMap { isKept($0) ? $0 : nil }
     }
 
-    /// What a cookie calls the member.
-    package func token(of index: Int) -> UInt64 { balancer.stickyToken(index) }
+    /// What a cookie calls the member; 0: it has left, or is given nothing more.
+    package func token(of index: Int) -> UInt64 {
+        isKept(index) ? balancer.stickyToken(index) : 0
+    }
 
     // MARK: - Connections
 

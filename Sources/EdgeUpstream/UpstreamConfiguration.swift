@@ -79,7 +79,7 @@ package struct UpstreamConfiguration: Sendable, Equatable {
             case address(SocketAddress)
             /// Lower-case DNS name without a trailing dot.
             case name(String)
-            /// Lower-case name of SRV records (`_https._tcp.home.example`), which say the ports.
+            /// Lower-case name of SRV records (`_https._tcp.home.example`): they have the ports.
             case service(String)
         }
 

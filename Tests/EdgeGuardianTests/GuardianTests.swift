@@ -29,7 +29,14 @@ final class GuardianRig {
     let marker: String
     let folder: String
 
-    init(mode: String, drainDeadline: Duration = .seconds(5)) throws {
+    /// - Parameters:
+    ///   - address: of the listener; port 0 lets the kernel choose.
+    ///   - stored: what a former guardian has left.
+    init(
+        mode: String, drainDeadline: Duration = .seconds(5),
+        address: SocketAddress = SocketAddress(ipv4: 0x7F00_0001, port: 0), workers: Int = 2,
+        stored: StoredListeners = .init(), manager: ServiceNotify? = nil
+    ) throws {
         var template = Array("/tmp/edged-test-XXXXXX".utf8CString)
         folder = String(cString: try #require(mkdtemp(&template)))
         marker = folder + "/marker"
@@ -38,24 +45,25 @@ final class GuardianRig {
         try Descriptor.writeAll(fd, Array(fakeProxyScript.utf8))
         close(fd)
         source = Source(
-            Self.configuration(socket: folder + "/admin.sock", drainDeadline: drainDeadline))
+            Self.configuration(
+                socket: folder + "/admin.sock", drainDeadline: drainDeadline, workers: workers,
+                address: address))
         let guardian = Guardian(
             options: GuardianOptions(
                 configPath: "edged.yaml", executable: "/usr/bin/env",
                 arguments: ["env", "python3", script, mode, marker], takesSignals: false),
             source: source)
-        service = try guardian.start()
+        service = try guardian.start(stored: stored, manager: manager)
     }
 
     static func configuration(
-        socket: String?, drainDeadline: Duration = .seconds(5), workers: Int = 2
+        socket: String?, drainDeadline: Duration = .seconds(5), workers: Int = 2,
+        address: SocketAddress = SocketAddress(ipv4: 0x7F00_0001, port: 0)
     ) -> Configuration {
         Configuration(
             runAs: nil, workers: workers,
             listeners: [
-                .init(
-                    name: "https", addresses: [SocketAddress(ipv4: 0x7F00_0001, port: 0)],
-                    kind: .tls, redirectPort: nil)
+                .init(name: "https", addresses: [address], kind: .tls, redirectPort: nil)
             ],
             certificates: nil,
             tls: .init(minimumVersion: .tls12, ticketLifetime: .seconds(43200)), sites: [],
@@ -76,9 +84,9 @@ final class GuardianRig {
     var address: SocketAddress { service.property.listeners[0][0].address }
 
     /// Turns the loop until `condition`; false if that takes more than 15 s.
-    func turn(until condition: () -> Bool) -> Bool {
+    func turn(until condition: () throws -> Bool) rethrows -> Bool {
         let end = Instant.now().advanced(by: .seconds(15))
-        while !condition() {
+        while try !condition() {
             guard Instant.now() < end else { return false }
             service.loop.runOnce(maxWait: .milliseconds(20))
         }

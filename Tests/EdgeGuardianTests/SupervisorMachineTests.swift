@@ -142,33 +142,59 @@ struct SupervisorMachineTests {
             machine.terminate(now: at(0)) == [
                 .notify(.stopping), .sendStop(deadline: .seconds(30)),
             ])
-        #expect(machine.proxyDrained(now: at(5)) == [.stopListening])
+        #expect(machine.proxyDrained(now: at(5)) == [.leaveListeners])
         #expect(machine.proxyDied(.code(0), now: at(900)) == [.exit(code: 0)])
 
         machine = Self.serving()
         _ = machine.terminate(now: at(0))
         #expect(machine.tick(now: at(30_999)) == [])
-        #expect(machine.tick(now: at(31_000)) == [.stopListening, .kill(.kill)])
+        #expect(machine.tick(now: at(31_000)) == [.leaveListeners, .kill(.kill)])
 
         machine = Self.serving()
         _ = machine.terminate(now: at(0))
-        #expect(machine.terminate(now: at(100)) == [.stopListening, .sendStopNow])
+        #expect(machine.terminate(now: at(100)) == [.leaveListeners, .sendStopNow])
         #expect(machine.tick(now: at(350)) == [.kill(.kill)])
         #expect(machine.proxyDied(.signal(9), now: at(351)) == [.exit(code: 0)])
+    }
+
+    @Test("Sockets of a former guardian are listened on anew, or stop at the serve deadline")
+    func takenOver() {
+        var machine = Machine(Self.configuration)
+        #expect(machine.start(now: at(0), isListening: true) == [.spawn])
+        #expect(machine.isListening)
+        #expect(machine.deadline == at(2000))
+        // Some may be new, and not listen yet.
+        #expect(machine.proxyPrepared(now: at(10)) == [.listen, .sendServe])
+
+        machine = Machine(Self.configuration)
+        _ = machine.start(now: at(0), isListening: true)
+        #expect(machine.tick(now: at(2000)) == [.stopListening])
+        #expect(machine.proxyPrepared(now: at(2500)) == [.listen, .sendServe])
+
+        machine = Machine(Self.configuration)
+        _ = machine.start(now: at(0), isListening: true)
+        #expect(machine.proxyDied(.code(78), now: at(5)) == [.stopListening, .exit(code: 78)])
+
+        machine = Machine(Self.configuration)
+        _ = machine.start(now: at(0), isListening: true)
+        #expect(
+            machine.terminate(now: at(5)) == [
+                .notify(.stopping), .leaveListeners, .kill(.kill),
+            ])
     }
 
     @Test("INT stops at once; during a back-off there is nothing to wait for")
     func interrupt() {
         var machine = Self.serving()
         #expect(
-            machine.interrupt(now: at(0)) == [.notify(.stopping), .stopListening, .sendStopNow])
+            machine.interrupt(now: at(0)) == [.notify(.stopping), .leaveListeners, .sendStopNow])
 
         machine = Self.serving()
         _ = machine.proxyDied(.signal(9), now: at(1))
         _ = machine.proxyDied(.signal(9), now: at(2))
         #expect(
             machine.terminate(now: at(3)) == [
-                .notify(.stopping), .stopListening, .exit(code: 0),
+                .notify(.stopping), .leaveListeners, .exit(code: 0),
             ])
     }
 
@@ -290,7 +316,8 @@ struct SupervisorWalk {
             case .listen:
                 if isListening { broken = "listened twice" }
                 isListening = true
-            case .stopListening:
+            case .stopListening, .leaveListeners:
+                if action == .leaveListeners, !isStopping { broken = "left before its end" }
                 if !isListening { broken = "stopped listening twice" }
                 isListening = false
             case .exit:

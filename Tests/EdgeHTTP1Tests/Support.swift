@@ -89,7 +89,7 @@ func context(_ framing: BodyFraming = .none) -> ForwardingContext {
 
 /// Parses a request head and writes it towards an upstream, as text lines.
 func forwarded(
-    _ head: String, host: String = "",
+    _ head: String, host: String = "", hiding cookie: String = "",
     changing change: (inout ForwardingContext) -> Void = { _ in }
 ) throws -> [String] {
     let bytes = Array(head.utf8)
@@ -98,9 +98,11 @@ func forwarded(
     var settings = context(request.framing)
     change(&settings)
     let name = Array(host.utf8)
+    let hidden = Array(cookie.utf8)
     let output = written {
         HTTP1Writer.writeRequest(
-            request, from: bytes.span, context: settings, host: name.span, into: &$0)
+            request, from: bytes.span, context: settings, host: name.span, hiding: hidden.span,
+            into: &$0)
     }
     return lines(try #require(output))
 }

@@ -1,4 +1,5 @@
 import EdgeCore
+import EdgeHTTP
 import EdgeHTTP1
 import EdgeRing
 import EdgeSystem
@@ -17,6 +18,7 @@ final class Bench {
     static let tlsListener: Int32 = 101
     static let redirectListener: Int32 = 102
     static let tcpListener: Int32 = 103
+    static let loopID: UInt64 = 0x0123_4567_89AB_CDEF
 
     struct Options {
         var connectionsMax = 16
@@ -34,8 +36,11 @@ final class Bench {
         var client = ClientPolicy()
         var version = UpstreamProtocol.http1
         var http2 = HTTP2Settings()
-        var raceAfter = Duration.zero
+        var balance = BalancePolicy.roundRobin
+        var sticky: StickyPolicy?
         var retries = RetryPolicy()
+        var raceAfter = Duration.zero
+        var secret = KeyedHash(seed: 0)
         var requestsMax = 0
         var tellsFailures = 0
         var retriesAlways = 100
@@ -82,7 +87,7 @@ final class Bench {
                     (3, Bench.tcpListener),
                 ],
                 connectionsMax: options.connectionsMax, chunkBudget: options.chunkBudget,
-                tickets: tickets, seed: 1),
+                tickets: tickets, seed: 1, loopMark: LoopMark(id: Bench.loopID)),
             ring: ring, block: block, mailbox: mailbox,
             snapshot: Bench.snapshot(1, options, options.members), now: now,
             report: { events.add($0) })
@@ -137,10 +142,11 @@ final class Bench {
         _ options: Options, _ members: [RankedMember], _ pool: Int32 = 0
     ) -> UpstreamView {
         UpstreamView(
-            id: pool, name: "app", members: members, tellsFailures: options.tellsFailures,
+            id: pool, name: "app", members: members, balance: options.balance,
+            sticky: options.sticky, tellsFailures: options.tellsFailures,
             retries: options.retries, memberMax: options.memberMax,
             requestsMax: options.requestsMax, raceAfter: options.raceAfter,
-            retriesAlways: options.retriesAlways)
+            retriesAlways: options.retriesAlways, secret: options.secret)
     }
 
     // MARK: - Time
@@ -297,6 +303,10 @@ final class Bench {
             check(
                 state.phase != .free && Int(state.downstream) == slot,
                 "client \(slot) names an exchange that is not its own")
+            check(
+                state.elder < 0
+                    || Int(worker.upstream(Int(state.elder)).pointee.exchange) == exchange,
+                "exchange \(exchange) has an older attempt that is not its own")
         }
         checkStreams(&faults, &exchanges)
         check(exchanges == worker.exchangeSlots.used, "an exchange without a client")
@@ -310,7 +320,8 @@ final class Bench {
             let state = worker.exchanges[Int(upstream.exchange)].pointee
             check(
                 state.phase != .free
-                    && (Int(state.upstream) == slot || rivals(of: state).contains(slot)),
+                    && (Int(state.upstream) == slot || Int(state.elder) == slot
+                        || rivals(of: state).contains(slot)),
                 "upstream \(slot) names an exchange that is not its own")
         }
         checkMembers(&faults)

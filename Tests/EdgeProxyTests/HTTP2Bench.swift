@@ -177,7 +177,8 @@ extension Bench {
             if exchange >= 0 {
                 let state = worker.exchanges[Int(exchange)].pointee
                 if state.phase == .free
-                    || (isClient ? state.downstream : state.upstream) != next
+                    || !(isClient ? [state.downstream] : [state.upstream, state.elder])
+                        .contains(next)
                 {
                     faults.append("stream \(next) names an exchange that is not its own")
                 }

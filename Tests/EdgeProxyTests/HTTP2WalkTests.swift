@@ -37,6 +37,10 @@ import Testing
             options.queueMax = 3
             options.uploadMin = random.chance(1, of: 3) ? 200 : 0
             options.downloadMin = random.chance(1, of: 3) ? 200 : 0
+            if random.chance(1, of: 2) { options.retries.hedgeAfter = .milliseconds(150) }
+            if random.chance(1, of: 2) { options.raceAfter = .milliseconds(150) }
+            if random.chance(1, of: 3) { options.sticky = StickyPolicy(cookie: "E") }
+            if random.chance(1, of: 3) { options.balance = .hash(.client) }
             options.http2.streamsMax = 4 + Int(random.next() % 20)
             options.http2.memoryMax = (128 << 10) << Int(random.next() % 4)
             options.http2.streamWindow = 65_536
@@ -336,6 +340,7 @@ import Testing
         private func judge() {
             let ranks: [MemberRank] = [.preferred, .preferred, .fallback, .boundOnly, .never]
             bench.judge((1...3).map { ($0, ranks[number(5)]) })
+            rules.look()
         }
 
         /// A host is silent, or speaks again.
@@ -352,6 +357,7 @@ import Testing
             options.http2.streamsMax = 2 + number(20)
             bench.worker.handle(
                 .apply(Bench.snapshot(epoch, options, members, pool: Int32(number(2)))))
+            rules.look()
         }
 
         // MARK: - The end

@@ -190,6 +190,35 @@ import Testing
         bench.expectEmpty()
     }
 
+    @Test("A client that keeps its end open holds up a drain until it has got everything")
+    func drainLinger() throws {
+        let bench = try Bench()
+        let before = bench.client()
+        let idle = bench.client()
+        let slow = bench.client()
+        bench.send(before, bench.get("/", "Connection: close\r\n"))
+        bench.send(bench.upstream, Bench.ok)
+        for client in [idle, slow] {
+            bench.send(client, bench.get())
+            bench.send(bench.upstream, Bench.ok)
+        }
+        bench.ring.setUnacknowledged(slow, 7)
+        bench.worker.handle(.drain(until: bench.now.advanced(by: .seconds(10))))
+        bench.settle()
+        #expect([before, idle, slow].allSatisfy { bench.ring.isSendingShut($0) })
+
+        bench.pass(.milliseconds(200))
+        #expect(!bench.ring.isClosed(idle))
+        bench.pass(.milliseconds(100))
+        #expect(bench.ring.isClosed(before) && bench.ring.isClosed(idle))
+        #expect(!bench.ring.wasReset(idle))
+        bench.pass(.milliseconds(1_700))
+        #expect(!bench.ring.isClosed(slow) && !bench.isStopped)
+        bench.pass(.milliseconds(400))
+
+        #expect(bench.ring.isClosed(slow) && bench.isStopped)
+    }
+
     @Test("Draining ends at its deadline, whatever is left")
     func drainDeadline() throws {
         let bench = try Bench()

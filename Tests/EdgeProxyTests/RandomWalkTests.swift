@@ -34,6 +34,9 @@ import Testing
             options.sendsProxyHeader = random.chance(1, of: 4)
             options.uploadMin = random.chance(1, of: 3) ? 200 : 0
             options.downloadMin = random.chance(1, of: 3) ? 200 : 0
+            if random.chance(1, of: 2) { options.retries.hedgeAfter = .milliseconds(150) }
+            if random.chance(1, of: 3) { options.sticky = StickyPolicy(cookie: "E") }
+            if random.chance(1, of: 3) { options.balance = .hash(.client) }
             options.raceAfter = random.chance(3, of: 4) ? .milliseconds(150) : .zero
             options.requestsMax = random.chance(1, of: 4) ? 4 : 0
             options.tellsFailures = 3
@@ -92,6 +95,7 @@ import Testing
         private func judge() {
             let ranks: [MemberRank] = [.preferred, .preferred, .fallback, .boundOnly, .never]
             bench.judge((1...4).map { ($0, ranks[number(5)]) })
+            rules.look()
         }
 
         /// A host is silent, or speaks again; or just time passes.
@@ -114,6 +118,7 @@ import Testing
             }
             bench.worker.handle(
                 .apply(Bench.snapshot(epoch, options, members, pool: Int32(number(2)))))
+            rules.look()
         }
 
         /// Bulk from anybody, whether it fits the protocol or not.

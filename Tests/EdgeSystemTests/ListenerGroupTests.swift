@@ -1,3 +1,4 @@
+import CEdge
 import EdgeCore
 import EdgeSystem
 import Glibc

@@ -22,6 +22,8 @@ package final class SiteBalancer {
         package var ingressServers: String?
         /// Whether addresses are kept over a restart.
         package var keepsState = true
+        /// Whether a stand-in for systemd runs it, which keeps its sockets over a restart.
+        package var isManaged = false
         /// Further lines at the top level.
         package var more = ""
 
@@ -67,8 +69,9 @@ package final class SiteBalancer {
     ///
     /// - Parameter waits: false returns at once.
     package func start(waits: Bool = true) throws {
-        let made = try site.nodes[node].run(
-            programs + "/edged", ["-c", directory.file("edged.yaml")])
+        var line = [programs + "/edged", "-c", directory.file("edged.yaml")]
+        if options.isManaged { line = try StandInManager.wrapper(in: directory) + line }
+        let made = try site.nodes[node].run(line[0], Array(line.dropFirst()))
         process = made
         guard waits else { return }
         try made.waitForLine(containing: "serving, proxy", within: .seconds(10))
@@ -83,6 +86,14 @@ package final class SiteBalancer {
         }
         process.stop()
         self.process = nil
+    }
+
+    /// As `systemctl restart` does it; returns when the new one serves. Needs `isManaged`.
+    package func restart() throws {
+        guard let process else { return }
+        let mark = process.mark
+        process.signal(SIGHUP)
+        try process.waitForLine(containing: "serving, proxy", within: .seconds(20), after: mark)
     }
 
     /// At once. Harmless when called again.

@@ -114,6 +114,29 @@ extension Scenarios.Outages {
         }
     }
 
+    @Test("under a service manager a node alone is restarted while DNS is silent: no request fails")
+    func restartManaged() throws {
+        let figures = try SiteFigures.measure("DNS silent, one node restarted, sockets kept") {
+            var options = SiteBalancer.Options()
+            options.isManaged = true
+            let run = try SiteRun(.ingress, options, ttl: 1)
+            defer { run.end() }
+            var figures = SiteFigures()
+            let lanes = try load(run)
+
+            pass(.seconds(1))
+            try run.site.resolver.silence()
+            pass(SiteRun.outage(.seconds(1), full: .seconds(30)))
+            figures.spans["restart"] = try timed { try run.balancer.restart() }
+            pass(SiteRun.outage(.seconds(1), full: .seconds(30)))
+            figures.reports = lanes.map { $0.stop() }
+            return figures
+        }
+
+        #expect(figures.failedCount == 0, "\(figures.reports)")
+        for report in figures.reports { #expect(report.longestGap < .seconds(2), "\(report)") }
+    }
+
     @Test("a cold start with dead DNS serves by address and by remembered name within a second")
     func coldStart() throws {
         let figures = try SiteFigures.measure("cold start, DNS dead") {

@@ -1,4 +1,5 @@
 internal import EdgeCore
+internal import EdgeHTTP
 internal import EdgeHTTP1
 internal import EdgeProxy
 internal import EdgeRing
@@ -82,7 +83,8 @@ internal import EdgeUpstream
         worker = try Worker(
             Worker.Setup(
                 index: 0, listeners: [(0, LoopRing.listener)], connectionsMax: 16,
-                chunkBudget: 64 << 20, tickets: try TicketMemory(descriptor: keys.raw), seed: 1),
+                chunkBudget: 64 << 20, tickets: try TicketMemory(descriptor: keys.raw), seed: 1,
+                loopMark: LoopMark(id: 0x0123_4567_89AB_CDEF)),
             ring: ring, block: board.block(1), mailbox: mailbox,
             snapshot: Self.snapshot(
                 isTLS: isTLS,
