@@ -74,8 +74,8 @@ final class UpstreamPool {
     var http2: [Int32] = []
     /// Members to which such a connection is being made (`MemberTable.bit`).
     var http2Connecting: UInt64 = 0
-    /// Members to which one is being made that is late: requests try others, and wait for these with
-    /// nobody else left.
+    /// Members to which one is being made that is late: requests try others, and wait for these
+    /// with nobody else left.
     var http2Late: UInt64 = 0
     /// Connections that are being made for nobody but the pool (`Upstream.isUnclaimed`).
     var unclaimed = 0

@@ -266,6 +266,8 @@ extension Worker {
     /// Nanoseconds without an acknowledgement after which a host may be gone: on a LAN even a
     /// delayed one takes 40 ms.
     static let stallAfter: UInt64 = 120_000_000
+    /// The kernel counts a silence in ticks: at the first look it may be short by one (100 Hz).
+    static let silenceTick: UInt64 = 10_000_000
     /// After so long without one, a request that may not be sent twice has failed.
     static let stallMax: UInt64 = 10_000_000_000
 
@@ -303,7 +305,8 @@ extension Worker {
         let passed = now.nanoseconds(since: exchanges[exchange].pointee.times.sent)
         let limit = answerLimit(exchange, pool)
         let silence = ring.silence(of: channels[transport(slot)].pointee.descriptor)
-        if let silence, silence >= Worker.stallAfter, passed >= Worker.stallAfter,
+        if let silence, silence + Worker.silenceTick >= Worker.stallAfter,
+            passed >= Worker.stallAfter,
             hostIsSilent(slot, pool, for: silence)
         {
             return

@@ -8,7 +8,7 @@ import Testing
 
 @testable import EdgeProxy
 
-/// Races, dead hosts and limits where connections are shared, and where a handshake is part of them.
+/// Races, dead hosts and limits where connections are shared, or a handshake is part of them.
 @Suite("Worker: races for connections that are shared") struct HTTP2RaceTests {
     private static func bench(
         _ members: Int = 2, silent: Set<Int> = [],
