@@ -37,6 +37,10 @@ extension Bench {
             let state = worker.exchanges[number].pointee
             guard state.phase != .free, let pool = worker.pools[Int(state.pool)] else { continue }
             if state.member >= 0 { load[[pool.group.id, state.member], default: 0] += 1 }
+            if state.elder >= 0 {
+                let elder = worker.upstream(Int(state.elder)).pointee.member
+                load[[pool.group.id, elder], default: 0] += 1
+            }
             if state.flags.contains(.counted) { active[pool.group.id, default: 0] += 1 }
             checkRace(number, state, &faults)
         }

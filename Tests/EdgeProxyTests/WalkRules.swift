@@ -46,10 +46,14 @@ struct WalkRules {
         if pool.members.useMax > 0, used > pool.members.useMax {
             broken.append("connection \(used) of \(pool.members.useMax) to \(upstream.member)")
         }
+        let exchange = Int(upstream.exchange)
+        let isBound =
+            exchange >= 0 && bench.worker.exchanges[exchange].pointee.token != 0
+        // Clients that a cookie binds go to their member as long as it is there.
+        if isBound { return }
         if member.rank == .boundOnly {
             broken.append("a connection to member \(upstream.member), which is drained")
         }
-        let exchange = Int(upstream.exchange)
         // What may go over shared connections forgets what it has tried when it waits for one.
         guard member.rank == .fallback, exchange >= 0, !upstream.isShared,
             bench.worker.exchanges[exchange].pointee.upstream == Int32(slot)
