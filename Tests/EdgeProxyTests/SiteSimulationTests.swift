@@ -202,6 +202,8 @@ import Testing
         func heal() {
             for host in 2...4 { change(host, to: .works) }
             for _ in 0..<2_000 { tick() }
+            // Who was ejected again and again stays out for up to five minutes.
+            for _ in 0..<18_000 where !health.ranked.allSatisfy({ $0.state == .up }) { tick() }
         }
     }
 
