@@ -38,6 +38,8 @@ extension Worker {
                 ring.cancel(
                     CompletionToken(slot: index, generation: 1, operation: .incoming),
                     listenerToken(index))
+                // Its end is awaited as well: its name may be needed again.
+                listenersArmed += 1
             }
         }
         finishStopIfIdle()
@@ -45,7 +47,11 @@ extension Worker {
 
     func completeIncoming(_ index: Int, _ completion: Completion) {
         // Generation 1 is the cancel itself.
-        guard completion.token.generation == 0 else { return }
+        guard completion.token.generation == 0 else {
+            listenersArmed -= 1
+            finishStopIfIdle()
+            return
+        }
         let isSound =
             completion.result > 0 && completion.result & Int32(POLLERR | POLLHUP) == 0
         if !completion.hasMore {
