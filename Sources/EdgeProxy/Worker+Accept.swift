@@ -35,10 +35,11 @@ extension Worker {
         phase = .closing
         if wasServing {
             for index in setup.listeners.indices {
-                listenersCancelled += 1
                 ring.cancel(
                     CompletionToken(slot: index, generation: 1, operation: .incoming),
                     listenerToken(index))
+                // Its end is awaited as well: its name may be needed again.
+                listenersArmed += 1
             }
         }
         finishStopIfIdle()
@@ -47,7 +48,7 @@ extension Worker {
     func completeIncoming(_ index: Int, _ completion: Completion) {
         // Generation 1 is the cancel itself.
         guard completion.token.generation == 0 else {
-            listenersCancelled -= 1
+            listenersArmed -= 1
             finishStopIfIdle()
             return
         }
@@ -65,7 +66,7 @@ extension Worker {
     }
 
     private func finishStopIfIdle() {
-        guard phase == .closing, listenersArmed == 0, listenersCancelled == 0 else { return }
+        guard phase == .closing, listenersArmed == 0 else { return }
         // What the kernel has queued by now is served; nothing is left to be reset.
         for _ in 0..<64 {
             acceptFromAll()

@@ -157,8 +157,6 @@ package final class Worker {
 
     var phase = WorkerPhase.waiting
     var listenersArmed = 0
-    /// Cancels of their polls that the kernel has not answered yet.
-    var listenersCancelled = 0
     var nextHousekeeping: Instant
     /// Listeners' queues were not emptied: out of slots, descriptors, or turn.
     var acceptPending = AcceptPending.no
