@@ -38,6 +38,7 @@ extension Worker {
                 ring.cancel(
                     CompletionToken(slot: index, generation: 1, operation: .incoming),
                     listenerToken(index))
+                listenersCancelled += 1
             }
         }
         finishStopIfIdle()
@@ -45,7 +46,11 @@ extension Worker {
 
     func completeIncoming(_ index: Int, _ completion: Completion) {
         // Generation 1 is the cancel itself.
-        guard completion.token.generation == 0 else { return }
+        guard completion.token.generation == 0 else {
+            listenersCancelled -= 1
+            finishStopIfIdle()
+            return
+        }
         let isSound =
             completion.result > 0 && completion.result & Int32(POLLERR | POLLHUP) == 0
         if !completion.hasMore {
@@ -60,7 +65,7 @@ extension Worker {
     }
 
     private func finishStopIfIdle() {
-        guard phase == .closing, listenersArmed == 0 else { return }
+        guard phase == .closing, listenersArmed == 0, listenersCancelled == 0 else { return }
         // What the kernel has queued by now is served; nothing is left to be reset.
         for _ in 0..<64 {
             acceptFromAll()
