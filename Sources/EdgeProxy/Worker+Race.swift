@@ -1,11 +1,11 @@
 internal import EdgeCore
 internal import EdgeUpstream
 
-/// Connections that take longer than is usual for their member are raced: another member is tried as
-/// well, whichever is ready first is used, and a clean loser goes to its pool. An exchange has one
-/// connection that it expects most of (`Exchange.upstream`) and a list of older ones
-/// (`Exchange.rival`), all of them under way. With nobody left to try, or all others full, the older
-/// ones are what it waits for.
+/// Connections that take longer than is usual for their member are raced: another member is tried
+/// as well, whichever is ready first is used, and a clean loser goes to its pool. An exchange has
+/// one connection that it expects most of (`Exchange.upstream`) and a list of older ones
+/// (`Exchange.rival`), all of them under way. With nobody left to try, or all others full, the
+/// older ones are what it waits for.
 extension Worker {
     /// Connections under way for one exchange.
     static let racersMax = 4

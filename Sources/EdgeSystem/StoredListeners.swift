@@ -6,8 +6,8 @@ internal import Glibc
 /// one: only what is exactly what we would have made ourselves is used again.
 ///
 /// Of the others each is closed and named in `refusals`. One that listens is shut first: who
-/// connected to it would wait for ever, nobody serves it. What nobody has taken ends in the same way
-/// when this object goes, such as when the configuration is refused.
+/// connected to it would wait for ever, nobody serves it. What nobody has taken ends in the same
+/// way when this object goes, such as when the configuration is refused.
 package final class StoredListeners {
     /// A descriptor that is not used.
     package struct Refusal: Equatable, Sendable, CustomStringConvertible {

@@ -41,6 +41,10 @@ extension Bench {
                 let elder = worker.upstream(Int(state.elder)).pointee.member
                 load[[pool.group.id, elder], default: 0] += 1
             }
+            if state.elder >= 0 {
+                let member = worker.upstream(Int(state.elder)).pointee.member
+                load[[pool.group.id, member], default: 0] += 1
+            }
             if state.flags.contains(.counted) { active[pool.group.id, default: 0] += 1 }
             checkRace(number, state, &faults)
         }
