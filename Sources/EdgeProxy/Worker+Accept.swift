@@ -66,7 +66,7 @@ extension Worker {
     }
 
     private func finishStopIfIdle() {
-        guard phase == .closing, listenersArmed == 0, listenersCancelled == 0 else { return }
+        guard phase == .closing, listenersArmed == 0 else { return }
         // What the kernel has queued by now is served; nothing is left to be reset.
         for _ in 0..<64 {
             acceptFromAll()

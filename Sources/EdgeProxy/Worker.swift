@@ -158,7 +158,6 @@ package final class Worker {
     var phase = WorkerPhase.waiting
     var listenersArmed = 0
     /// Polls on listeners whose cancel has not come back: its name is not to be used again by then.
-    var listenersCancelled = 0
     var nextHousekeeping: Instant
     /// Listeners' queues were not emptied: out of slots, descriptors, or turn.
     var acceptPending = AcceptPending.no
