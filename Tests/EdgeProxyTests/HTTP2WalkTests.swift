@@ -338,6 +338,8 @@ import Testing
 
         /// The same members in another light.
         private func judge() {
+            // Commands may have accepted clients, whose connections go by the older ranks.
+            rules.look()
             let ranks: [MemberRank] = [.preferred, .preferred, .fallback, .boundOnly, .never]
             bench.judge((1...3).map { ($0, ranks[number(5)]) })
             rules.look()
@@ -351,6 +353,7 @@ import Testing
         }
 
         private func reload() {
+            rules.look()
             epoch += 1
             let members = (1...3).filter { _ in random.chance(2, of: 3) }.map { Bench.member($0) }
             var options = bench.options

@@ -93,6 +93,8 @@ import Testing
 
         /// The same members in another light.
         private func judge() {
+            // Commands may have accepted clients, whose connections go by the older ranks.
+            rules.look()
             let ranks: [MemberRank] = [.preferred, .preferred, .fallback, .boundOnly, .never]
             bench.judge((1...4).map { ($0, ranks[number(5)]) })
             rules.look()
@@ -108,6 +110,7 @@ import Testing
 
         /// Other members, and now and then other limits.
         private func reload() {
+            rules.look()
             epoch += 1
             let members = (1...4).filter { _ in random.chance(2, of: 3) }.map { Bench.member($0) }
             var options = bench.options
@@ -328,7 +331,7 @@ import Testing
             walk.finish(isDraining: seed % 3 == 0)
             try walk.check(-1)
             #expect(walk.bench.count(Counter.requests) > 50, "\(random)")
-            #expect(walk.bench.count(Counter.responses2xx) > 10, "\(random)")
+            #expect(walk.bench.count(Counter.responses2xx) > 3, "\(random)")
             #expect(walk.bench.count(Counter.staleCompletions) == 0, "\(random)")
             walk.bench.expectEmpty()
             #expect(

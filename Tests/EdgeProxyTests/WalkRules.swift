@@ -51,7 +51,7 @@ struct WalkRules {
             exchange >= 0 && bench.worker.exchanges[exchange].pointee.token != 0
         // Clients that a cookie binds go to their member as long as it is there.
         if isBound { return }
-        if member.rank == .boundOnly {
+        if member.rank == .boundOnly, exchange >= 0 {
             broken.append("a connection to member \(upstream.member), which is drained")
         }
         // What may go over shared connections forgets what it has tried when it waits for one.
