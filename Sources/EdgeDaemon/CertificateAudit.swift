@@ -20,21 +20,12 @@ final class CertificateAudit {
         let entries = store.entries.filter { $0.verdict == .unchecked }
         guard !entries.isEmpty else { return }
         let run = Run(entries, report)
-        var thread = pthread_t()
-        let argument = Unmanaged.passRetained(run)
-        let code = pthread_create(
-            &thread, nil,
-            { raw in
-                if let raw { Unmanaged<Run>.fromOpaque(raw).takeRetainedValue().work() }
-                return nil
-            }, argument.toOpaque())
-        guard code == 0 else {
+        do throws(SystemError) {
+            try BackgroundThread.start { run.work() }
+            current = run
+        } catch {
             // Workers find out by themselves, on first use.
-            argument.release()
-            return
         }
-        pthread_detach(thread)
-        current = run
     }
 
     private final class Run: Sendable {

@@ -35,7 +35,7 @@ extension Worker {
 
     /// The server of a relayed connection is there.
     func startRelay(_ slot: Int, _ exchange: Int) {
-        pools[Int(upstream(slot).pointee.pool)]?.members.endTrial(
+        pools[Int(upstream(slot).pointee.pool)]?.group.members.endTrial(
             Int(upstream(slot).pointee.member))
         exchanges[exchange].pointee.phase = .answering
         joinTunnel(slot, exchange)
