@@ -62,7 +62,7 @@ let package = Package(
         .target(
             name: "EdgeTLS", dependencies: ["EdgeCore", "EdgeX509", "CEdge"], swiftSettings: hot),
         // policy (pure)
-        .target(name: "EdgeRouting", swiftSettings: pure),
+        .target(name: "EdgeRouting", dependencies: ["EdgeCore"], swiftSettings: pure),
         .target(name: "EdgeUpstream", dependencies: ["EdgeCore"], swiftSettings: pure),
         // assembly
         .target(

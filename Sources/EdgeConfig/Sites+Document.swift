@@ -33,10 +33,11 @@ extension SiteConfiguration {
             }
             used.insert(index)
             checkName(of: upstreams[index], for: hosts, in: section)
-            sites.append(
-                SiteConfiguration(
-                    hosts: hosts.map(\.value), upstream: index,
-                    upgrades: section.texts("upgrade").map(\.value)))
+            var site = SiteConfiguration(
+                hosts: hosts.map { .init(view: 0, pattern: $0.value) },
+                destination: .upstream(index))
+            site.upgrades = section.texts("upgrade").map(\.value)
+            sites.append(site)
         }
         for root in roots { root.forEachSection("sites", decode) }
         // A site that could not be read might be the one that uses it.

@@ -7,6 +7,15 @@ import Testing
 
 @Suite("Loading a configuration")
 struct LoadingTests {
+    private static func site(
+        _ hosts: [String], upstream: Int, upgrades: [String] = []
+    ) -> SiteConfiguration {
+        var site = SiteConfiguration(
+            hosts: hosts.map { .init(view: 0, pattern: $0) }, destination: .upstream(upstream))
+        site.upgrades = upgrades
+        return site
+    }
+
     private static func load(_ text: String, included: [String] = []) throws -> Configuration {
         try Configuration.load(ConfigurationBundle(text, included: included)).0
     }
@@ -35,12 +44,12 @@ struct LoadingTests {
         #expect(configuration.listeners[2].upstream == "postgres")
         #expect(
             configuration.sites == [
-                SiteConfiguration(hosts: ["api.example.org"], upstream: 4),
-                SiteConfiguration(hosts: ["grafana.example.org"], upstream: 0),
-                SiteConfiguration(
-                    hosts: ["registry.example.org", "*.apps.example.org"], upstream: 3,
+                Self.site(["api.example.org"], upstream: 4),
+                Self.site(["grafana.example.org"], upstream: 0),
+                Self.site(
+                    ["registry.example.org", "*.apps.example.org"], upstream: 3,
                     upgrades: ["spdy/3.1"]),
-                SiteConfiguration(hosts: ["dashboard.example.org"], upstream: 5),
+                Self.site(["dashboard.example.org"], upstream: 5),
             ])
         #expect(
             configuration.upstreams.map(\.name)
