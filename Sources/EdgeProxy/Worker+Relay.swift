@@ -9,8 +9,11 @@ internal import Glibc
 extension Worker {
     // MARK: - Beginning
 
-    /// A client of a `tcp` listener: nothing is read from it before it has a server.
-    func beginRelay(_ slot: Int, _ pool: Int32) {
+    /// A client of a `tcp` listener, or of a site that is passed through: nothing more is read from it
+    /// before it has a server.
+    ///
+    /// - Parameter name: that it asked for; empty: none.
+    func beginRelay(_ slot: Int, _ pool: Int32, name: Span<UInt8> = Span()) {
         guard let exchange = exchangeSlots.take() else {
             downstreamFailed(slot, .memoryLimit)
             return
@@ -24,7 +27,7 @@ extension Worker {
         exchanges[exchange].pointee.times.begun = now
         exchanges[exchange].pointee.times.head = now
         noteClientKey(exchange, slot)
-        if accessLog.isOn { logBeginRelay(exchange) }
+        if accessLog.isOn { logBeginRelay(exchange, name: name) }
         downstreams[slot].pointee.exchange = Int32(exchange)
         downstreams[slot].pointee.phase = .tunnel
         downstreams[slot].pointee.requestCount = 1
