@@ -1,6 +1,7 @@
 internal import EdgeCore
 internal import EdgeHTTP
 internal import EdgeHTTP1
+internal import EdgePreface
 internal import Glibc
 
 /// Two channels without machines above them: connections of `tcp` listeners, and those that were
@@ -69,12 +70,12 @@ extension Worker {
         let source = downstreams[client].pointee.peer
         let destination =
             ring.localAddress(of: channels[client].pointee.descriptor) ?? source.with(port: 0)
-        withUnsafeTemporaryAllocation(
-            byteCount: ProxyProtocol.headerBytesMax, alignment: 8
-        ) { bytes in
+        var header = ProxyHeader.Storage(repeating: 0)
+        let count = ProxyHeader.write(from: source, to: destination, into: &header)
+        upstream.pointee.namesClient = true
+        header.span.withUnsafeBytes { bytes in
+            // Not empty, so there is a base address.
             guard let start = bytes.baseAddress else { return }
-            let count = ProxyProtocol.write(from: source, to: destination, into: start)
-            upstream.pointee.namesClient = true
             sendBytes(slot, start, count: count)
         }
     }
