@@ -1,6 +1,7 @@
 internal import EdgeCore
 internal import EdgeHTTP
 internal import EdgeHTTP1
+internal import EdgePreface
 
 /// The client's half of HTTP/1.1 on one connection: requests in, answers out. A slot of the
 /// downstream table, parallel to its `Channel`.
@@ -41,6 +42,7 @@ struct Downstream: BitwiseCopyable {
     var view: UInt16
     /// What is read before anything else.
     var preface = Preface.none
+    var helloProgress = ClientHello.Progress()
     /// Number of what its handshake was made with (`RuntimeSnapshot.profiles`); -1: it had none.
     var profile: Int32 = -1
     var exchange: Int32

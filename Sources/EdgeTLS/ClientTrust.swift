@@ -19,6 +19,14 @@ package final class ClientTrust: Sendable {
     package static let system = ClientTrust(pem: nil, verifies: true, file: nil)
     package static let unverified = ClientTrust(pem: nil, verifies: false, file: nil)
 
+    /// SHA-256 of the file's content; empty without one.
+    package var digest: [UInt8] {
+        guard let pem else { return [] }
+        var digest = [UInt8](repeating: 0, count: 32)
+        guard EVP_Q_digest(nil, "SHA256", nil, pem, pem.count, &digest, nil) == 1 else { return [] }
+        return digest
+    }
+
     /// The same CAs, read from the same file.
     package func isEquivalent(to other: ClientTrust) -> Bool {
         pem == other.pem && verifies == other.verifies && file == other.file
