@@ -11,7 +11,10 @@ extension Configuration {
         guard let health = upstream.health else { return nil }
         if let name = health.tls?.name ?? upstream.tls?.name { return name }
         guard upstream.tls != nil else { return nil }
-        let hosts = sites.lazy.filter { $0.upstream == index }.flatMap(\.hosts)
+        let used = sites.lazy.filter { $0.destination == .upstream(index) }
+        let hosts = used.flatMap { site in
+            site.internalHost.map { [$0] } ?? site.hosts.map(\.pattern)
+        }
         return hosts.first { !$0.hasPrefix("*") }
     }
 }

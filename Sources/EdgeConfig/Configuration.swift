@@ -13,6 +13,8 @@ package struct Configuration: Sendable, Equatable {
     package let listeners: [Listener]
     package let certificates: Certificates?
     package let tls: TLS
+    /// At least one: without `views:`, `ViewConfiguration.only`.
+    package let views: [ViewConfiguration]
     package let sites: [SiteConfiguration]
     package let upstreams: [UpstreamConfiguration]
     package let resolvers: [Resolver]
@@ -50,11 +52,18 @@ package struct Configuration: Sendable, Equatable {
         package let redirectPort: UInt16?
         /// With `tcp`, and only then: the upstream that bytes are passed on to.
         package let upstream: String?
+        /// Indexes of the views that are served; empty: all of them.
+        package let views: [Int]
+        /// Only with `redirectPort`: the upstream of requests for `/.well-known/acme-challenge/`,
+        /// which are not redirected then.
+        package let challengeUpstream: String?
         package init(
             name: String, addresses: [SocketAddress], kind: Kind, redirectPort: UInt16?,
-            upstream: String? = nil
+            upstream: String? = nil, views: [Int] = [], challengeUpstream: String? = nil
         ) {
             self.upstream = upstream
+            self.views = views
+            self.challengeUpstream = challengeUpstream
             self.name = name
             self.addresses = addresses
             self.kind = kind
@@ -192,7 +201,8 @@ package struct Configuration: Sendable, Equatable {
 
     package init(
         runAs: RunAs?, workers: Int?, listeners: [Listener],
-        certificates: Certificates?, tls: TLS, sites: [SiteConfiguration],
+        certificates: Certificates?, tls: TLS, views: [ViewConfiguration] = [.only],
+        sites: [SiteConfiguration],
         upstreams: [UpstreamConfiguration], resolvers: [Resolver], timeouts: Timeouts,
         limits: Limits, requests: Requests = Requests(),
         http2: HTTP2Configuration = HTTP2Configuration(), admin: Admin, process: Process,
@@ -204,6 +214,7 @@ package struct Configuration: Sendable, Equatable {
         self.listeners = listeners
         self.certificates = certificates
         self.tls = tls
+        self.views = views
         self.sites = sites
         self.upstreams = upstreams
         self.resolvers = resolvers

@@ -76,11 +76,22 @@ final class NameStore {
             return
         }
         isWriting = true
-        let job = Job(
-            file: file, bytes: records.encode(byteCountMax: StateFile.contentMax),
-            poster: loop.poster, store: LoopOnly(self, records))
-        guard let code = job.start() else { return }
-        ended(.system(SystemError("pthread_create", code: code)), records)
+        let (file, poster, store) = (file, loop.poster, LoopOnly(self, records))
+        let bytes = records.encode(byteCountMax: StateFile.contentMax)
+        do throws(SystemError) {
+            try BackgroundThread.start {
+                var failure: StateFileError?
+                do throws(StateFileError) {
+                    try file.write(bytes)
+                } catch {
+                    failure = error
+                }
+                let result = failure
+                poster.post { store.ended(result) }
+            }
+        } catch {
+            ended(.system(error), records)
+        }
     }
 
     private func ended(_ error: StateFileError?, _ records: NameRecords) {
@@ -113,51 +124,5 @@ final class NameStore {
         }
 
         func ended(_ error: StateFileError?) { store?.ended(error, records) }
-    }
-
-    /// One write on a thread of its own.
-    private final class Job: Sendable {
-        private let file: StateFile
-        private let bytes: [UInt8]
-        private let poster: PollLoop.Poster
-        private let store: LoopOnly
-
-        init(file: StateFile, bytes: [UInt8], poster: PollLoop.Poster, store: LoopOnly) {
-            self.file = file
-            self.bytes = bytes
-            self.poster = poster
-            self.store = store
-        }
-
-        /// - Returns: the error number if there is no thread.
-        func start() -> Int32? {
-            var thread = pthread_t()
-            let context = Unmanaged.passRetained(self)
-            let code = pthread_create(
-                &thread, nil,
-                { context in
-                    guard let context else { return nil }
-                    Unmanaged<Job>.fromOpaque(context).takeRetainedValue().run()
-                    return nil
-                }, context.toOpaque())
-            guard code == 0 else {
-                context.release()
-                return code
-            }
-            pthread_detach(thread)
-            return nil
-        }
-
-        private func run() {
-            var failure: StateFileError?
-            do throws(StateFileError) {
-                try file.write(bytes)
-            } catch {
-                failure = error
-            }
-            let result = failure
-            let store = store
-            poster.post { store.ended(result) }
-        }
     }
 }

@@ -12,29 +12,20 @@ final class CertificateAudit {
     /// - Parameter report: called on the audit's thread, once, unless the run is ended before: what
     ///   is wrong, and how many were checked. Not called if there is nothing to check.
     func begin(
-        _ store: CertificateStore,
+        _ all: [CertificateEntry],
         report: @escaping @Sendable ([CertificateProblem], _ count: Int) -> Void
     ) {
         current?.end()
         current = nil
-        let entries = store.entries.filter { $0.verdict == .unchecked }
+        let entries = all.filter { $0.verdict == .unchecked }
         guard !entries.isEmpty else { return }
         let run = Run(entries, report)
-        var thread = pthread_t()
-        let argument = Unmanaged.passRetained(run)
-        let code = pthread_create(
-            &thread, nil,
-            { raw in
-                if let raw { Unmanaged<Run>.fromOpaque(raw).takeRetainedValue().work() }
-                return nil
-            }, argument.toOpaque())
-        guard code == 0 else {
+        do throws(SystemError) {
+            try BackgroundThread.start { run.work() }
+            current = run
+        } catch {
             // Workers find out by themselves, on first use.
-            argument.release()
-            return
         }
-        pthread_detach(thread)
-        current = run
     }
 
     private final class Run: Sendable {

@@ -58,9 +58,10 @@ final class SnapshotBuilder {
         var routes: [(pattern: String, route: RouteTable.Route)] = []
         routes.reserveCapacity(configuration.sites.count)
         for (index, site) in configuration.sites.enumerated() {
+            guard let upstream = site.upstream else { continue }
             for host in site.hosts {
-                let pool = self.pool(&groups[site.upstream], host, &pools)
-                routes.append((host, .init(site: Int32(index), pool: pool)))
+                let pool = self.pool(&groups[upstream], host.pattern, &pools)
+                routes.append((host.pattern, .init(site: Int32(index), pool: pool)))
             }
         }
         let listeners = configuration.listeners.map { listener in

@@ -1,7 +1,6 @@
 internal import EdgeCore
 internal import EdgeSystem
 internal import EdgeUpstream
-internal import Glibc
 
 /// The key of what clients are told of members (sticky cookies) and of the hash policy. Kept in the
 /// state folder, so that cookies and keys mean the same members after a restart; without that
@@ -35,7 +34,7 @@ enum UpstreamSecret {
         }
         let content = (0..<byteCount).map { _ in UInt8.random(in: 0...255) }
         guard let hash = decode(content) else { return random() }
-        Job(file: file, content: content).start()
+        keep(content, in: file)
         return hash
     }
 
@@ -51,45 +50,23 @@ enum UpstreamSecret {
     }
 
     /// The one write, on a thread of its own.
-    private final class Job: Sendable {
-        private let file: StateFile
-        private let content: [UInt8]
-
-        init(file: StateFile, content: [UInt8]) {
-            self.file = file
-            self.content = content
-        }
-
-        func start() {
-            var thread = pthread_t()
-            let context = Unmanaged.passRetained(self)
-            let code = pthread_create(
-                &thread, nil,
-                { context in
-                    guard let context else { return nil }
-                    Unmanaged<Job>.fromOpaque(context).takeRetainedValue().run()
-                    return nil
-                }, context.toOpaque())
-            guard code == 0 else {
-                context.release()
-                failed("\(SystemError("pthread_create", code: code))")
-                return
+    private static func keep(_ content: [UInt8], in file: StateFile) {
+        do throws(SystemError) {
+            try BackgroundThread.start {
+                do throws(StateFileError) {
+                    try file.write(content)
+                } catch {
+                    notKept(file, "\(error)")
+                }
             }
-            pthread_detach(thread)
+        } catch {
+            notKept(file, "\(error)")
         }
+    }
 
-        private func run() {
-            do throws(StateFileError) {
-                try file.write(content)
-            } catch {
-                failed("\(error)")
-            }
-        }
-
-        private func failed(_ error: String) {
-            Log.error(
-                "the key of sticky cookies is not kept for the next start",
-                ["file": file.path, "error": error])
-        }
+    private static func notKept(_ file: StateFile, _ error: String) {
+        Log.error(
+            "the key of sticky cookies is not kept for the next start",
+            ["file": file.path, "error": error])
     }
 }

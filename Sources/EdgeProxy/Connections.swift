@@ -23,12 +23,26 @@ struct Downstream: BitwiseCopyable {
         case ended
     }
 
+    enum Preface: UInt8 {
+        case none
+        /// Awaits a PROXY header, or the rest of it.
+        case proxyHeader
+        /// Awaits the rest of a ClientHello.
+        case hello
+    }
+
     var phase: Phase
     /// Answer and close: asked by the client, forced by a failure, or while draining.
     var closesAfterAnswer: Bool
     /// A head has begun to arrive: its total deadline runs.
     var headStarted: Bool
     var listener: UInt16
+    /// Number of its view, which a connection keeps whatever happens to its interface.
+    var view: UInt16
+    /// What is read before anything else.
+    var preface = Preface.none
+    /// Number of what its handshake was made with (`RuntimeSnapshot.profiles`); -1: it had none.
+    var profile: Int32 = -1
     var exchange: Int32
     var scanner: HeadScanner
     var decoder: BodyDecoder

@@ -95,12 +95,6 @@ final class UpstreamPool {
         group.join(self)
     }
 
-    /// The upstream's members, which all of its pools share.
-    var members: MemberTable {
-        @inline(__always) _read { yield group.members }
-        @inline(__always) _modify { yield &group.members }
-    }
-
     func update(_ settings: RuntimeSnapshot.Pool) {
         self.settings = settings
         isRetired = false
@@ -119,7 +113,7 @@ final class UpstreamPool {
     /// An unused connection to the member, which is used from now on.
     func takeIdle(_ member: Int) -> Int32? {
         guard let slot = idle.takeNewest(member) else { return nil }
-        members.noteIdle(member, -1)
+        group.members.noteIdle(member, -1)
         return slot
     }
 
@@ -127,23 +121,23 @@ final class UpstreamPool {
     ///
     /// - Returns: false if it must be closed: the member has left or is down, or has enough.
     func putIdle(_ connection: Int32, _ member: Int) -> Bool {
-        guard !isRetired, members.isKept(member), idle.put(connection, member) else {
+        guard !isRetired, group.members.isKept(member), idle.put(connection, member) else {
             return false
         }
-        members.noteIdle(member, 1)
+        group.members.noteIdle(member, 1)
         return true
     }
 
     /// An unused connection ended by itself.
     func removeIdle(_ connection: Int32, _ member: Int) {
-        if idle.remove(connection, member) { members.noteIdle(member, -1) }
+        if idle.remove(connection, member) { group.members.noteIdle(member, -1) }
     }
 
     /// Unused connections that have no place any more: to members that have left or are down, or
     /// all of them. The caller closes them.
     func takeStale(all: Bool = false) -> [Int32] {
         var stale: [Int32] = []
-        for member in 0..<idle.memberCount where all || !members.isKept(member) {
+        for member in 0..<idle.memberCount where all || !group.members.isKept(member) {
             while let slot = takeIdle(member) { stale.append(slot) }
         }
         return stale

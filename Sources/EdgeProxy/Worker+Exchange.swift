@@ -21,15 +21,7 @@ extension Worker {
         defer { downstream.pointee.headBegun = Instant(nanoseconds: 0) }
         downstream.pointee.closesAfterAnswer =
             (!requestHead.keepAlive || phase == .draining) && !isStream(slot)
-        let host = head.extracting(requestHead.host.indices)
-        if let port = snapshot.listeners[Int(downstream.pointee.listener)].redirectPort {
-            redirect(slot, head, to: port)
-            return
-        }
-        guard let route = snapshot.routes.resolve(host) else {
-            decline(slot, head, status: 404, .noRoute)
-            return
-        }
+        guard let route = route(slot, head) else { return }
         if requestHead.hasCDNLoop, setup.loopMark.isIn(requestHead.fields, head) {
             decline(slot, head, status: 508, .loopDetected)
             return
@@ -135,7 +127,7 @@ extension Worker {
     }
 
     /// Answers a request that has no exchange; the connection goes on if the request had no body.
-    private func decline(
+    func decline(
         _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ reason: ReasonCode
     ) {
         let downstream = downstreams[slot]
@@ -146,30 +138,6 @@ extension Worker {
         answer(
             slot, status: status, reason.label, close: close,
             isHead: requestHead.method == .head, location: nil)
-        if close || isStream(slot) { closeDownstream(slot) } else { setIdleDeadline(slot) }
-    }
-
-    /// 308 to https, for listeners that only redirect (RFC 9110 §15.4.9).
-    private func redirect(_ slot: Int, _ head: Span<UInt8>, to port: UInt16) {
-        var location = Array("https://".utf8)
-        let host = head.extracting(requestHead.host.indices)
-        var isLiteral = false
-        for index in host.indices where host[index] == UInt8(ascii: ":") { isLiteral = true }
-        if isLiteral { location.append(UInt8(ascii: "[")) }
-        for index in host.indices { location.append(host[index]) }
-        if isLiteral { location.append(UInt8(ascii: "]")) }
-        if port != 443 { location += Array(":\(port)".utf8) }
-        if !requestHead.isAsterisk {
-            if requestHead.lacksPath { location.append(UInt8(ascii: "/")) }
-            let target = head.extracting(requestHead.target.indices)
-            for index in target.indices { location.append(target[index]) }
-        }
-        let hasBody = requestHead.framing.hasContent
-        let close = hasBody || downstreams[slot].pointee.closesAfterAnswer
-        if accessLog.isOn { logUnserved(slot, head, 308, .none) }
-        answer(
-            slot, status: 308, ReasonCode.redirected.label, close: close,
-            isHead: requestHead.method == .head, location: ByteWriterText(location))
         if close || isStream(slot) { closeDownstream(slot) } else { setIdleDeadline(slot) }
     }
 
@@ -665,8 +633,10 @@ extension ReasonCode {
             502
         case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining, .notServing,
             .upstreamQueueFull, .upstreamQueueTimeout, .upstreamAllDown, .upstreamRequestLimit,
-            .retryBudgetEmpty:
+            .retryBudgetEmpty, .maintenance, .noView:
             503
+        case .clientForbidden: 403
+        case .clientMethodNotAllowed: 405
         case .loopDetected: 508
         case .noRoute: 404
         case .clientBodyTooLarge: 413
@@ -678,7 +648,8 @@ extension ReasonCode {
             .clientBadRequest, .clientResetFlood, .clientPingFlood, .clientSettingsFlood,
             .clientPriorityFlood, .clientWindowFlood, .clientEmptyDataFlood,
             .clientUnknownFrameFlood, .clientHeaderFlood, .clientConnectionMemory,
-            .clientProtocolError:
+            .clientProtocolError, .clientNotTrusted, .clientProxyHeaderInvalid,
+            .clientProxyHeaderTimeout:
             400
         case .none, .internalError, .certificateUnusable, .tunnelTimeout: 500
         }

@@ -61,7 +61,8 @@ extension Worker {
         let parent = downstreams[connection]
         downstreams[slot].pointee = Downstream(
             phase: .awaitingHead, closesAfterAnswer: false, headStarted: false,
-            listener: parent.pointee.listener, exchange: -1, scanner: HeadScanner(.request),
+            listener: parent.pointee.listener, view: parent.pointee.view,
+            profile: parent.pointee.profile, exchange: -1, scanner: HeadScanner(.request),
             decoder: BodyDecoder(framing: .none), held: nil, peer: parent.pointee.peer,
             requestCount: parent.pointee.requestCount)
         parent.pointee.requestCount &+= 1

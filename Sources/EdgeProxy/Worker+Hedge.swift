@@ -157,8 +157,8 @@ extension Worker {
         state.pointee.elder = -1
         assign(exchange, slot)
         let pool = pools[Int(state.pointee.pool)]
-        pool?.members.ended(Int(state.pointee.member))
-        if let member = pool?.members.members[Int(state.pointee.member)].address {
+        pool?.group.members.ended(Int(state.pointee.member))
+        if let member = pool?.group.members.members[Int(state.pointee.member)].address {
             noteConnecting(exchange, to: member, isReused: upstream(slot).pointee.isReused)
         }
         state.pointee.times = state.pointee.elderTimes

@@ -10,7 +10,7 @@ extension Worker {
         let member = upstream(slot).pointee.member
         exchanges[exchange].pointee.upstream = Int32(slot)
         exchanges[exchange].pointee.member = member
-        pools[Int(exchanges[exchange].pointee.pool)]?.members.began(Int(member))
+        pools[Int(exchanges[exchange].pointee.pool)]?.group.members.began(Int(member))
     }
 
     /// The exchange uses no connection any more.
@@ -18,7 +18,7 @@ extension Worker {
         let state = exchanges[exchange]
         state.pointee.upstream = -1
         guard state.pointee.member >= 0 else { return }
-        pools[Int(state.pointee.pool)]?.members.ended(Int(state.pointee.member))
+        pools[Int(state.pointee.pool)]?.group.members.ended(Int(state.pointee.member))
         state.pointee.member = -1
     }
 

@@ -82,7 +82,7 @@ extension Worker {
             return
         }
         clearDeadline(slot)
-        pools[Int(upstream.pointee.pool)]?.members.connected(
+        pools[Int(upstream.pointee.pool)]?.group.members.connected(
             Int(upstream.pointee.member), after: now.nanoseconds(since: upstream.pointee.idleSince))
         if upstream.pointee.exchange >= 0 {
             winRace(slot, Int(upstream.pointee.exchange))

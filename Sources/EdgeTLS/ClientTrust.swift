@@ -65,6 +65,18 @@ package final class ClientTrust: Sendable {
         ERR_clear_error()
     }
 
+    /// Tells clients whose certificates are believed (RFC 8446 §4.2.4).
+    func announce(in context: OpaquePointer) throws(TLSFailure) {
+        guard let pem else { return }
+        for certificate in Self.parse(pem) {
+            defer { X509_free(certificate) }
+            guard SSL_CTX_add_client_CA(context, certificate) == 1 else {
+                throw .library("SSL_CTX_add_client_CA")
+            }
+        }
+        ERR_clear_error()
+    }
+
     private static func parse(_ pem: [UInt8]) -> [OpaquePointer] {
         guard let bio = BIO_new_mem_buf(pem, Int32(pem.count)) else { return [] }
         defer { BIO_free(bio) }

@@ -96,8 +96,13 @@ package struct MemberTable: Sendable {
     }
 
     /// Whether connections to the member may be kept for later requests.
-    package func isKept(_ index: Int) -> Bool {
-        members[index].isCurrent && members[index].rank != .never
+    ///
+    /// Mutating, as `hasRoom`, so that a class lends the table instead of copying it: both are asked
+    /// for each request.
+    package mutating func isKept(_ index: Int) -> Bool { Self.isKept(members[index]) }
+
+    private static func isKept(_ member: Member) -> Bool {
+        member.isCurrent && member.rank != .never
     }
 
     package var hasCurrentMember: Bool { members.contains { $0.isCurrent } }
@@ -183,7 +188,9 @@ package struct MemberTable: Sendable {
 
     /// One more connection of the member may be used; counts the unused ones as room, because a
     /// new one is opened only if there are none.
-    package func hasRoom(_ index: Int) -> Bool { Self.hasRoom(members[index], useMax) }
+    package mutating func hasRoom(_ index: Int) -> Bool {
+        Self.hasRoom(members[index], useMax)
+    }
 
     private static func hasRoom(_ member: Member, _ useMax: Int) -> Bool {
         useMax == 0 || member.connectionCount - member.idleCount < useMax
@@ -195,7 +202,7 @@ package struct MemberTable: Sendable {
         let lowest = lowestRank(choice)
         guard lowest != .never else { return false }
         return members.indices.contains {
-            Self.isCandidate($0, choice, lowest, members) && !hasRoom($0)
+            Self.isCandidate($0, choice, lowest, members) && !Self.hasRoom(members[$0], useMax)
         }
     }
 
@@ -205,18 +212,18 @@ package struct MemberTable: Sendable {
         guard lowest != .never else { return false }
         return members.indices.contains {
             Self.isCandidate($0, choice, lowest, members)
-                && (hasRoom($0) || choice.shared & Self.bit($0) != 0)
+                && (Self.hasRoom(members[$0], useMax) || choice.shared & Self.bit($0) != 0)
         }
     }
 
     /// The member that a cookie's value names; nil if there is none such now.
     package func member(forToken token: UInt64) -> Int? {
-        balancer.member(forToken: token).flatMap { isKept($0) ? $0 : nil }
+        balancer.member(forToken: token).flatMap { Self.isKept(members[$0]) ? $0 : nil }
     }
 
     /// What a cookie calls the member; 0: it has left, or is given nothing more.
     package func token(of index: Int) -> UInt64 {
-        isKept(index) ? balancer.stickyToken(index) : 0
+        Self.isKept(members[index]) ? balancer.stickyToken(index) : 0
     }
 
     // MARK: - Connections

@@ -36,15 +36,16 @@ struct WalkRules {
         let upstream = bench.worker.upstream(slot).pointee
         guard let pool = bench.worker.pools[Int(upstream.pool)], upstream.phase == .connecting
         else { return }
-        let members = pool.members.members
+        let members = pool.group.members.members
         let member = members[Int(upstream.member)]
         if !member.isCurrent || member.rank == .never {
             broken.append("a connection to member \(upstream.member), which is down or has left")
         }
         // Where a reload has lowered the limit there may be more, but none is opened.
         let used = used(upstream.member, pool.group)
-        if pool.members.useMax > 0, used > pool.members.useMax {
-            broken.append("connection \(used) of \(pool.members.useMax) to \(upstream.member)")
+        if pool.group.members.useMax > 0, used > pool.group.members.useMax {
+            broken.append(
+                "connection \(used) of \(pool.group.members.useMax) to \(upstream.member)")
         }
         let exchange = Int(upstream.exchange)
         let isBound =
