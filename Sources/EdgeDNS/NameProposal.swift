@@ -28,7 +28,8 @@ package struct NameProposal: Sendable, Equatable {
 
     /// Of the newest answer that had any, in canonical order; of the disk before the first answer.
     package var endpoints: [ProposedEndpoint] = []
-    /// Whether the newest query was answered with them; else they are the last known.
+    /// Whether the newest query was answered with them, so that others need not be kept; else they
+    /// are the last known. Of a service some may be the last known nevertheless.
     package var isConfirmed = false
     /// Whether the answer looks wrong: `endpoints` should displace nothing that works.
     package var isSuspicious = false
@@ -54,7 +55,11 @@ package struct NameProposal: Sendable, Equatable {
     }
 
     /// Of a service whose targets are proposed so.
-    package init(_ service: ServiceMachine, targets: (String) -> NameProposal) {
+    ///
+    /// - Parameter isAsked: whether a target has been asked for, with whatever success.
+    package init(
+        _ service: ServiceMachine, isAsked: (String) -> Bool, targets: (String) -> NameProposal
+    ) {
         guard !service.confirmation.isExpired else { return }
         let records = service.records
         let proposals = records.map { targets($0.target) }
@@ -64,9 +69,11 @@ package struct NameProposal: Sendable, Equatable {
             trusted = Self.merge(
                 records, proposals.map { $0.isSuspicious ? $0.trusted : $0.endpoints })
         }
+        // A target that has no address, or none that is confirmed, keeps nothing that has left.
         isConfirmed =
-            service.confirmation.isNewest && service.candidates.isEmpty && !endpoints.isEmpty
-            && proposals.allSatisfy { $0.isConfirmed }
+            service.confirmation.isNewest && service.candidates.isEmpty && !isSuspicious
+            && proposals.contains(where: \.isConfirmed)
+            && records.allSatisfy { isAsked($0.target) }
     }
 
     private static func merge(
