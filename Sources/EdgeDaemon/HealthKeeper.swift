@@ -312,9 +312,11 @@ final class HealthKeeper {
         else { return }
         var tls = policy.kind.speaksTLS ? entry.tls : nil
         if let known = tls, known.name == nil {
-            // Without a name, the certificate has to be the address's.
+            // Without a name for all, the certificate has to be the server's own: of the name that
+            // is configured, for what DNS says of it is nothing to be believed.
             tls = CheckTLS(
-                trust: known.trust, identity: known.identity, name: address.addressText)
+                trust: known.trust, identity: known.identity,
+                name: entry.health.hostName(of: address) ?? address.addressText)
         }
         let target = Checker.Target(
             address: address, upstream: name, policy: policy, tls: tls,

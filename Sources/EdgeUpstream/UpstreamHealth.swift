@@ -237,6 +237,16 @@ package struct UpstreamHealth: Sendable {
 
     // MARK: - After each event
 
+    /// The host name that the configuration has for a member; nil: it has its address, or the name
+    /// of a service.
+    package func hostName(of address: SocketAddress) -> String? {
+        guard let index = index(of: address) else { return nil }
+        for claim in members[index].claims {
+            if case .name(let name) = configuration.servers[claim.server].host { return name }
+        }
+        return nil
+    }
+
     package func isMember(_ address: SocketAddress) -> Bool { index(of: address) != nil }
 
     func index(of address: SocketAddress) -> Int? {

@@ -108,6 +108,26 @@ private final class KeeperSite {
         #expect(site.rows.first?.checksFailed == 0)
     }
 
+    @Test(
+        "Without a name for all, a check expects a server's own: as configured, not as DNS has it")
+    func ownName() throws {
+        let folder = try TemporaryDirectory("keeper")
+        defer { folder.remove() }
+        let mint = try CertificateMint()
+        let server = try ScriptedUpstream(
+            tls: ServerTLS(mint.leaf("localhost")), [.readRequest])
+        defer { server.stop() }
+        let keys = "health: { type: tls, ca: \(try folder.write("ca.pem", mint.rootPEM)) }"
+        let site = try KeeperSite()
+
+        try site.use("127.0.0.1:\(server.port)", keys: keys)
+        #expect(site.turn { site.rows.first?.failure == "IP address mismatch" })
+        try site.use("localhost:\(server.port)", keys: keys)
+
+        #expect(site.turn { site.rows.first?.state == .up })
+        #expect(server.connections.last?.serverName == "localhost")
+    }
+
     @Test("An active member is one also while DNS does not confirm its address")
     func activeAndStale() throws {
         let server = try ScriptedUpstream([.readRequest, .respond(200, "active")])
