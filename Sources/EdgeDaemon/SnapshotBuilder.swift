@@ -22,8 +22,8 @@ final class SnapshotBuilder {
         let upstream: String
         let version: UpstreamProtocol
         let isTLS: Bool
-        let trust: ObjectIdentifier?
-        let identity: ObjectIdentifier?
+        let trust: ObjectNumber?
+        let identity: ObjectNumber?
         let name: String?
     }
 
@@ -177,8 +177,7 @@ final class SnapshotBuilder {
         let version = self.version(upstream)
         let key = PoolKey(
             upstream: upstream.name, version: version, isTLS: group.trust != nil,
-            trust: group.trust.map { ObjectIdentifier($0) },
-            identity: group.identity.map { ObjectIdentifier($0) }, name: name)
+            trust: group.trust?.number, identity: group.identity?.number, name: name)
         let number = numbers[key] ?? Int32(numbers.count)
         numbers[key] = number
         if upstream.tls == nil || upstream.tls?.name != nil { group.shared = number }

@@ -9,6 +9,8 @@ package final class ClientTrust: Sendable {
     /// Chain and name are checked; false only for `verify: none`.
     package let verifies: Bool
     package let file: String?
+    /// For keys that are kept longer than this object.
+    package let number = ObjectNumber()
 
     private init(pem: [UInt8]?, verifies: Bool, file: String?) {
         self.pem = pem
