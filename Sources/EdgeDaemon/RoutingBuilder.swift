@@ -1,5 +1,6 @@
 internal import EdgeConfig
 internal import EdgeCore
+internal import EdgeHTTP
 internal import EdgeProxy
 internal import EdgeRouting
 internal import EdgeTLS
@@ -20,6 +21,7 @@ struct RoutingBuilder {
 
     private var viewNumbers: [String: UInt16] = [:]
     private var profileNumbers: [ProfileKey: Int32] = [:]
+    private var rules = RuleBuilder()
     /// - Parameter pool: the number of an upstream's pool, by its index, for the name that its servers
     ///   are asked for.
     mutating func build(
@@ -28,6 +30,8 @@ struct RoutingBuilder {
         let configuration = preparation.configuration
         let isDivided = configuration.views != [.only]
         var build = Build(count: configuration.views.count)
+        rules.begin()
+        build.maps = configuration.views.indices.map { Self.map(of: $0, configuration.sites) }
         for view in configuration.views {
             build.profiles.append(profile(of: view, view.clientCertificates, preparation))
         }
@@ -57,7 +61,7 @@ struct RoutingBuilder {
                 configuration.views,
                 listeners: configuration.listeners.map { $0.views.isEmpty ? nil : $0.views },
                 interfaces: [:]),
-            router: router, access: AccessRules([]), profiles: build.byNumber)
+            router: router, access: rules.access, profiles: build.byNumber, rules: rules.compiled)
     }
 
     /// What one configuration comes to.
@@ -66,6 +70,8 @@ struct RoutingBuilder {
 
         /// By view.
         var hosts: [[Router.Host]]
+        /// By view.
+        var maps: [HostMap?] = []
         /// Of the views, in their order.
         var profiles: [Numbered] = []
         var others: [Numbered] = []
@@ -100,14 +106,38 @@ struct RoutingBuilder {
                 host.hostPolicy = own.number
                 build.others.append(own)
             }
-            host.paths = site.paths.map { path in
-                Router.Path(
-                    prefix: path.prefix,
-                    pool: path.upstream.map { pool($0, internalName) } ?? host.pool)
+            if !site.isPassthrough {
+                let view = views[name.view]
+                let field = (site.clientCertificates ?? view.clientCertificates)?.field
+                host.policy = rules.number(
+                    view: view.name, [view.rules, site.rules], prefix: nil,
+                    map: build.maps[name.view], subjectField: field)
+                host.paths = site.paths.map { path in
+                    Router.Path(
+                        prefix: path.prefix,
+                        pool: path.upstream.map { pool($0, internalName) } ?? host.pool,
+                        policy: rules.number(
+                            view: view.name, [view.rules, site.rules, path.rules],
+                            prefix: path.prefix, map: build.maps[name.view], subjectField: field))
+                }
             }
             if site.isPassthrough || site.clientCertificates != nil { build.needsHellos = true }
             build.hosts[name.view].append(host)
         }
+    }
+
+    /// What a view's clients call sites whose servers know another name; nil if there is none.
+    private static func map(of view: Int, _ sites: [SiteConfiguration]) -> HostMap? {
+        var pairs: [(external: String, internal: String)] = []
+        var differs = false
+        for site in sites {
+            for host in site.hosts where host.view == view && host.pattern != "*" {
+                let internalName = site.internalHost ?? host.pattern
+                if internalName != host.pattern { differs = true }
+                pairs.append((host.pattern, internalName))
+            }
+        }
+        return differs ? HostMap(pairs) : nil
     }
 
     // MARK: - Numbers

@@ -9,7 +9,7 @@ extension HTTP1Writer {
     @inline(never)
     static func writeRequest(
         _ head: borrowing RequestHead, from bytes: Span<UInt8>, context: ForwardingContext,
-        host: Span<UInt8>, hiding cookie: Span<UInt8>, by rules: HeadRules,
+        host: Span<UInt8>, hiding cookie: Span<UInt8>, by rules: HeadRules, adding: Span<UInt8>,
         into output: inout ByteWriter
     ) -> Bool {
         output.append(bytes, head.methodRange)
@@ -51,6 +51,7 @@ extension HTTP1Writer {
         if let edits = rules.requestEdits {
             edits.write(values(head, bytes, context), bytes, into: &output)
         }
+        if !adding.isEmpty { output.append(adding) }
         if context.loopID != 0 { LoopMark.writeLine(context.loopID, into: &output) }
         writeRequestConnection(head, bytes, context, &output)
         output.append("\r\n")

@@ -29,16 +29,17 @@ package enum HTTP1Writer {
     ///   - cookie: the name of a cookie of ours, which is not sent on; empty: there is none.
     ///   - rules: what else is changed. With a map of names the upstream sees nothing but its own:
     ///     without a `host` the client's is translated, and X-Forwarded-Host is what Host is.
+    ///   - adding: whole lines of ours, which need `rules` that leave out a client's of that name.
     // hot: once per request; no allocation, one copy of the forwarded lines.
     package static func writeRequest(
         _ head: borrowing RequestHead, from bytes: Span<UInt8>, context: ForwardingContext,
         host: Span<UInt8>, hiding cookie: Span<UInt8> = Span(), rules: HeadRules? = nil,
-        into output: inout ByteWriter
+        adding: Span<UInt8> = Span(), into output: inout ByteWriter
     ) -> Bool {
         if let rules {
             return writeRequest(
                 head, from: bytes, context: context, host: host, hiding: cookie, by: rules,
-                into: &output)
+                adding: adding, into: &output)
         }
         output.append(bytes, head.methodRange)
         if head.isAsterisk {

@@ -27,6 +27,9 @@ package struct FieldBlock: ~Copyable {
         names.deallocate()
     }
 
+    /// Something has found no room elsewhere.
+    package mutating func overflow() { hasOverflowed = true }
+
     /// All that was appended has found room.
     package var isWhole: Bool { !hasOverflowed }
 

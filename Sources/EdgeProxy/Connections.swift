@@ -195,6 +195,10 @@ struct Exchange: BitwiseCopyable {
     var prefixHead: Int32 = 0
     /// The lines behind the content, if all of that is in the prefix.
     var trailers: ChunkPointer?
+    /// Number of the rules that apply to it (`Routing.rules`); -1: none.
+    var rules: Int32 = -1
+    /// What the answer's rules need to know of the request's head (`KeptValues`).
+    var kept: ChunkPointer?
     /// Neighbours in the pool's queue; -1: none.
     var queueNext: Int32 = -1
     var queuePrevious: Int32 = -1

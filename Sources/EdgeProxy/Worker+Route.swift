@@ -24,7 +24,8 @@ extension Worker {
             decline(slot, head, status: 421, .misdirected)
             return nil
         }
-        let found = snapshot.routing.router.request(view: view.index, host: host, path: head.extracting(path(head)))
+        let found = snapshot.routing.router.request(
+            view: view.index, host: host, path: head.extracting(path(head)))
         guard mayServe(slot, host, found) else {
             decline(slot, head, status: 421, .misdirected)
             return nil
@@ -99,12 +100,19 @@ extension Worker {
             let target = head.extracting(requestHead.target.indices)
             for index in target.indices { location.append(target[index]) }
         }
+        answerRedirect(slot, head, status: 308, location)
+    }
+
+    /// - Parameter location: made from checked parts.
+    func answerRedirect(
+        _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ location: [UInt8]
+    ) {
         let hasBody = requestHead.framing.hasContent
         let close = hasBody || downstreams[slot].pointee.closesAfterAnswer
-        if accessLog.isOn { logUnserved(slot, head, 308, .none) }
+        if accessLog.isOn { logUnserved(slot, head, status, .none) }
         answer(
-            slot, status: 308, ReasonCode.redirected.label, close: close,
-            isHead: requestHead.method == .head, location: ByteWriterText(location))
+            slot, status: status, ReasonCode.redirected.label, close: close,
+            isHead: requestHead.method == .head, field: .location(location))
         if close || isStream(slot) { closeDownstream(slot) } else { setIdleDeadline(slot) }
     }
 }
