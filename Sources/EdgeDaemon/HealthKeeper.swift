@@ -320,7 +320,8 @@ final class HealthKeeper {
         }
         let target = Checker.Target(
             address: address, upstream: name, policy: policy, tls: tls,
-            sendsProxyHeader: entry.health.configuration.sendsProxyHeader)
+            // Who listens at a port for checks knows nothing of traffic's clients.
+            sendsProxyHeader: entry.health.configuration.sendsProxyHeader && policy.port == nil)
         lastCheck += 1
         let number = lastCheck
         upstreams[name]?.asked[address] = number
