@@ -338,6 +338,11 @@ final class HealthKeeper {
         let now = Instant.now()
         if report.isInconclusive {
             upstreams[name]?.health.notChecked(address, now: now)
+            if case .failed(let reason) = report.outcome {
+                Log.warning(
+                    "upstream: a check could not be made, what is known stands",
+                    ["upstream": name, "member": "\(address)", "reason": reason])
+            }
         } else {
             if isMember(address, of: name) { noteSeen(name, address, report) }
             upstreams[name]?.health.checked(address, report.outcome, now: now)
