@@ -43,8 +43,7 @@ package struct NameProposal: Sendable, Equatable {
     /// - Parameter own: never proposed.
     package init(_ machine: NameMachine, without own: Set<SocketAddress>) {
         func endpoints(_ addresses: [SocketAddress]) -> [ProposedEndpoint] {
-            addresses.filter { machine.schedule.isLiteral || !own.contains($0) }
-                .map { ProposedEndpoint(address: $0) }
+            addresses.filter { !own.contains($0) }.map { ProposedEndpoint(address: $0) }
         }
         let known = machine.confirmation.isExpired ? [] : endpoints(machine.addresses)
         let suspects = endpoints(machine.suspects)

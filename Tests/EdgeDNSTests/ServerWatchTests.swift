@@ -254,14 +254,16 @@ import Testing
         #expect(decision?.answer == Self.good(66) && decision?.isSuspicious == true)
     }
 
-    @Test("half an answer has to do after a moment's patience")
-    func partial() {
-        var round = Self.round()
+    @Test(
+        "half an answer has to do after a moment's patience, in a hurry after half of it",
+        arguments: [(false, 510), (true, 260)] as [(Bool, Int64)])
+    func partial(isHurried: Bool, end: Int64) {
+        var round = Self.round(isHurried: isHurried)
         round.set(1, .partial(since: Self.later(10)))
 
-        #expect(round.due == Self.later(510))
-        #expect(round.overdue(now: Self.later(509)).isEmpty)
-        #expect(round.overdue(now: Self.later(510)) == [1])
+        #expect(round.due == Self.later(end))
+        #expect(round.overdue(now: Self.later(end - 1)).isEmpty)
+        #expect(round.overdue(now: Self.later(end)) == [1])
     }
 
     @Test("in a hurry news is preferred, and waited for a moment")
