@@ -381,8 +381,8 @@ private final class Household {
         resolver.track(names: ["a.home"])
         #expect(turn { !resolver.addresses(of: "a.home").isEmpty })
         // That is being written now. Both ends are seen in one turn, the answer first.
-        resolver.track(names: ["a.home", "b.home"])
         let answered = server.log.count
+        resolver.track(names: ["a.home", "b.home"])
         while server.log.count < answered + 2, Instant.now() < end {}
         let file = StateFile(directory: folder.path, name: "names", kind: "names", version: 1)
         func remembered() -> Int? {
