@@ -155,7 +155,9 @@ let package = Package(
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeSystem"),
-        unitTests("EdgeDaemon", "EdgeConfig", "EdgeProxy", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
+        unitTests(
+            "EdgeDaemon", "EdgeConfig", "EdgeDNS", "EdgeProxy", "EdgeSystem", "EdgeTLS",
+            "EdgeUpstream"),
         unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem", "CEdge"),
         unitTests(
             "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeTLS",

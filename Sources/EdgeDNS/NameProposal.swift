@@ -35,6 +35,9 @@ package struct NameProposal: Sendable, Equatable {
     package var isSuspicious = false
     /// Where `isSuspicious`: what was believed before, to be kept.
     package var trusted: [ProposedEndpoint] = []
+    /// Something was known, and DNS has not confirmed it for longer than `stale`: it is not
+    /// proposed any more. Without this an empty proposal says nothing.
+    package var isExpired = false
 
     package init() {}
 
@@ -45,7 +48,8 @@ package struct NameProposal: Sendable, Equatable {
         func endpoints(_ addresses: [SocketAddress]) -> [ProposedEndpoint] {
             addresses.filter { !own.contains($0) }.map { ProposedEndpoint(address: $0) }
         }
-        let known = machine.confirmation.isExpired ? [] : endpoints(machine.addresses)
+        isExpired = machine.confirmation.isExpired && !machine.addresses.isEmpty
+        let known = isExpired ? [] : endpoints(machine.addresses)
         let suspects = endpoints(machine.suspects)
         isSuspicious = !suspects.isEmpty
         self.endpoints = isSuspicious ? suspects : known
@@ -59,10 +63,14 @@ package struct NameProposal: Sendable, Equatable {
     package init(
         _ service: ServiceMachine, isAsked: (String) -> Bool, targets: (String) -> NameProposal
     ) {
-        guard !service.confirmation.isExpired else { return }
         let records = service.records
+        guard !service.confirmation.isExpired else {
+            isExpired = !records.isEmpty
+            return
+        }
         let proposals = records.map { targets($0.target) }
         endpoints = Self.merge(records, proposals.map(\.endpoints))
+        isExpired = !records.isEmpty && proposals.allSatisfy { $0.isExpired }
         isSuspicious = proposals.contains(where: \.isSuspicious)
         if isSuspicious {
             trusted = Self.merge(

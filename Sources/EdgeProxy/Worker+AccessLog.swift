@@ -95,6 +95,7 @@ extension Worker {
         accessLog.keep(
             accessLog.spare, requestHead, head, tlsVersion: session?.version ?? 0,
             name: session?.serverNameBytes, number: downstreams[slot].pointee.requestCount)
+        if isStream(slot) { accessLog.record(accessLog.spare).pointee.version = 20 }
         var line = line(.request, slot, reason)
         line.status = status
         line.times.head = now

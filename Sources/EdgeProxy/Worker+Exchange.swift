@@ -26,7 +26,14 @@ extension Worker {
             decline(slot, head, status: 508, .loopDetected)
             return
         }
-        if case .length(let count) = requestHead.framing, count > snapshot.client.requestBodyMax {
+        let rules = rules(route.policy)
+        if let rules, !permits(slot, head, route, rules) { return }
+        guard route.pool >= 0 else {
+            decline(slot, head, status: 404, .noRoute)
+            return
+        }
+        let bodyMax = rules?.bodyMax ?? snapshot.client.requestBodyMax
+        if case .length(let count) = requestHead.framing, count > bodyMax {
             decline(slot, head, status: 413, .clientBodyTooLarge)
             return
         }
@@ -46,6 +53,7 @@ extension Worker {
             clientMinor: requestHead.versionMinor, attempts: 0, status: 0,
             requestFraming: framing, answerFraming: .none, downstream: Int32(slot), upstream: -1,
             pool: route.pool, tried: 0, prefix: nil, upgrade: upgrade.0)
+        exchanges[exchange].pointee.rules = route.policy
         exchanges[exchange].pointee.times.begun = begun
         exchanges[exchange].pointee.times.head = now
         if accessLog.isOn { logBegin(exchange, slot, head) }
@@ -55,7 +63,7 @@ extension Worker {
         downstream.pointee.phase =
             flags.contains(.requestComplete) ? .awaitingAnswer : .receivingBody
         if !flags.contains(.requestComplete) { setDeadline(slot, .body, snapshot.timeouts.body) }
-        guard writeRequestHead(exchange, slot, head, upgrade: upgrade.1) else {
+        guard writeRequestHead(exchange, slot, head, upgrade: upgrade.1, rules) else {
             refuse(slot, status: 503, .memoryLimit)
             return
         }
@@ -67,37 +75,42 @@ extension Worker {
 
     /// The request's head as the upstream gets it, kept until the answer begins.
     private func writeRequestHead(
-        _ exchange: Int, _ slot: Int, _ head: Span<UInt8>, upgrade: ByteRange
+        _ exchange: Int, _ slot: Int, _ head: Span<UInt8>, upgrade: ByteRange,
+        _ rules: RequestRules?
     ) -> Bool {
-        // The authority is written three times, a normalised line is a byte longer, and our own
-        // fields take at most some 500 bytes.
-        let size =
-            head.count + 2 * Int(requestHead.authority.count) + requestHead.fields.count + 768
         let context = forwardingContext(exchange, slot, upgrade: upgrade)
+        let subject = subjectLine(slot, rules)
+        let headRules = rules?.head
+        if let headRules, !keepValues(exchange, headRules, context, head) { return false }
+        let size =
+            HTTP1Writer.requestBytesMax(
+                requestHead, from: head, context: context, host: Span(), rules: headRules)
+            + subject.count
         guard size <= Worker.headsBytes else {
             guard let chunk = chunks.take(size) else { return false }
             exchanges[exchange].pointee.prefix = chunk
             return writeRequestHead(
-                exchange, head, context, chunk,
+                exchange, head, context, headRules, subject, chunk,
                 UnsafeMutableRawBufferPointer(
                     start: chunk.bytes, count: Int(chunk.pointee.capacity)))
         }
         return writeRequestHead(
-            exchange, head, context, nil,
+            exchange, head, context, headRules, subject, nil,
             UnsafeMutableRawBufferPointer(start: heads, count: Worker.headsBytes))
     }
 
     /// - Parameter chunk: whose memory `space` is; nil: one that fits what is written is taken.
     private func writeRequestHead(
         _ exchange: Int, _ head: Span<UInt8>, _ context: ForwardingContext,
-        _ chunk: ChunkPointer?, _ space: UnsafeMutableRawBufferPointer
+        _ rules: HeadRules?, _ subject: [UInt8], _ chunk: ChunkPointer?,
+        _ space: UnsafeMutableRawBufferPointer
     ) -> Bool {
         var writer = ByteWriter(space)
         let cookie = hiddenCookie(exchange)
         guard
             HTTP1Writer.writeRequest(
                 requestHead, from: head, context: context, host: Span(), hiding: cookie.span,
-                into: &writer)
+                rules: rules, adding: subject.span, into: &writer)
         else { return false }
         exchanges[exchange].pointee.prefixHead = Int32(writer.count)
         if let chunk {
@@ -128,7 +141,8 @@ extension Worker {
 
     /// Answers a request that has no exchange; the connection goes on if the request had no body.
     func decline(
-        _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ reason: ReasonCode
+        _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ reason: ReasonCode,
+        field: AnswerField = .none
     ) {
         let downstream = downstreams[slot]
         let hasBody = requestHead.framing.hasContent
@@ -137,7 +151,7 @@ extension Worker {
         if accessLog.isOn { logUnserved(slot, head, status, reason) }
         answer(
             slot, status: status, reason.label, close: close,
-            isHead: requestHead.method == .head, location: nil)
+            isHead: requestHead.method == .head, field: field)
         if close || isStream(slot) { closeDownstream(slot) } else { setIdleDeadline(slot) }
     }
 
@@ -427,7 +441,7 @@ extension Worker {
     private func endChunks(_ exchange: Int, _ trailers: Span<UInt8>?) -> Bool {
         let state = exchanges[exchange]
         if !state.pointee.flags.contains(.prefixSent), state.pointee.prefix != nil {
-            let (lines, isWhole) = keepTrailers(trailers, isRequest: true)
+            let (lines, isWhole) = keepTrailers(trailers, isRequest: true, exchange)
             state.pointee.trailers = lines
             return isWhole
         }
@@ -436,7 +450,7 @@ extension Worker {
         guard slot >= 0 else { return true }
         state.pointee.flags.remove(.replayable)
         var writer = ByteWriter(stageSpace(slot, size))
-        guard writeLastChunk(trailers, isRequest: true, &writer) else { return false }
+        guard writeLastChunk(trailers, isRequest: true, exchange, &writer) else { return false }
         staged(writer.count)
         return true
     }
@@ -448,11 +462,12 @@ extension Worker {
     }
 
     func writeLastChunk(
-        _ trailers: Span<UInt8>?, isRequest: Bool, _ writer: inout ByteWriter
+        _ trailers: Span<UInt8>?, isRequest: Bool, _ exchange: Int, _ writer: inout ByteWriter
     ) -> Bool {
         if let trailers {
             return HTTP1Writer.writeLastChunk(
-                trailers: trailerFields, from: trailers, isRequest: isRequest, into: &writer)
+                trailers: trailerFields, from: trailers, isRequest: isRequest,
+                edits: trailerEdits(exchange, isRequest: isRequest), into: &writer)
         }
         return HTTP1Writer.writeLastChunk(into: &writer)
     }
@@ -540,7 +555,7 @@ extension Worker {
         let close = downstream.pointee.closesAfterAnswer || !isComplete || isStream(slot)
         answer(
             slot, status: reason.answerStatus, reason.label, close: close, isHead: isHead,
-            location: nil, id: id)
+            id: id)
         if close {
             closeDownstream(slot)
         } else {
@@ -615,6 +630,10 @@ extension Worker {
             countStatus(state.pointee.status)
         }
         dropPrefix(exchange)
+        if let kept = state.pointee.kept {
+            chunks.give(kept)
+            state.pointee.kept = nil
+        }
         state.pointee.phase = .free
         exchangeSlots.give(exchange)
         block.subtract(.requestsActive)

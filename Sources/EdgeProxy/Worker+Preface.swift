@@ -147,8 +147,11 @@ extension Worker {
         }
         guard downstreams[slot].pointee.preface == .hello else { return .over(used) }
         guard used < count else { return .waits(used) }
+        hello.progress = downstreams[slot].pointee.helloProgress
         switch ClientHello.read(input.extracting(used...), into: &hello) {
-        case .incomplete: return .waits(used)
+        case .incomplete:
+            downstreams[slot].pointee.helloProgress = hello.progress
+            return .waits(used)
         case .malformed:
             // OpenSSL says what is wrong with it, and never that nothing is.
             endHello(slot, profile: clientView(slot)?.profile ?? -1, .refused)
@@ -165,18 +168,19 @@ extension Worker {
             endHello(slot, profile: -1, .refused)
             return
         }
-        switch snapshot.routing.router.connection(
-            view: Int(downstreams[slot].pointee.view), hello)
-        {
-        case .passthrough(let pool):
+        // The worker's own while it is asked: nothing on the way reads another one.
+        let route = snapshot.routing.router.connection(
+            view: view.index, serverName: hello.serverName, offers: { hello.offers($0) })
+        switch route {
+        case .passthrough(let pool, _):
             channels[slot].pointee.flags.subtract([.isTLS, .awaitsPreface])
             channels[slot].pointee.phase = .established
             downstreams[slot].pointee.preface = .none
             clearDeadline(slot)
             beginRelay(slot, pool, name: hello.serverName)
-        case .terminate(let profile): endHello(slot, profile: profile, .known)
-        case .unknown:
-            endHello(slot, profile: view.profile, view.refusesUnknown ? .refused : .unknown)
+        case .terminate(_, let profile): endHello(slot, profile: profile, .known)
+        case .terminateUnknown(_, let profile): endHello(slot, profile: profile, .unknown)
+        case .refuse: endHello(slot, profile: view.profile, .refused)
         }
     }
 

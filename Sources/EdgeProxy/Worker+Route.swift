@@ -24,7 +24,8 @@ extension Worker {
             decline(slot, head, status: 421, .misdirected)
             return nil
         }
-        let found = snapshot.routing.router.request(view: view.index, host: host, path: path(head))
+        let found = snapshot.routing.router.request(
+            view: view.index, host: host, path: head.extracting(path(head)))
         guard mayServe(slot, host, found) else {
             decline(slot, head, status: 421, .misdirected)
             return nil
@@ -41,14 +42,12 @@ extension Worker {
     }
 
     /// The target without its query, as the client wrote it.
-    private func path(_ head: Span<UInt8>) -> Span<UInt8> {
-        guard !requestHead.isAsterisk, !requestHead.lacksPath else {
-            return head.extracting(0..<0)
-        }
+    private func path(_ head: Span<UInt8>) -> Range<Int> {
+        guard !requestHead.isAsterisk, !requestHead.lacksPath else { return 0..<0 }
         let target = requestHead.target.indices
         var end = target.lowerBound
         while end < target.upperBound, head[end] != UInt8(ascii: "?") { end += 1 }
-        return head.extracting(target.lowerBound..<end)
+        return target.lowerBound..<end
     }
 
     /// Whether this connection is for the host (RFC 9110 §7.4, RFC 9113 §9.1.1): over TLS, the
@@ -77,7 +76,7 @@ extension Worker {
 
     /// `/.well-known/acme-challenge/` (RFC 8555 §8.3), which is asked for in the clear.
     private func isChallenge(_ head: Span<UInt8>) -> Bool {
-        let path = path(head)
+        let path = head.extracting(path(head))
         let prefix: StaticString = "/.well-known/acme-challenge/"
         guard path.count > prefix.utf8CodeUnitCount else { return false }
         for index in 0..<prefix.utf8CodeUnitCount where path[index] != prefix.utf8Start[index] {
@@ -101,12 +100,19 @@ extension Worker {
             let target = head.extracting(requestHead.target.indices)
             for index in target.indices { location.append(target[index]) }
         }
+        answerRedirect(slot, head, status: 308, location)
+    }
+
+    /// - Parameter location: made from checked parts.
+    func answerRedirect(
+        _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ location: [UInt8]
+    ) {
         let hasBody = requestHead.framing.hasContent
         let close = hasBody || downstreams[slot].pointee.closesAfterAnswer
-        if accessLog.isOn { logUnserved(slot, head, 308, .none) }
+        if accessLog.isOn { logUnserved(slot, head, status, .none) }
         answer(
-            slot, status: 308, ReasonCode.redirected.label, close: close,
-            isHead: requestHead.method == .head, location: ByteWriterText(location))
+            slot, status: status, ReasonCode.redirected.label, close: close,
+            isHead: requestHead.method == .head, field: .location(location))
         if close || isStream(slot) { closeDownstream(slot) } else { setIdleDeadline(slot) }
     }
 }

@@ -2,6 +2,7 @@ package import EdgeCore
 package import EdgeHTTP
 internal import EdgeHTTP1
 internal import EdgeHTTP2
+internal import EdgePreface
 package import EdgeRing
 internal import EdgeRouting
 package import EdgeSystem

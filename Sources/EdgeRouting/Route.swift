@@ -18,6 +18,27 @@ package struct Route: Sendable, Equatable, BitwiseCopyable {
     /// TLS is between client and server: no request of ours goes there, it is answered with 421.
     package var isPassthrough: Bool
 
+    /// To a pool, whatever the host.
+    package init(pool: Int32) {
+        self.init(
+            site: -1, pool: pool, policy: -1, hostPolicy: -1, path: -1, matchedPrefix: 0,
+            reading: .literal, isPassthrough: false)
+    }
+
+    init(
+        site: Int32, pool: Int32, policy: Int32, hostPolicy: Int32, path: Int32,
+        matchedPrefix: Int32, reading: PathReading, isPassthrough: Bool
+    ) {
+        self.site = site
+        self.pool = pool
+        self.policy = policy
+        self.hostPolicy = hostPolicy
+        self.path = path
+        self.matchedPrefix = matchedPrefix
+        self.reading = reading
+        self.isPassthrough = isPassthrough
+    }
+
     /// The path begins with the prefix as the client wrote it and nothing behind it leads out of it
     /// again: the prefix may be replaced. Else a request whose rules replace it is answered with 400.
     package var isLiteral: Bool { reading == .literal }
@@ -47,10 +68,20 @@ package enum PathReading: UInt8, Sendable, BitwiseCopyable {
 package enum ConnectionRoute: Sendable, Equatable, BitwiseCopyable {
     /// Bytes go to this pool as they are.
     case passthrough(pool: Int32, site: Int32)
-    /// TLS ends here; -1: no site has the name, the default certificate is used.
+    /// TLS ends here, for the name that the client asked for.
     case terminate(site: Int32, hostPolicy: Int32)
+    /// TLS ends here, with the certificate for unknown names. The site they lead to; -1: none.
+    case terminateUnknown(site: Int32, hostPolicy: Int32)
     /// The alert `unrecognized_name` (RFC 6066 §3).
     case refuse
+
+    /// `Router.Host.hostPolicy` where TLS ends here.
+    package var policy: Int32? {
+        switch self {
+        case .terminate(_, let policy), .terminateUnknown(_, let policy): policy
+        case .passthrough, .refuse: nil
+        }
+    }
 }
 
 /// Whether a request may be answered on the connection it came on (RFC 9110 §7.4).

@@ -108,7 +108,7 @@ package struct RouteTrace: Sendable, Equatable {
         case .refuse:
             lines.append("\(why): alert unrecognized_name")
             return false
-        case .terminate(let site, _):
+        case .terminate(let site, _), .terminateUnknown(let site, _):
             lines.append("\(why): TLS ends here, \(site < 0 ? "no site" : "site \(site)")")
             return true
         }
@@ -130,7 +130,7 @@ package struct RouteTrace: Sendable, Equatable {
             "host \(question.host) "
                 + (pattern.isFallback ? "is unknown, the view's default " : "falls under ")
                 + "\(pattern.text): site \(found.site)")
-        if case .terminate(_, let policy) = connection {
+        if let policy = connection?.policy {
             let isSame = Router.areSameHost(
                 host.span, Array((question.serverName ?? "").utf8).span)
             let covers = found.coverage(connectionPolicy: policy, isServerName: isSame)

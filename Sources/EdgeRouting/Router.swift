@@ -109,8 +109,12 @@ package final class Router: Sendable {
     private func fallback(_ view: Int) -> ConnectionRoute {
         let fallback = fallbacks[view]
         if fallback.refuses { return .refuse }
-        if fallback.entry >= 0 { return connection(of: fallback.entry) }
-        return .terminate(site: -1, hostPolicy: fallback.hostPolicy)
+        guard fallback.entry >= 0 else {
+            return .terminateUnknown(site: -1, hostPolicy: fallback.hostPolicy)
+        }
+        let route = connection(of: fallback.entry)
+        guard case .terminate(let site, let policy) = route else { return route }
+        return .terminateUnknown(site: site, hostPolicy: policy)
     }
 
     private func connection(of entry: Int32) -> ConnectionRoute {

@@ -24,6 +24,9 @@ package struct ViewTable: Sendable {
         var hasSources: Bool
     }
 
+    /// `lo`, in every network namespace.
+    static let loopback: Int32 = 1
+
     package let names: [String]
     private let interfaceNames: [[String]]
     private let sources: CIDRSets
@@ -96,7 +99,9 @@ package struct ViewTable: Sendable {
 
     private func fits(_ view: Int, _ interface: Int32, _ source: SocketAddress) -> Bool {
         let rule = rules[view]
-        guard rule.isAnywhere || arrives(rule, interface) else { return false }
+        // This machine's own clients are in no view that does not ask for them.
+        let isOwn = interface == Self.loopback && !rule.hasSources
+        guard rule.isAnywhere ? !isOwn : arrives(rule, interface) else { return false }
         return !rule.hasSources || sources.contains(source, in: view)
     }
 
