@@ -55,7 +55,7 @@ struct PathTable: Sendable {
             return false
         }
         let whole = text.text
-        text.resolve(dropsEmpty: true)
+        text.resolve()
         return whole == text.text || whole == text.text + [PathText.slash]
     }
 
@@ -64,7 +64,7 @@ struct PathTable: Sendable {
         let path = Array(prefix.utf8)
         var text = PathText()
         guard text.decode(path.span) else { return path }
-        text.resolve(dropsEmpty: true)
+        text.resolve()
         return text.text
     }
 
@@ -106,12 +106,13 @@ struct PathTable: Sendable {
         }
         let isUnclear = text.firstUnclear != nil
         let hasParent = isUnclear ? PathText.mayHaveParent(path) : text.hasParent
+        let hasEmpty = text.hasEmpty
         let unresolved = text.longest(in: self, range)
-        text.resolve(dropsEmpty: true)
+        text.resolve()
         let found = text.longest(in: self, range)
         let reading: PathReading
         if hasParent {
-            let agree = !isUnclear && unresolved == found && keepingEmpty(path, range) == found
+            let agree = !isUnclear && !hasEmpty && unresolved == found
             reading = agree ? .normalised : .ambiguous
         } else if isUnclear, mayLeadFurther(path, range) {
             reading = .ambiguous
@@ -119,14 +120,6 @@ struct PathTable: Sendable {
             reading = found < 0 || holds(found, path) ? .literal : .normalised
         }
         return Match(prefix: found, reading: reading)
-    }
-
-    /// The longest prefix for upstreams that resolve dot segments and keep empty ones.
-    private func keepingEmpty(_ path: Span<UInt8>, _ range: Range<Int>) -> Int32 {
-        var text = PathText()
-        guard text.decode(path) else { return -1 }
-        text.resolve(dropsEmpty: false)
-        return text.longest(in: self, range)
     }
 
     /// Whether some prefix begins with all that upstreams agree about, so that what they do not

@@ -56,6 +56,15 @@ struct PathText: ~Copyable {
         return false
     }
 
+    /// Whether a segment is empty, a final one left out.
+    var hasEmpty: Bool {
+        for index in 1..<max(count, 1)
+        where bytes[index] == Self.slash && bytes[index - 1] == Self.slash {
+            return true
+        }
+        return false
+    }
+
     /// Whether some upstream may see a segment `..`: however often it is encoded, between whatever
     /// may separate segments or end one.
     static func mayHaveParent(_ path: Span<UInt8>) -> Bool {
@@ -138,22 +147,19 @@ struct PathText: ~Copyable {
         while tail > 0, bytes[tail - 1] != Self.slash { tail -= 1 }
         // A segment `.` may vanish with what is behind it.
         let vanishes = tail + 1 == firstUnclear && bytes[tail] == Self.dot
-        var write = resolved(dropsEmpty: true, upTo: tail)
+        var write = resolved(upTo: tail)
         bytes[write] = Self.slash
         write += 1
         move(tail..<(vanishes ? tail : firstUnclear), to: &write)
         count = write
     }
 
-    /// Takes dot segments out (RFC 3986 §5.2.4), and with `dropsEmpty` empty ones before that; a
-    /// final slash with them.
-    mutating func resolve(dropsEmpty: Bool) {
-        count = resolved(dropsEmpty: dropsEmpty, upTo: count)
-    }
+    /// Takes empty segments out, a final slash with them, then dot segments (RFC 3986 §5.2.4).
+    mutating func resolve() { count = resolved(upTo: count) }
 
     /// Rewrites what is before `end`, which is the path's or behind a slash; returns how much of it
     /// there is now.
-    private mutating func resolved(dropsEmpty: Bool, upTo end: Int) -> Int {
+    private mutating func resolved(upTo end: Int) -> Int {
         var write = 0
         var read = 0
         while read < end {
@@ -161,8 +167,7 @@ struct PathText: ~Copyable {
             read = start
             while read < end, bytes[read] != Self.slash { read += 1 }
             let length = read - start
-            if length == 0, dropsEmpty || read == end { continue }
-            if length == 1, bytes[start] == Self.dot { continue }
+            if length == 0 || (length == 1 && bytes[start] == Self.dot) { continue }
             if length == 2, bytes[start] == Self.dot, bytes[start + 1] == Self.dot {
                 while write > 0 {
                     write -= 1

@@ -36,10 +36,12 @@ package enum PathReading: UInt8, Sendable, BitwiseCopyable {
     /// It does when it is read as above: `/%61pi`, `//api`, `/./api` for `/api`.
     case normalised
     /// Upstreams may see different prefixes: in `/x/../api` with or without the dot segments, in
-    /// `/api%2Fx` one that ends there or goes on. What counts as a slash, or as the end of a path or
-    /// segment, to some only: `%2F`, `\` and `%5C`, `;` and `%3B`, encoded `?`, `#` and control
-    /// characters, and what is encoded twice. Only where it makes a difference: below prefixes of
-    /// which none goes on there, and without `..` in any spelling, `%2F` and the others are data.
+    /// `/api%2Fx` one that goes on or one that ends there.
+    ///
+    /// Unclear is what only some take for a slash, or for the end of a segment or path: `%2F`, `\`,
+    /// `%5C`, `;`, `%3B`, what is encoded twice, and encoded `?`, `#` and control characters. It is
+    /// data where no prefix of the host's begins with all that is before it: `/s3/key%2Fx` below
+    /// `/s3`. Beside a segment `..` in any spelling it is not, and neither is `//`.
     case ambiguous
 }
 
