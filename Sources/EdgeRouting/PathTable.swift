@@ -46,8 +46,8 @@ struct PathTable: Sendable {
         return (first..<prefixes.count, origins)
     }
 
-    /// Whether paths can be compared with a prefix without doubt. One that is not plain refuses what
-    /// might be meant by it.
+    /// Whether paths can be compared with a prefix without doubt. One that is not plain refuses
+    /// what might be meant by it.
     static func isPlain(_ prefix: String) -> Bool {
         let path = Array(prefix.utf8)
         var storage = InlineArray<4096, UInt8>(repeating: 0)

@@ -18,8 +18,9 @@ package struct Route: Sendable, Equatable, BitwiseCopyable {
     /// TLS is between client and server: no request of ours goes there, it is answered with 421.
     package var isPassthrough: Bool
 
-    /// The path begins with the prefix as the client wrote it and nothing behind it leads out of it
-    /// again: the prefix may be replaced. Else a request whose rules replace it is answered with 400.
+    /// The path begins with the prefix as the client wrote it, and nothing behind it leads out of it
+    /// again: the prefix may be replaced. Else a request whose rules replace it is answered with
+    /// 400.
     package var isLiteral: Bool { reading == .literal }
 
     /// Upstreams may take the path for another one, of which other rules say something: the request
@@ -28,7 +29,7 @@ package struct Route: Sendable, Equatable, BitwiseCopyable {
 }
 
 /// How sure it is which prefix a path has. Rules are compared with the path as upstreams read it:
-/// percent-encoding undone, `//` as `/`, dot segments taken out (RFC 3986 §6.2.2). What is forwarded
+/// percent-encoding undone, `//` as `/`, dot segments taken out (RFC 3986 §6.2.2). What is sent on
 /// stays as the client wrote it, so an upstream may read it differently.
 package enum PathReading: UInt8, Sendable, BitwiseCopyable {
     /// The path begins with the prefix as it stands there.
@@ -68,7 +69,7 @@ extension Route {
     /// Whether a request for another name than the connection's may be answered on it.
     ///
     /// - Parameters:
-    ///   - connectionPolicy: `hostPolicy` of the connection's route, by its SNI or the view's default.
+    ///   - connectionPolicy: `hostPolicy` of the connection, by its SNI or the view's default.
     ///   - isServerName: the request's host is the SNI, as `Router.areSameHost` compares them.
     package func coverage(connectionPolicy: Int32, isServerName: Bool) -> Coverage {
         guard !isPassthrough, hostPolicy == connectionPolicy else { return .misdirected }
