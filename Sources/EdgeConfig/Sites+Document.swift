@@ -6,7 +6,7 @@ struct SiteDecoder {
     let views: ViewList
     let upstreams: UpstreamNames
     let listeners: [Configuration.Listener]
-    private(set) var hosts: HostTable
+    private(set) var hosts: ServedHosts
     private(set) var sites: [SiteConfiguration] = []
     /// The first of each, for those rules that need a tls listener.
     private(set) var firstPassthrough: Located<String>?
@@ -20,7 +20,7 @@ struct SiteDecoder {
         self.views = views
         self.upstreams = upstreams
         let count = roots.reduce(0) { $0 + $1.itemCount("sites") }
-        hosts = HostTable(views, countMax: count)
+        hosts = ServedHosts(views, countMax: count)
         sites.reserveCapacity(count)
         for root in roots {
             root.forEachSection("sites") { section in
@@ -115,7 +115,7 @@ struct SiteDecoder {
         _ names: SiteHosts, _ named: [(view: Int, place: Location, names: Range<Int>)],
         passthrough: Bool, _ protocols: [Located<String>], in section: Section
     ) {
-        let service = passthrough ? HostTable.Service.passthrough : .terminated
+        let service = passthrough ? ServedHosts.Service.passthrough : .terminated
         let protocols = passthrough ? protocols : []
         func insert(_ range: Range<Int>, views: Range<Int>) {
             for name in names.names[range] {

@@ -4,7 +4,7 @@ import EdgeRouting
 extension Assembly {
     /// What views, listeners and the hosts of sites need of each other.
     func checkViews(
-        _ views: ViewList, listeners: [Located<Configuration.Listener>], hosts: HostTable
+        _ views: ViewList, listeners: [Located<Configuration.Listener>], hosts: ServedHosts
     ) {
         for (index, view) in views.drafts.enumerated() {
             checkReach(of: index, in: views)
@@ -56,7 +56,7 @@ extension Assembly {
     }
 
     /// The host that stands for unknown ones has to be known itself.
-    func checkUnknown(_ views: ViewList, hosts: HostTable) {
+    func checkUnknown(_ views: ViewList, hosts: ServedHosts) {
         for (index, view) in views.drafts.enumerated() {
             guard let unknown = view.unknown, case .host(let name) = unknown.value else { continue }
             switch hosts.find(name, view: index) {

@@ -137,8 +137,9 @@ struct RuleRefusalTests {
     @Test(
         "Fields that frame messages or name the hop cannot be changed",
         arguments: [
-            "Connection", "content-length", "HOST", "HTTP2-Settings", "Keep-Alive",
-            "Proxy-Connection", "TE", "Trailer", "Transfer-Encoding", "Upgrade",
+            "Connection", "content-length", "Expect", "HOST", "HTTP2-Settings", "Keep-Alive",
+            "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection", "TE", "Trailer",
+            "Transfer-Encoding", "Upgrade",
         ],
         ["set: { NAME: x }", "add: { NAME: x }", "remove: NAME"])
     func framing(name: String, change: String) {

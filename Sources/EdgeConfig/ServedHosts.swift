@@ -1,7 +1,7 @@
 import EdgeRouting
 
 /// Who serves which host in which view, while sites are read. Cost: one look-up per view and host.
-struct HostTable {
+struct ServedHosts {
     enum Service { case terminated, passthrough }
 
     private struct Entry {
@@ -155,19 +155,16 @@ struct SiteHosts {
         guard let written else {
             return differ && !section.has("internal") ? first.value : nil
         }
-        switch Self.kind(written.value) {
-        case .name: break
-        case .any:
+        let kind = Self.kind(written.value)
+        if kind == .any {
             section.error(
                 written.location, "\(section.title).internal is no name",
                 hint: "left out, the servers see the host that the client asked for")
-        case .wildcard:
-            if let plain = names.first(where: { Self.kind($0.value) != .wildcard }) {
-                section.error(
-                    written.location,
-                    "\(section.title).internal: '\(plain.value)' has no label for "
-                        + "'\(written.value)'", hint: "a wildcard stands for wildcards only")
-            }
+        } else if let other = names.first(where: { Self.kind($0.value) != kind }) {
+            section.error(
+                written.location,
+                "\(section.title).internal: '\(written.value)' does not go with "
+                    + "'\(other.value)'", hint: "a wildcard stands for a wildcard, label by label")
         }
         return written.value
     }
