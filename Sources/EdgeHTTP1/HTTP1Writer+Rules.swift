@@ -4,12 +4,13 @@ package import EdgeHTTP
 /// Heads that the rules of a view, a site or a path change. The same order as without them: fields
 /// of the hop are left out first; what then stays is what rules see.
 extension HTTP1Writer {
-    /// As `writeRequest` without rules.
+    /// Writes a request head as `writeRequest` does without rules, and changes what they say. With a
+    /// map of names the upstream sees nothing but its own: without a `host` the client's is
+    /// translated, and X-Forwarded-Host is what Host is.
     // hot: once per request that rules apply to; no allocation.
-    @inline(never)
-    static func writeRequest(
+    package static func writeRequest(
         _ head: borrowing RequestHead, from bytes: Span<UInt8>, context: ForwardingContext,
-        host: Span<UInt8>, hiding cookie: Span<UInt8>, by rules: HeadRules,
+        host: Span<UInt8>, hiding cookie: Span<UInt8> = Span(), by rules: HeadRules,
         into output: inout ByteWriter
     ) -> Bool {
         output.append(bytes, head.methodRange)
@@ -47,7 +48,7 @@ extension HTTP1Writer {
         lines.flush(from: bytes, into: &output)
         claims.write(
             head, bytes, context, host: rules.map == nil ? nil : sentHost,
-            edits: rules.requestEdits, &output)
+            by: rules.requestEdits, &output)
         if let edits = rules.requestEdits {
             edits.write(values(head, bytes, context), bytes, into: &output)
         }
@@ -57,6 +58,23 @@ extension HTTP1Writer {
         return !output.hasOverflowed
     }
 
+    /// Writes a final response head as `writeResponse` does without rules, and changes what they
+    /// say.
+    ///
+    /// - Parameter kept: what the ranges of the rules' values lie in.
+    // hot: once per response that rules apply to; no allocation.
+    package static func writeResponse(
+        _ head: borrowing ResponseHead, from bytes: Span<UInt8>, context: ResponseContext,
+        setting cookie: Span<UInt8> = Span(), by rules: ResponseRules, kept: Span<UInt8>,
+        into output: inout ByteWriter
+    ) -> Bool {
+        writeStatusLine(head, bytes, &output)
+        writeResponseFields(
+            head, from: bytes, announcesTrailers: context.framing.isChunked, by: rules,
+            kept: kept, into: &output)
+        return endResponse(head, bytes, context, cookie, &output)
+    }
+
     /// The end-to-end fields of an answer as lines in normal form, for clients of whichever
     /// version; nothing about framing. Those of an interim answer go without rules.
     ///
@@ -64,7 +82,6 @@ extension HTTP1Writer {
     ///   - announcesTrailers: a Trailer field goes on.
     ///   - kept: what the ranges of the rules' values lie in.
     // hot: once per answer that rules apply to; no allocation.
-    @inline(never)
     package static func writeResponseFields(
         _ head: borrowing ResponseHead, from bytes: Span<UInt8>, announcesTrailers: Bool,
         by rules: ResponseRules, kept: Span<UInt8>, into output: inout ByteWriter

@@ -316,7 +316,7 @@ struct FieldEditTests {
         let write: (Int) -> [UInt8]? = { capacity in
             written(capacity: capacity) {
                 HTTP1Writer.writeRequest(
-                    head, from: bytes.span, context: settings, host: Span(), rules: rules, into: &$0
+                    head, from: bytes.span, context: settings, host: Span(), by: rules, into: &$0
                 )
             }
         }

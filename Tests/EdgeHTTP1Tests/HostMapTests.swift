@@ -140,8 +140,7 @@ struct HostMapTests {
     func identity(seed: UInt64) {
         var generator = SeededGenerator(seed: seed)
         let labels = ["a", "b", "ab", "api", "x-1", "longer-label"]
-        var name: (Int) -> String = { _ in "" }
-        name = { count in
+        func name(_ count: Int) -> String {
             (0..<count).map { _ in labels.randomElement(using: &generator) ?? "" }
                 .joined(separator: ".")
         }
@@ -160,11 +159,6 @@ struct HostMapTests {
         let plain = pairs.filter { !$0.external.hasPrefix("*") }
         let wild = pairs.filter { $0.external.hasPrefix("*") }
         var shadowed = 0
-        for (external, inside) in plain {
-            // Of an earlier pair with a name of this one, that one counts.
-            #expect(Self.other(HostMap(plain), external, .inside) == inside)
-            break
-        }
         let map = HostMap(pairs)
         for (external, inside) in plain {
             #expect(Self.other(map, external, .inside) == inside)
