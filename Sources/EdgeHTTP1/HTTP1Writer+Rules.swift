@@ -31,7 +31,9 @@ extension HTTP1Writer {
         for index in 0..<head.fields.count {
             let field = head.fields[index]
             guard isForwarded(field, bytes, context) else { continue }
-            if let edits = rules.requestEdits, edits.drops(field, bytes) { continue }
+            if let edits = rules.requestEdits, edits.drops(field, bytes, isRequest: true) {
+                continue
+            }
             if field.name.isForwardingClaim, claims.note(field) { continue }
             if !cookie.isEmpty, field.name == .cookie,
                 writeCookies(field, bytes, without: cookie, &lines, &output)
@@ -90,7 +92,7 @@ extension HTTP1Writer {
         for index in 0..<head.fields.count {
             let field = head.fields[index]
             guard isForwarded(field, announcesTrailers: announcesTrailers) else { continue }
-            if let edits = rules.edits, edits.drops(field, bytes) { continue }
+            if let edits = rules.edits, edits.drops(field, bytes, isRequest: false) { continue }
             if let map = rules.map, HostMap.isNamedBy(field.name, .outward),
                 writeLine(field, bytes, through: map, .outward, &lines, &output)
             {

@@ -165,7 +165,7 @@ extension HTTP1Writer {
             guard TrailerRules.allow(field, bytes),
                 !(isRequest && field.flags.contains(.underscore))
             else { continue }
-            if let edits, edits.drops(field, bytes) { continue }
+            if let edits, edits.drops(field, bytes, isRequest: isRequest) { continue }
             lines.copy(field, from: bytes, into: &output)
         }
         lines.flush(from: bytes, into: &output)

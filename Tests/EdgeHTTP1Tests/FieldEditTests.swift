@@ -65,6 +65,22 @@ struct FieldEditTests {
                 ] + Self.ours)
     }
 
+    @Test("A client cannot pass a field by a rule with underscores in its name")
+    func underscores() throws {
+        let edits = try Self.edits(
+            edit(.set, "X-User-Name", "nobody"), edit(.remove, "_a_"), edit(.remove, "-b-"))
+        let passing: (inout ForwardingContext) -> Void = { $0.passesUnderscores = true }
+        #expect(
+            try Self.request(
+                edits, "X_User_Name: root", "x-user_NAME: root", "X_User_Names: 1", "_a-: 2",
+                "-a-: 3", "-b_: 4", changing: passing)
+                == ["X_User_Names: 1", "-a-: 3"] + Self.ours + ["X-User-Name: nobody"])
+        let lines = try answered(
+            "HTTP/1.1 204 N\r\nX_User-Name: 1\r\n_A_: 2\r\n\r\n",
+            rules: HeadRules(responseEdits: edits))
+        #expect(lines == ["HTTP/1.1 204 N", "X_User-Name: 1", "X-User-Name: nobody"])
+    }
+
     @Test("Of a view's, a site's and a path's edits the later ones win")
     func order() throws {
         let cases: [([FieldEdits.Edit], [String])] = [
