@@ -28,10 +28,12 @@ extension HTTP1Writer {
 
         var lines = LineCopier()
         var claims = ForwardingClaims()
+        let (edits, map) = (rules.requestEdits, rules.map)
+        let mapped = map == nil ? 0 : HostMap.names(.inward)
         for index in 0..<head.fields.count {
             let field = head.fields[index]
             guard isForwarded(field, bytes, context) else { continue }
-            if let edits = rules.requestEdits, edits.drops(field, bytes, isRequest: true) {
+            if let edits, edits.drops(field, bytes, isRequest: true) {
                 continue
             }
             if field.name.isForwardingClaim, claims.note(field) { continue }
@@ -40,7 +42,7 @@ extension HTTP1Writer {
             {
                 continue
             }
-            if let map = rules.map, HostMap.isNamedBy(field.name, .inward),
+            if mapped >> UInt64(field.name.rawValue) & 1 == 1, let map,
                 writeLine(field, bytes, through: map, .inward, &lines, &output)
             {
                 continue
@@ -49,10 +51,9 @@ extension HTTP1Writer {
         }
         lines.flush(from: bytes, into: &output)
         claims.write(
-            head, bytes, context, host: rules.map == nil ? nil : sentHost,
-            by: rules.requestEdits, &output)
-        if let edits = rules.requestEdits {
-            edits.write(values(head, bytes, context), bytes, into: &output)
+            head, bytes, context, host: map == nil ? nil : sentHost, by: edits, &output)
+        if let edits {
+            edits.write(values(edits.variables, head, bytes, context), bytes, into: &output)
         }
         if context.loopID != 0 { LoopMark.writeLine(context.loopID, into: &output) }
         writeRequestConnection(head, bytes, context, &output)
@@ -89,11 +90,13 @@ extension HTTP1Writer {
         by rules: ResponseRules, kept: Span<UInt8>, into output: inout ByteWriter
     ) {
         var lines = LineCopier()
+        let (edits, map) = (rules.edits, rules.map)
+        let mapped = map == nil ? 0 : HostMap.names(.outward)
         for index in 0..<head.fields.count {
             let field = head.fields[index]
             guard isForwarded(field, announcesTrailers: announcesTrailers) else { continue }
-            if let edits = rules.edits, edits.drops(field, bytes, isRequest: false) { continue }
-            if let map = rules.map, HostMap.isNamedBy(field.name, .outward),
+            if let edits, edits.drops(field, bytes, isRequest: false) { continue }
+            if mapped >> UInt64(field.name.rawValue) & 1 == 1, let map,
                 writeLine(field, bytes, through: map, .outward, &lines, &output)
             {
                 continue
@@ -101,15 +104,16 @@ extension HTTP1Writer {
             lines.copy(field, from: bytes, into: &output)
         }
         lines.flush(from: bytes, into: &output)
-        if let edits = rules.edits { edits.write(rules.values, kept, into: &output) }
+        if let edits { edits.write(rules.values, kept, into: &output) }
     }
 
-    /// What templates get to know of a request: the ranges lie in `bytes`.
+    /// What templates that ask for `variables` get to know of a request: the ranges lie in `bytes`.
     package static func values(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext
+        _ variables: TextTemplate.Variables, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
+        _ context: ForwardingContext
     ) -> TemplateValues {
         TemplateValues(
-            client: context.client, requestID: context.requestID, head, bytes,
+            variables, client: context.client, requestID: context.requestID, of: head, bytes,
             keepsID: context.isClientTrusted)
     }
 
@@ -126,7 +130,8 @@ extension HTTP1Writer {
         guard let rules else { return count }
         return count
             + rules.requestGrowthMax(
-                fieldCount: head.fields.count, values(head, bytes, context))
+                fieldCount: head.fields.count,
+                values(rules.requestEdits?.variables ?? [], head, bytes, context))
     }
 
     /// What the upstream is told as its name.
@@ -145,9 +150,7 @@ extension HTTP1Writer {
             case .https: 443
             }
         if let map,
-            map.write(
-                authority: head.authority, from: bytes, .inward, defaultPort: defaultPort,
-                into: &output)
+            map.writeAuthority(of: head, from: bytes, defaultPort: defaultPort, into: &output)
         {
             return
         }
