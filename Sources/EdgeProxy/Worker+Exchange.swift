@@ -107,11 +107,17 @@ extension Worker {
     ) -> Bool {
         var writer = ByteWriter(space)
         let cookie = hiddenCookie(exchange)
-        guard
-            HTTP1Writer.writeRequest(
-                requestHead, from: head, context: context, host: Span(), hiding: cookie.span,
-                rules: rules, adding: subject.span, into: &writer)
-        else { return false }
+        let isWritten =
+            if let rules {
+                HTTP1Writer.writeRequest(
+                    requestHead, from: head, context: context, host: Span(),
+                    hiding: cookie.span, by: rules, adding: subject.span, into: &writer)
+            } else {
+                HTTP1Writer.writeRequest(
+                    requestHead, from: head, context: context, host: Span(),
+                    hiding: cookie.span, into: &writer)
+            }
+        guard isWritten else { return false }
         exchanges[exchange].pointee.prefixHead = Int32(writer.count)
         if let chunk {
             chunk.pointee.end = Int32(writer.count)

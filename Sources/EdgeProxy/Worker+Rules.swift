@@ -39,7 +39,7 @@ extension Worker {
             return false
         }
         if let redirect = rules.redirect {
-            let values = templateValues(slot, head)
+            let values = templateValues(slot, redirect.location.variables, head)
             let count = redirect.location.byteCountMax(values)
             let location = [UInt8](unsafeUninitializedCapacity: count) { buffer, used in
                 var writer = ByteWriter(UnsafeMutableRawBufferPointer(buffer))
@@ -57,13 +57,15 @@ extension Worker {
         return true
     }
 
-    private func templateValues(_ slot: Int, _ head: Span<UInt8>) -> TemplateValues {
+    private func templateValues(
+        _ slot: Int, _ variables: TextTemplate.Variables, _ head: Span<UInt8>
+    ) -> TemplateValues {
         let peer = downstreams[slot].pointee.peer
         let isTrusted =
             !snapshot.client.trusted.isEmpty && snapshot.client.trusted.contains(peer)
         return TemplateValues(
-            client: peer, requestID: (identifiers.next(), identifiers.next()), requestHead, head,
-            keepsID: isTrusted)
+            variables, client: peer, requestID: (identifiers.next(), identifiers.next()),
+            of: requestHead, head, keepsID: isTrusted)
     }
 
     /// The line that tells an upstream who its client is, by the certificate that was verified; empty
@@ -95,8 +97,8 @@ extension Worker {
             UnsafeMutableRawBufferPointer(
                 start: chunk.bytes + Self.keptText, count: head.count))
         let values = TemplateValues(
-            client: context.client, requestID: context.requestID, requestHead, head,
-            keepsID: context.isClientTrusted
+            variables, client: context.client, requestID: context.requestID, of: requestHead,
+            head, keepsID: context.isClientTrusted
         ).keeping(variables, from: head, into: &writer)
         chunk.bytes.storeBytes(of: values, as: TemplateValues.self)
         chunk.pointee.end = Int32(Self.keptText + writer.count)

@@ -356,12 +356,18 @@ extension Worker {
         return withAnswerRules(client) { rules, kept, growth in
             var writer = ByteWriter(
                 stageSpace(client, head.count + cookie.count + growth + 512))
-            guard
-                HTTP1Writer.writeResponse(
-                    responseHead, from: head, context: context,
-                    setting: cookie.bindMemory(to: UInt8.self).span, rules: rules, kept: kept,
-                    into: &writer)
-            else { return false }
+            let setting = cookie.bindMemory(to: UInt8.self).span
+            let isWritten =
+                if let rules {
+                    HTTP1Writer.writeResponse(
+                        responseHead, from: head, context: context, setting: setting, by: rules,
+                        kept: kept, into: &writer)
+                } else {
+                    HTTP1Writer.writeResponse(
+                        responseHead, from: head, context: context, setting: setting,
+                        into: &writer)
+                }
+            guard isWritten else { return false }
             unsentAnswer = stageCount
             staged(writer.count)
             return true

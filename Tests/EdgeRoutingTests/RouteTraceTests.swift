@@ -79,17 +79,21 @@ private struct RandomWorld {
             host.protocols.contains { offered.contains($0) }
         }
         var host = name.isEmpty ? nil : Self.best(wanted, name) ?? Self.best(plain, name)
-        if host == nil {
+        let isKnown = host != nil
+        if !isKnown {
             switch views[view].unknown {
             case .refuse: return .refuse
             case .notFound: break
             case .host(let other): host = Self.best(plain, other)
             }
         }
-        guard let host else { return .terminate(site: -1, hostPolicy: views[view].hostPolicy) }
-        return host.isPassthrough
-            ? .passthrough(pool: host.pool, site: host.site)
-            : .terminate(site: host.site, hostPolicy: host.hostPolicy)
+        guard let host else {
+            return .terminateUnknown(site: -1, hostPolicy: views[view].hostPolicy)
+        }
+        if host.isPassthrough { return .passthrough(pool: host.pool, site: host.site) }
+        return isKnown
+            ? .terminate(site: host.site, hostPolicy: host.hostPolicy)
+            : .terminateUnknown(site: host.site, hostPolicy: host.hostPolicy)
     }
 
     func place(_ interface: String, _ source: SocketAddress) -> Int? {
@@ -168,7 +172,7 @@ private struct RandomWorld {
             #expect(
                 router.connection(view: view, name, offering: question.protocols) == expected, place
             )
-            guard case .terminate = expected else {
+            guard expected.policy != nil else {
                 #expect(trace.route == nil && trace.access == nil, place)
                 return
             }

@@ -53,7 +53,7 @@ extension Router.Host {
         #expect(Self.router.connection("x.example") == .terminate(site: 1, hostPolicy: 0))
         #expect(Self.router.connection("raw.example") == .passthrough(pool: 20, site: 2))
         #expect(Self.router.connection("a.raw.example") == .passthrough(pool: 30, site: 3))
-        #expect(Self.router.connection("other") == .terminate(site: -1, hostPolicy: 0))
+        #expect(Self.router.connection("other") == .terminateUnknown(site: -1, hostPolicy: 0))
     }
 
     @Test("A passthrough for a protocol is only for those who offer it, and comes first then")
@@ -97,8 +97,8 @@ extension Router.Host {
 
         for name in ["", "c.example"] {
             #expect(router.connection(view: 0, name) == .refuse)
-            #expect(router.connection(view: 1, name) == .terminate(site: -1, hostPolicy: 9))
-            #expect(router.connection(view: 2, name) == .terminate(site: 0, hostPolicy: 3))
+            #expect(router.connection(view: 1, name) == .terminateUnknown(site: -1, hostPolicy: 9))
+            #expect(router.connection(view: 2, name) == .terminateUnknown(site: 0, hostPolicy: 3))
             #expect(router.connection(view: 3, name) == .passthrough(pool: 10, site: 1))
         }
         #expect(router.connection(view: 0, "a.example") == .terminate(site: 0, hostPolicy: 3))
@@ -222,7 +222,9 @@ extension Router.Host {
         #expect(router.request(view: 1, "lan.example")?.site == 5)
         #expect(router.request(view: 1, "a.lan")?.site == 5)
         #expect(router.request(view: 2, "both.example") == nil)
-        #expect(router.connection(view: 2, "both.example") == .terminate(site: -1, hostPolicy: 0))
+        #expect(
+            router.connection(view: 2, "both.example") == .terminateUnknown(site: -1, hostPolicy: 0)
+        )
     }
 
     @Test("Another name on a connection needs the same policy, and its certificate")
