@@ -160,7 +160,7 @@ let package = Package(
             "EdgeUpstream"),
         unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem", "CEdge"),
         unitTests(
-            "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeTLS",
+            "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeRouting", "EdgeTLS",
             "EdgeUpstream", "EdgeSystem", "CEdge"),
         .testTarget(
             name: "ScenarioTests",

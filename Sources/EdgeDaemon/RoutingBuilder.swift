@@ -22,8 +22,9 @@ struct RoutingBuilder {
     private var viewNumbers: [String: UInt16] = [:]
     private var profileNumbers: [ProfileKey: Int32] = [:]
     private var rules = RuleBuilder()
-    /// - Parameter pool: the number of an upstream's pool, by its index, for the name that its servers
-    ///   are asked for.
+
+    /// - Parameter pool: the number of an upstream's pool, by its index, for the name that its
+    ///   servers are asked for.
     mutating func build(
         _ preparation: Preparation, pool: (_ upstream: Int, _ host: String) -> Int32
     ) -> Routing {

@@ -4,8 +4,8 @@ package import EdgeHTTP
 /// Heads that the rules of a view, a site or a path change. The same order as without them: fields
 /// of the hop are left out first; what then stays is what rules see.
 extension HTTP1Writer {
-    /// Writes a request head as `writeRequest` does without rules, and changes what they say. With a
-    /// map of names the upstream sees nothing but its own: without a `host` the client's is
+    /// Writes a request head as `writeRequest` does without rules, and changes what they say. With
+    /// a map of names the upstream sees nothing but its own: without a `host` the client's is
     /// translated, and X-Forwarded-Host is what Host is.
     ///
     /// - Parameter adding: whole lines of ours; the rules leave out a client's of that name.

@@ -60,8 +60,8 @@ extension Worker {
         case closed
     }
 
-    /// Bytes of a connection that is not begun yet. Few are ever kept: headers and hellos come in one
-    /// piece, or hardly ever in two.
+    /// Bytes of a connection that is not begun yet. Few are ever kept: headers and hellos come in
+    /// one piece, or hardly ever in two.
     ///
     /// - Returns: how many were taken; the rest is to be stashed.
     func consumePreface(_ slot: Int, _ bytes: UnsafeMutableRawPointer, count: Int) -> Int {

@@ -68,8 +68,8 @@ extension Worker {
             of: requestHead, head, keepsID: isTrusted)
     }
 
-    /// The line that tells an upstream who its client is, by the certificate that was verified; empty
-    /// if nobody asks, or there is none.
+    /// The line that tells an upstream who its client is, by the certificate that was verified;
+    /// empty if nobody asks, or there is none.
     func subjectLine(_ slot: Int, _ rules: RequestRules?) -> [UInt8] {
         guard let rules, !rules.subjectField.isEmpty,
             let subject = channels[transport(slot)].pointee.session?.clientSubject
@@ -108,8 +108,8 @@ extension Worker {
 
     /// What is changed of the answer that goes to a client now.
     ///
-    /// - Parameter body: is given the rules, nil if there are none, and what their values lie in, and
-    ///   how many bytes they add at most.
+    /// - Parameter body: is given the rules, nil if there are none, and what their values lie in,
+    ///   and how many bytes they add at most.
     func withAnswerRules<Result>(
         _ client: Int, _ body: (ResponseRules?, Span<UInt8>, _ growth: Int) -> Result
     ) -> Result {

@@ -2,11 +2,12 @@ internal import EdgeCore
 internal import EdgeRouting
 internal import EdgeSystem
 
-/// Which view a connection belongs to. Interfaces are looked up by the kernel's numbers, which change
-/// when one goes and comes back: a number that is not known yet is asked for at once, before it can be
-/// taken for "any interface".
+/// Which view a connection belongs to. Interfaces are looked up by the kernel's numbers, which
+/// change when one goes and comes back: a number that is not known yet is asked for at once, before
+/// it can be taken for "any interface".
 extension Worker {
-    /// - Returns: the view's number; if it is negative, the connection must be closed for the reason.
+    /// - Returns: the view's number; if it is negative, the connection must be closed for the
+    ///   reason.
     // hot: once per connection; with one view, no system call.
     func view(
         of descriptor: Int32, _ peer: SocketAddress, listener: Int

@@ -39,8 +39,8 @@ package struct Route: Sendable, Equatable, BitwiseCopyable {
         self.isPassthrough = isPassthrough
     }
 
-    /// The path begins with the prefix as the client wrote it, and nothing behind it leads out of it
-    /// again: the prefix may be replaced. Else a request whose rules replace it is answered with
+    /// The path begins with the prefix as the client wrote it, and nothing behind it leads out of
+    /// it again: the prefix may be replaced. Else a request whose rules replace it is answered with
     /// 400.
     package var isLiteral: Bool { reading == .literal }
 

@@ -188,8 +188,8 @@ struct RuleKeyTests {
 }
 
 extension Sample {
-    /// The keys of the last site, b.example, in line 9 from column 41 on. There is a second upstream,
-    /// `other`, of the first site, which uses `app` too.
+    /// The keys of the last site, b.example, in line 9 from column 41 on. There is a second
+    /// upstream, `other`, of the first site, which uses `app` too.
     static func rules(_ keys: String) -> String {
         let more = keys.isEmpty ? "" : ", \(keys)"
         return split("  - { hosts: b.example, upstream: app\(more) }\n")

@@ -9,8 +9,8 @@ import Testing
 
 @testable import EdgeProxy
 
-/// Two places that clients come from: `lan` by interface 2, `public` by interface 3 and with a PROXY
-/// header from 192.0.2.1.
+/// Two places that clients come from: `lan` by interface 2, `public` by interface 3 and with a
+/// PROXY header from 192.0.2.1.
 private enum TwoViews {
     static let forwarder = SocketAddress(ipv4: 0xC000_0201, port: 40_000)
 
