@@ -10,7 +10,7 @@ private struct RandomWorld {
     static let patterns = names + ["*.example", "*.b.example", "*"]
     static let protocols = ["h2", "x", "acme-tls/1"]
     static let prefixes = ["/", "/a", "/a/b", "/api"]
-    static let interfaces = ["eth0", "wg0"]
+    static let interfaces = ["lo", "eth0", "wg0"]
 
     var views: [Router.View] = []
     var places: [ViewConfiguration] = []
@@ -98,7 +98,9 @@ private struct RandomWorld {
 
     func place(_ interface: String, _ source: SocketAddress) -> Int? {
         places.firstIndex { place in
-            (place.interfaces.isEmpty || place.interfaces.contains(interface))
+            (place.interfaces.isEmpty
+                ? interface != "lo" || !place.sources.isEmpty
+                : place.interfaces.contains(interface))
                 && (place.sources.isEmpty || place.sources.contains { $0.contains(source) })
         }
     }
@@ -121,7 +123,7 @@ private struct RandomWorld {
         let source = SocketAddress(address: sources.randomElement(using: &random) ?? "", port: 1)
         var question = RouteTrace.Question(
             listener: Int.random(in: 0...1, using: &random),
-            interface: Int32.random(in: 0...2, using: &random),
+            interface: Int32.random(in: 0...3, using: &random),
             source: source ?? SocketAddress(ipv4: 1, port: 1),
             host: RandomWorld.names.randomElement(using: &random) ?? "",
             path: paths.randomElement(using: &random) ?? "")
@@ -140,7 +142,8 @@ private struct RandomWorld {
                 let world = RandomWorld(&random)
                 let router = Router(world.views)
                 let views = ViewTable(
-                    world.places, listeners: world.served, interfaces: ["eth0": [1], "wg0": [2]])
+                    world.places, listeners: world.served,
+                    interfaces: ["lo": [1], "eth0": [2], "wg0": [3]])
                 for _ in 0..<30 {
                     let question = Self.question(&random)
                     let trace = RouteTrace(
