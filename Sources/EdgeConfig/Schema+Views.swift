@@ -15,7 +15,9 @@ extension Schema {
                 "views.*.interfaces", .texts(.interface, orSingle: true),
                 effect: "The network interfaces that its connections arrive on; at most 16.",
                 absence: "any interface",
-                pitfalls: "They may come and go: what does not exist has no connections."),
+                pitfalls: "They may come and go: what does not exist has no connections. This "
+                    + "machine's own (`lo`) belong only to views that list it, or name sources. A "
+                    + "macvlan counts as the interface below it."),
             Key(
                 "views.*.sources", .texts(.block, orSingle: true),
                 effect: "Where its connections come from, as the socket says; at most 256 blocks.",

@@ -112,9 +112,9 @@ extension TextValue {
         guard text.utf8.count <= prefixBytesMax else {
             throw problem("is longer than \(prefixBytesMax) bytes")
         }
-        guard !text.utf8.contains(where: "%?#*".utf8.contains) else {
+        guard !text.utf8.contains(where: "%?#*;".utf8.contains) else {
             throw problem(
-                "has a character that no prefix has", "without query, wildcards and %XX")
+                "has a character that no prefix has", "without query, wildcards, ';' and %XX")
         }
         guard
             text.utf8.allSatisfy({ (0x21...0x7E).contains($0) && !"\"<>\\^`{|}".utf8.contains($0) })
@@ -129,6 +129,8 @@ extension TextValue {
                 throw problem("has the segment '\(segment)'", "write the path that is meant")
             }
         }
+        // What the matcher finds ambiguous, if it is none of the above.
+        guard Router.isPlainPrefix(text) else { throw problem("is not a plain path") }
         return text
     }
 

@@ -117,7 +117,11 @@ extension ViewConfiguration {
         if !interfaces.isEmpty {
             guard let interface, interfaces.contains(interface) else { return false }
         }
-        if sources.isEmpty { return true }
+        // This machine's own clients are in no view that does not ask for them.
+        if sources.isEmpty {
+            let isOwn = interface == "lo" || source?.isLoopback == true
+            return !interfaces.isEmpty || !isOwn
+        }
         guard let source else {
             return [true, false].allSatisfy { isIPv4 in
                 sources.contains { $0.bits == 0 && $0.base.isIPv4 == isIPv4 }
@@ -125,4 +129,9 @@ extension ViewConfiguration {
         }
         return sources.contains { $0.covers(source) }
     }
+}
+
+extension CIDR {
+    /// Addresses by which a machine speaks to itself, and no others.
+    fileprivate var isLoopback: Bool { base.isLoopback && bits >= (base.isIPv4 ? 8 : 128) }
 }

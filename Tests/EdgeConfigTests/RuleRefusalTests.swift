@@ -208,17 +208,21 @@ struct PathRefusalTests {
         (
             "{ prefix: /%61pi }",
             "'/%61pi' has a character that no prefix has (without query, "
-                + "wildcards and %XX)"
+                + "wildcards, ';' and %XX)"
         ),
         (
             "{ prefix: '/api?x' }",
             "'/api?x' has a character that no prefix has (without query, "
-                + "wildcards and %XX)"
+                + "wildcards, ';' and %XX)"
         ),
         (
             "{ prefix: '/api/*' }",
             "'/api/*' has a character that no prefix has (without query, "
-                + "wildcards and %XX)"
+                + "wildcards, ';' and %XX)"
+        ),
+        (
+            "{ prefix: '/a;b' }",
+            "'/a;b' has a character that no prefix has (without query, wildcards, ';' and %XX)"
         ),
         ("{ prefix: '/a b' }", "'/a b' has a character that no path has"),
         ("{ prefix: '/a\\b' }", "'/a\\b' has a character that no path has"),

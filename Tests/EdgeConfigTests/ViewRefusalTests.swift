@@ -125,7 +125,8 @@ struct ViewRefusalTests {
             "  v: { sources: [0.0.0.0/0] }\n  w: {}",
             "  v: { sources: [10.0.0.0/8] }\n  w: { sources: [10.0.0.0/7] }",
             "  v: { interfaces: [a], sources: [10.0.0.0/8] }\n  w: { sources: [10.0.0.0/8] }",
-            "  v: { unknown: a.example }",
+            "  v: { unknown: a.example }", "  v: {}\n  w: { interfaces: [lo] }",
+            "  v: {}\n  w: { sources: [127.0.0.0/8, '::1'] }",
         ])
     func accepted(text: String) {
         #expect(errors(Sample.views(text)) == [])
