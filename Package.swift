@@ -61,6 +61,10 @@ let package = Package(
         .target(name: "EdgeX509", swiftSettings: pure),
         .target(
             name: "EdgeTLS", dependencies: ["EdgeCore", "EdgeX509", "CEdge"], swiftSettings: hot),
+        .target(
+            name: "EdgePreface", dependencies: ["EdgeCore"],
+            // Spans are returned.
+            swiftSettings: pure + [.enableExperimentalFeature("Lifetimes")]),
         // policy (pure)
         .target(name: "EdgeRouting", dependencies: ["EdgeCore"], swiftSettings: pure),
         .target(name: "EdgeUpstream", dependencies: ["EdgeCore"], swiftSettings: pure),
@@ -75,8 +79,8 @@ let package = Package(
         .target(
             name: "EdgeHealth",
             dependencies: [
-                "EdgeCore", "EdgeSystem", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2",
-                "EdgeUpstream", "CEdge",
+                "EdgeCore", "EdgeSystem", "EdgePreface", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
+                "EdgeHTTP2", "EdgeUpstream", "CEdge",
             ],
             swiftSettings: common),
         .target(name: "EdgeControlAPI", dependencies: ["EdgeCore"], swiftSettings: common),
@@ -87,8 +91,8 @@ let package = Package(
         .target(
             name: "EdgeProxy",
             dependencies: [
-                "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeHTTP2", "EdgeRouting", "EdgeUpstream", "CEdge",
+                "EdgeCore", "EdgeSystem", "EdgeRing", "EdgePreface", "EdgeTLS", "EdgeHTTP",
+                "EdgeHTTP1", "EdgeHTTP2", "EdgeRouting", "EdgeUpstream", "CEdge",
             ],
             swiftSettings: hot),
         .target(
@@ -133,13 +137,14 @@ let package = Package(
         .target(
             name: "EdgeFuzz",
             dependencies: [
-                "EdgeCore", "EdgeSystem", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2",
-                "EdgeConfig", "EdgeDNS", "EdgeTesting", "CEdge",
+                "EdgeCore", "EdgeSystem", "EdgePreface", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
+                "EdgeHTTP2", "EdgeConfig", "EdgeDNS", "EdgeTesting", "CEdge",
             ],
             path: "Tests/Fuzz", exclude: ["corpus", "run.sh"], swiftSettings: common),
         unitTests("EdgeCore"),
         unitTests("EdgeSystem", "CEdge"),
         unitTests("EdgeRing", "CEdge"),
+        unitTests("EdgePreface", "CEdge"),
         unitTests("EdgeX509", "CEdge"),
         unitTests("EdgeTLS", "CEdge"),
         unitTests("EdgeHTTP1", "EdgeHTTP"),

@@ -98,20 +98,22 @@ struct Assembly {
         let diagnostics = main.pass.diagnostics
         let before = diagnostics.errorCount
         let certificates = Configuration.Certificates.decode(main.section("certificates"))
-        let listeners = Configuration.Listener.decode(roots)
+        let views = ViewList(main)
+        let listeners = Configuration.Listener.decode(roots, views: views)
         let afterListeners = diagnostics.errorCount
         let upstreams = UpstreamConfiguration.decode(roots)
         // A bad value inside does not matter: the names are all that sites refer to.
-        let areUpstreamsReadable = !upstreams.isEmpty || diagnostics.errorCount == afterListeners
-        let sites = SiteConfiguration.decode(
-            roots, upstreams: upstreams, areUpstreamsReadable: areUpstreamsReadable,
-            listeners: listeners, diagnostics: diagnostics)
+        let names = UpstreamNames(
+            upstreams, isReadable: !upstreams.isEmpty || diagnostics.errorCount == afterListeners)
+        let sites = sites(listeners: listeners, views: views, upstreams: names)
         let resolvers = Configuration.Resolver.decode(roots)
         let timeouts = main.sectionOrDefaults("timeouts")
         let limits = main.sectionOrDefaults("limits")
         let bounds = Configuration.Limits.decode(limits)
+        let tls = Configuration.TLS.decode(main.sectionOrDefaults("tls"))
+        checkTLS(views, lowest: tls.minimumVersion)
         if afterListeners == before {
-            checkServing(listeners: listeners, certificates: certificates, sites: sites)
+            checkServing(listeners: listeners, certificates: certificates, sites)
         }
         checkAdmin(admin, listeners: listeners)
         checkResolvers(resolvers, upstreams: upstreams)
@@ -120,8 +122,8 @@ struct Assembly {
         return Configuration(
             runAs: runAs(), workers: main.integer("workers"),
             listeners: listeners.map(\.value),
-            certificates: certificates?.value, tls: .decode(main.sectionOrDefaults("tls")),
-            sites: sites,
+            certificates: certificates?.value, tls: tls, views: views.configurations,
+            sites: sites.sites,
             upstreams: upstreams.map(\.configuration), resolvers: resolvers.map(\.value),
             timeouts: .decode(timeouts), limits: bounds,
             requests: .decode(main, limits: limits, timeouts: timeouts),
@@ -129,6 +131,22 @@ struct Assembly {
             admin: admin.value, process: .decode(timeouts),
             accessLog: .decode(main.section("access_log")),
             stateDirectory: state?.value, dns: .decode(main.sectionOrDefaults("dns")))
+    }
+
+    /// Sites, with the checks for which all of them have to be known.
+    private func sites(
+        listeners: [Located<Configuration.Listener>], views: ViewList, upstreams: UpstreamNames
+    ) -> SiteDecoder {
+        let diagnostics = main.pass.diagnostics
+        let before = diagnostics.errorCount
+        checkUpstreams(of: listeners, upstreams)
+        let sites = SiteDecoder(roots, views: views, upstreams: upstreams)
+        // A site that could not be read might be the one that uses it, or has the host.
+        guard diagnostics.errorCount == before else { return sites }
+        upstreams.reportUnused()
+        checkUnknown(views, hosts: sites.hosts)
+        checkViews(views, listeners: listeners, hosts: sites.hosts)
+        return sites
     }
 
     private func runAs() -> Configuration.RunAs? {

@@ -54,12 +54,16 @@ package struct Configuration: Sendable, Equatable {
         package let upstream: String?
         /// Indexes of the views that are served; empty: all of them.
         package let views: [Int]
+        /// Only with `redirectPort`: the upstream of requests for `/.well-known/acme-challenge/`,
+        /// which are not redirected then.
+        package let challengeUpstream: String?
         package init(
             name: String, addresses: [SocketAddress], kind: Kind, redirectPort: UInt16?,
-            upstream: String? = nil, views: [Int] = []
+            upstream: String? = nil, views: [Int] = [], challengeUpstream: String? = nil
         ) {
             self.upstream = upstream
             self.views = views
+            self.challengeUpstream = challengeUpstream
             self.name = name
             self.addresses = addresses
             self.kind = kind

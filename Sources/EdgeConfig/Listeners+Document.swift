@@ -23,7 +23,9 @@ extension Configuration.Listener {
     private static let addressesMax = 16
 
     /// Every listener of all files, each with the place where it begins.
-    static func decode(_ roots: [Section]) -> [Located<Configuration.Listener>] {
+    static func decode(
+        _ roots: [Section], views: ViewList
+    ) -> [Located<Configuration.Listener>] {
         let sections = roots.flatMap { $0.sections("listeners") }
         if sections.count > countMax {
             let first = sections[countMax]
@@ -36,8 +38,10 @@ extension Configuration.Listener {
             let listener = Configuration.Listener(
                 name: draft.name?.value ?? "", addresses: draft.addresses.map(\.value),
                 kind: draft.kind ?? .tls, redirectPort: draft.redirectPort(among: names),
-                upstream: draft.upstream?.value)
+                upstream: draft.upstream?.value, views: draft.viewIndexes(in: views),
+                challengeUpstream: draft.challengeUpstream?.value)
             draft.checkUpstream()
+            draft.checkChallenges()
             return Located(value: listener, location: draft.section.location)
         }
     }
@@ -51,6 +55,8 @@ extension Configuration.Listener {
         let kind: Configuration.Listener.Kind?
         let redirect: Located<String>?
         let upstream: Located<String>?
+        let challengeUpstream: Located<String>?
+        let views: [Located<String>]
 
         init(_ section: Section) {
             self.section = section
@@ -60,6 +66,8 @@ extension Configuration.Listener {
             kind = section.choice("protocol", as: Configuration.Listener.Kind.self)
             redirect = section.text("redirect")
             upstream = section.text("upstream")
+            challengeUpstream = section.text("acme")
+            views = section.texts("views")
             let written = section.texts("address", as: .address, parse: TextValue.address)
             if written.count > addressesMax {
                 section.error(
@@ -85,6 +93,29 @@ extension Configuration.Listener {
             section.error(
                 upstream.location, "'upstream' needs 'protocol: tcp'",
                 hint: "for the others 'sites' say which upstream serves a host")
+        }
+
+        func checkChallenges() {
+            guard let challengeUpstream, !section.has("redirect") else { return }
+            section.error(
+                challengeUpstream.location, "'acme' needs 'redirect'",
+                hint: kind == .http
+                    ? "sites are served here, and their 'paths' can do the same"
+                    : "it is for http listeners that redirect all else")
+        }
+
+        func viewIndexes(in list: ViewList) -> [Int] {
+            var indexes: [Int] = []
+            for view in views {
+                guard let index = list.index(of: view, key: "views", in: section) else { continue }
+                if indexes.contains(index) {
+                    section.error(
+                        view.location, "\(section.title).views has '\(view.value)' twice")
+                    continue
+                }
+                indexes.append(index)
+            }
+            return indexes
         }
 
         func redirectPort(among names: [String: Draft]) -> UInt16? {
@@ -154,13 +185,54 @@ extension Configuration.Listener {
 }
 
 extension Assembly {
+    /// The upstreams that listeners use themselves.
+    func checkUpstreams(
+        of listeners: [Located<Configuration.Listener>], _ upstreams: UpstreamNames
+    ) {
+        for listener in listeners {
+            let title = "listener '\(listener.value.name)'"
+            if let name = listener.value.upstream {
+                let written = Located(value: name, location: listener.location)
+                if let index = upstreams.use(written, by: title, in: main) {
+                    upstreams.checkRelay(
+                        index, by: title, of: "a tcp listener", at: listener.location, in: main)
+                }
+            }
+            if let name = listener.value.challengeUpstream {
+                let written = Located(value: name, location: listener.location)
+                guard let index = upstreams.use(written, by: title + ": acme", in: main),
+                    upstreams.drafts[index].followsSiteName
+                else { continue }
+                main.error(
+                    listener.location,
+                    "\(title): nothing says which name upstream '\(name)' must prove",
+                    hint: "set upstreams.\(name).tls.name")
+            }
+        }
+    }
+
     /// What listeners, certificates and sites need of each other.
     func checkServing(
         listeners: [Located<Configuration.Listener>],
-        certificates: Located<Configuration.Certificates>?, sites: [SiteConfiguration]
+        certificates: Located<Configuration.Certificates>?, _ decoder: SiteDecoder
     ) {
+        let sites = decoder.sites
         let encrypted = listeners.first { $0.value.kind == .tls }
-        if let encrypted, certificates == nil {
+        let endsTLS = sites.isEmpty || sites.contains { !$0.isPassthrough }
+        if encrypted == nil, !listeners.isEmpty {
+            if let site = decoder.firstPassthrough {
+                main.error(
+                    site.location, "\(site.value): 'passthrough' needs a tls listener",
+                    hint: "'protocol: tcp' passes on what is not TLS")
+            }
+            if let owner = decoder.firstClientCertificates {
+                main.error(
+                    owner.location,
+                    "\(owner.value).client_certificates has no effect without a tls listener",
+                    hint: "give a listener 'protocol: tls'")
+            }
+        }
+        if let encrypted, certificates == nil, endsTLS {
             main.error(
                 encrypted.location,
                 "the tls listener '\(encrypted.value.name)' has no certificates",

@@ -101,6 +101,8 @@ extension Schema {
             return "\(kind.rawValue); or a list of such"
         case .texts(let kind, orSingle: false):
             return "a list, each entry \(kind.rawValue)"
+        case .textsByView(let kind):
+            return "\(kind.rawValue); or a list of such; or a mapping from views to one of both"
         case .statuses(let range):
             return "a status or a span such as \(range.lowerBound)-\(range.upperBound), or a list "
                 + "of such"

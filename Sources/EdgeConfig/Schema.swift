@@ -29,6 +29,8 @@ package struct Schema: Sendable {
         case textsOrMappings(Text)
         /// Mappings under names the operator chooses.
         case named
+        /// A string or a list of them, for all views; or a mapping from views to such.
+        case textsByView(Text)
     }
 
     /// The forms of a string; `TextValue` and `HostName` check them.
@@ -54,6 +56,10 @@ package struct Schema: Sendable {
         case authority = "a host name or an address, with or without port"
         case phrase = "a string of at most 1024 bytes"
         case procedure = "the name of a gRPC service, such as grpc.health.v1.Health"
+        case interface = "the name of a network interface"
+        case unknown = "`refuse`, `not_found` or a host name"
+        case alpn = "the name of a protocol (ALPN), such as acme-tls/1"
+        case fieldName = "the name of a header field"
     }
 
     /// One key. In `path`, `[]` stands for an entry of a list and `*` for a chosen name.
@@ -90,7 +96,7 @@ package struct Schema: Sendable {
             case .mappings, .textsOrMappings: childrenPath = path + "[]"
             case .named: childrenPath = path + ".*"
             case .integer, .integerOrAuto, .duration, .durationOrUnlimited, .size,
-                .sizeOrUnlimited, .choice, .text, .texts, .statuses:
+                .sizeOrUnlimited, .choice, .text, .texts, .textsByView, .statuses:
                 childrenPath = nil
             }
             self.type = type
@@ -105,7 +111,8 @@ package struct Schema: Sendable {
     }
 
     package static let current = Schema(
-        keys: generalKeys + listenerKeys + siteKeys + upstreamKeys + balanceKeys + healthKeys
+        keys: generalKeys + viewKeys + listenerKeys + siteKeys + upstreamKeys + balanceKeys
+            + healthKeys
             + recoveryKeys + resolverKeys + dnsKeys + forwardingKeys + http2Keys + tuningKeys)
 
     package let keys: [Key]

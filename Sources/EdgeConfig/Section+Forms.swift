@@ -6,6 +6,12 @@ enum MixedEntry<Value> {
     case section(Section)
 }
 
+/// Strings that hold for all views, or for each that is named.
+enum TextsByView {
+    case all([Located<String>])
+    case named([(view: Located<String>, texts: [Located<String>])])
+}
+
 // MARK: - Sections that may be switched off, lists of two forms
 
 extension Section {
@@ -50,6 +56,33 @@ extension Section {
             }
             return text(item, called: "\(title)[\(index)]", parse: parse).map(MixedEntry.text)
         }
+    }
+}
+
+// MARK: - Strings by view
+
+extension Section {
+    /// Every valid string in the form that the schema asks for; of a mapping, in the order written.
+    func textsByView(_ name: String) -> TextsByView {
+        let (key, node) = find(name)
+        guard let node, case .textsByView(let kind) = key.type else { return .all([]) }
+        guard case .mapping(let entries) = node.content else {
+            return .all(
+                texts(node, called: displayPath(name), orSingle: true, parse: kind.checked))
+        }
+        if entries.isEmpty { error(node.location, "\(displayPath(name)) is an empty mapping") }
+        return .named(
+            entries.map { entry in
+                let texts = texts(
+                    entry.value, called: "\(displayPath(name)).\(Self.shown(entry.key))",
+                    orSingle: true, parse: kind.checked)
+                return (Located(value: entry.key, location: entry.location), texts)
+            })
+    }
+
+    /// A key that an operator chose, in a message.
+    static func shown(_ key: String) -> String {
+        (try? TextValue.name(key)) ?? quoted(key)
     }
 }
 

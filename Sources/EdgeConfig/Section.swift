@@ -263,7 +263,7 @@ extension Section {
         case .integer(let allowed): (range, words) = (allowed, "")
         case .integerOrAuto(let allowed): (range, words) = (allowed, "'auto' or ")
         case .duration, .durationOrUnlimited, .size, .sizeOrUnlimited, .choice, .text, .texts,
-            .statuses, .mapping, .mappingOrOff, .mappings, .textsOrMappings, .named:
+            .textsByView, .statuses, .mapping, .mappingOrOff, .mappings, .textsOrMappings, .named:
             return nil
         }
         guard let node else { return key.defaultText.flatMap { Int($0) } }
@@ -408,19 +408,24 @@ extension Section {
         let (key, node) = find(name)
         guard let node, case .texts(let kind, let orSingle) = key.type else { return [] }
         invariant(kind == expected, "schema and decoder agree on the form of a string")
+        return texts(node, called: displayPath(name), orSingle: orSingle, parse: parse)
+    }
+
+    func texts<Value>(
+        _ node: Node, called name: @autoclosure () -> String, orSingle: Bool,
+        parse: (String) throws(ValueProblem) -> Value
+    ) -> [Located<Value>] {
         switch node.content {
         case .sequence(let items):
-            if items.isEmpty {
-                error(node.location, "\(displayPath(name)) is an empty list")
-            }
+            if items.isEmpty { error(node.location, "\(name()) is an empty list") }
             return items.enumerated().compactMap { index, item in
-                text(item, called: "\(displayPath(name))[\(index)]", parse: parse)
+                text(item, called: "\(name())[\(index)]", parse: parse)
             }
         case .scalar where orSingle:
-            return text(node, called: displayPath(name), parse: parse).map { [$0] } ?? []
+            return text(node, called: name(), parse: parse).map { [$0] } ?? []
         case .scalar, .mapping:
             error(
-                node.location, "\(displayPath(name)) must be a list, not \(node.kindText)",
+                node.location, "\(name()) must be a list, not \(node.kindText)",
                 hint: "entries in brackets: [a, b]")
             return []
         }

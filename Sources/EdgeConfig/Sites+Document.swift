@@ -1,136 +1,145 @@
 import EdgeRouting
 
-extension SiteConfiguration {
-    /// Every site of all files. Checks that no host is served twice, that each upstream exists and
-    /// that each is used.
-    static func decode(
-        _ roots: [Section], upstreams: [UpstreamDraft], areUpstreamsReadable: Bool,
-        listeners: [Located<Configuration.Listener>], diagnostics: DiagnosticCollector
-    ) -> [SiteConfiguration] {
-        let errorCount = diagnostics.errorCount
-        let names = upstreams.map(\.name.value)
-        let indexes = Dictionary(
-            names.enumerated().map { ($1, $0) }, uniquingKeysWith: { first, _ in first })
+/// Reads the sites of all files, and what they need of views and upstreams. Checks that no host is
+/// served twice in a view and that every upstream exists; which are used is known in the end.
+struct SiteDecoder {
+    let views: ViewList
+    let upstreams: UpstreamNames
+    private(set) var hosts: HostTable
+    private(set) var sites: [SiteConfiguration] = []
+    /// The first of each, for those rules that need a tls listener.
+    private(set) var firstPassthrough: Located<String>?
+    private(set) var firstClientCertificates: Located<String>?
+
+    init(_ roots: [Section], views: ViewList, upstreams: UpstreamNames) {
+        self.views = views
+        self.upstreams = upstreams
         let count = roots.reduce(0) { $0 + $1.itemCount("sites") }
-        var places: [String: Location] = [:]
-        places.reserveCapacity(count)
-        var used = checkListeners(
-            listeners, upstreams, indexes, areUpstreamsReadable: areUpstreamsReadable,
-            in: roots.first)
-        var sites: [SiteConfiguration] = []
+        hosts = HostTable(views, countMax: count)
         sites.reserveCapacity(count)
-        func decode(_ section: Section) {
-            let hosts = section.texts("hosts")
-            checkHosts(hosts, in: section, places: &places)
-            guard let upstream = section.text("upstream") else { return }
-            guard let index = indexes[upstream.value] else {
-                guard areUpstreamsReadable else { return }
+        for root in roots {
+            root.forEachSection("sites") { section in
+                if let site = decode(section) { sites.append(site) }
+            }
+        }
+    }
+
+    /// - Returns: nil, after a report, if nobody can tell where its requests go.
+    private mutating func decode(_ section: Section) -> SiteConfiguration? {
+        let (names, named) = SiteHosts.decode(section, views: views)
+        let passthrough = section.text("passthrough")
+        let protocols = protocols(section)
+        insert(names, named, passthrough: passthrough != nil, protocols, in: section)
+        if section.has("passthrough") {
+            return decode(passthrough: passthrough, names, protocols, section)
+        }
+        if let first = protocols.first {
+            section.error(
+                first.location, "'alpn' needs 'passthrough'",
+                hint: "where TLS ends here, ALPN chooses between HTTP/1.1 and HTTP/2")
+        }
+        let internalHost = names.internalHost(section)
+        guard let upstream = section.text("upstream") else {
+            if !section.has("upstream") {
+                section.error(section.location, "\(section.title) has no 'upstream'")
+            }
+            return nil
+        }
+        let index = upstreams.use(upstream, by: "\(section.title).upstream", in: section)
+        guard let index else { return nil }
+        checkName(of: upstreams.drafts[index], names, internalHost, in: section)
+        var site = SiteConfiguration(hosts: names.hosts, destination: .upstream(index))
+        site.internalHost = internalHost
+        site.upgrades = section.texts("upgrade").map(\.value)
+        site.clientCertificates = .decode(section.section("client_certificates"))
+        if site.clientCertificates != nil, firstClientCertificates == nil {
+            firstClientCertificates = Located(
+                value: section.title, location: section.location(of: "client_certificates"))
+        }
+        return site
+    }
+
+    /// Each once.
+    private func protocols(_ section: Section) -> [Located<String>] {
+        guard section.has("alpn") else { return [] }
+        var places: [String: Location] = [:]
+        return section.texts("alpn").filter { name in
+            if let first = places[name.value] {
                 section.error(
-                    upstream.location,
-                    "\(section.title).upstream: undefined upstream \(quoted(upstream.value))",
-                    hint: Suggestion.defined(for: upstream.value, among: names, kind: "upstream"))
-                return
+                    name.location, "\(section.title).alpn has '\(name.value)' twice",
+                    hint: "first at \(first)")
+                return false
             }
-            used.insert(index)
-            checkName(of: upstreams[index], for: hosts, in: section)
-            var site = SiteConfiguration(
-                hosts: hosts.map { .init(view: 0, pattern: $0.value) },
-                destination: .upstream(index))
-            site.upgrades = section.texts("upgrade").map(\.value)
-            sites.append(site)
+            places[name.value] = name.location
+            return true
         }
-        for root in roots { root.forEachSection("sites", decode) }
-        // A site that could not be read might be the one that uses it.
-        guard diagnostics.errorCount == errorCount else { return sites }
-        for (index, draft) in upstreams.enumerated() where !used.contains(index) {
-            draft.section.error(
-                draft.name.location,
-                "no site and no tcp listener uses the upstream '\(draft.name.value)'",
-                hint: "name it in 'sites', or remove it")
-        }
-        return sites
     }
 
-    /// - Returns: the upstreams that tcp listeners pass bytes on to.
-    private static func checkListeners(
-        _ listeners: [Located<Configuration.Listener>], _ upstreams: [UpstreamDraft],
-        _ indexes: [String: Int], areUpstreamsReadable: Bool, in root: Section?
-    ) -> Set<Int> {
-        var used: Set<Int> = []
-        for listener in listeners {
-            guard let name = listener.value.upstream else { continue }
-            guard let index = indexes[name] else {
-                guard areUpstreamsReadable else { continue }
-                root?.error(
-                    listener.location,
-                    "listener '\(listener.value.name)': undefined upstream \(quoted(name))",
-                    hint: Suggestion.defined(
-                        for: name, among: upstreams.map(\.name.value), kind: "upstream"))
-                continue
-            }
-            used.insert(index)
-            if upstreams[index].configuration.tls != nil {
-                root?.error(
-                    listener.location,
-                    "listener '\(listener.value.name)': upstream '\(name)' has 'tls'",
-                    hint: "a tcp listener passes bytes on as they are; TLS is then between the "
-                        + "client and the server")
-            }
-            checkRelay(upstreams[index], listener: listener.value.name)
-            if upstreams[index].configuration.version != .http1 {
-                root?.error(
-                    listener.location,
-                    "listener '\(listener.value.name)': upstream '\(name)' has a 'protocol'",
-                    hint: "a tcp listener passes bytes on as they are, whatever they mean")
+    private mutating func insert(
+        _ names: SiteHosts, _ named: [(view: Int, place: Location, names: Range<Int>)],
+        passthrough: Bool, _ protocols: [Located<String>], in section: Section
+    ) {
+        let service = passthrough ? HostTable.Service.passthrough : .terminated
+        let asked = passthrough ? protocols : []
+        if named.isEmpty {
+            for name in names.names {
+                hosts.insert(
+                    name, views: 0..<views.count, service, protocols: asked, in: section)
             }
         }
-        return used
+        for (view, place, range) in named {
+            hosts.noteNamed(view, at: place)
+            for name in names.names[range] {
+                hosts.insert(
+                    name, views: view..<view + 1, service, protocols: asked, in: section)
+            }
+        }
     }
 
-    /// What needs to know requests, on connections whose bytes are passed on as they are.
-    private static func checkRelay(_ upstream: UpstreamDraft, listener: String) {
-        let configuration = upstream.configuration
-        let section = upstream.section
-        func refuse(_ key: String) {
+    // MARK: - Connections that are passed through
+
+    /// What nobody can say about requests that are not seen.
+    private static let requestKeys = ["internal", "upgrade", "client_certificates"]
+
+    private mutating func decode(
+        passthrough: Located<String>?, _ names: SiteHosts, _ protocols: [Located<String>],
+        _ section: Section
+    ) -> SiteConfiguration? {
+        if section.has("upstream") {
+            section.error(
+                section.location(of: "upstream"),
+                "\(section.title) has 'upstream' and 'passthrough'",
+                hint: "one of them: TLS ends here, or at the servers")
+        }
+        for key in Self.requestKeys where section.has(key) {
             section.error(
                 section.location(of: key),
-                "\(section.title).\(key) has no effect on a tcp listener's connections",
-                hint: "listener '\(listener)' passes bytes on as they are")
+                "\(section.title).\(key) has no effect with 'passthrough'",
+                hint: "requests are not seen: TLS is between the client and the server")
         }
-        if configuration.sticky != nil { refuse("sticky") }
-        switch configuration.balance {
-        case .hash(.header), .hash(.cookie): refuse("hash")
-        case .hash(.client), .roundRobin, .leastRequests, .fastest: break
+        guard let passthrough else { return nil }
+        if firstPassthrough == nil {
+            firstPassthrough = Located(value: section.title, location: passthrough.location)
         }
-        let retries = configuration.retries
-        let isForRequests =
-            !retries.statuses.isEmpty || retries.perTry != nil || retries.overall != nil
-            || retries.hedgeAfter != nil
-        if isForRequests { refuse("retries") }
-    }
-
-    private static func checkHosts(
-        _ hosts: [Located<String>], in section: Section, places: inout [String: Location]
-    ) {
-        for host in hosts {
-            if let first = places[host.value] {
-                section.error(
-                    host.location, "the host '\(host.value)' is served twice",
-                    hint: "first at \(first)")
-            } else {
-                places[host.value] = host.location
-            }
-        }
+        let index = upstreams.use(passthrough, by: "\(section.title).passthrough", in: section)
+        guard let index else { return nil }
+        upstreams.checkRelay(
+            index, by: section.title, of: "a passthrough site", at: passthrough.location,
+            in: section)
+        var site = SiteConfiguration(hosts: names.hosts, destination: .passthrough(index))
+        site.protocols = protocols.map(\.value)
+        return site
     }
 
     /// A wildcard host says nothing about the name to expect in the upstream's certificate.
-    private static func checkName(
-        of upstream: UpstreamDraft, for hosts: [Located<String>], in section: Section
+    private func checkName(
+        of upstream: UpstreamDraft, _ names: SiteHosts, _ internalHost: String?,
+        in section: Section
     ) {
-        guard upstream.followsSiteName,
-            let wildcard = hosts.first(where: { $0.value.hasPrefix("*") })
-        else { return }
+        guard upstream.followsSiteName else { return }
         let name = upstream.name.value
+        if let internalHost, !internalHost.hasPrefix("*") { return }
+        guard let wildcard = names.names.first(where: { $0.value.hasPrefix("*") }) else { return }
         section.error(
             wildcard.location,
             "the host '\(wildcard.value)' does not say which name upstream '\(name)' must prove",

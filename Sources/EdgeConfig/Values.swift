@@ -243,14 +243,17 @@ extension Schema.Text {
         case .authority: try TextValue.authority(text)
         case .phrase: try TextValue.phrase(text)
         case .procedure: try TextValue.procedure(text)
-        case .address, .block, .endpoint, .resolver, .server, .hashKey, .field: text
+        case .interface: try TextValue.interface(text)
+        case .alpn: try TextValue.alpn(text)
+        case .fieldName: try TextValue.fieldName(text)
+        case .unknown, .address, .block, .endpoint, .resolver, .server, .hashKey, .field: text
         }
     }
 }
 
 /// The other strings with a form of their own.
 enum TextValue {
-    private static let nameBytesMax = 64
+    static let nameBytesMax = 64
 
     /// What listeners, upstreams and resolvers are called: it appears in logs and metrics.
     static func name(_ text: String) throws(ValueProblem) -> String {

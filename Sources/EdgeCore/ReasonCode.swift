@@ -70,6 +70,18 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case upstreamRequestLimit
     /// The request would have been tried again, but too many others have been (503).
     case retryBudgetEmpty
+    /// The connection arrived where no view is, or none that its listener serves.
+    case noView
+    /// It came from somebody who may not speak for others.
+    case clientNotTrusted
+    case clientProxyHeaderInvalid
+    case clientProxyHeaderTimeout
+    /// The client's address may not come here (403).
+    case clientForbidden
+    /// The method is none of those that the path has (405).
+    case clientMethodNotAllowed
+    /// The site is out of service on purpose (503).
+    case maintenance
 
     /// Whose fault it was.
     public enum Blame: String, Sendable {
@@ -85,10 +97,12 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
             .misdirected, .clientResetFlood, .clientPingFlood, .clientSettingsFlood,
             .clientPriorityFlood, .clientWindowFlood, .clientEmptyDataFlood,
             .clientUnknownFrameFlood, .clientHeaderFlood, .clientConnectionMemory,
-            .clientProtocolError:
+            .clientProtocolError, .clientNotTrusted, .clientProxyHeaderInvalid,
+            .clientProxyHeaderTimeout, .clientForbidden, .clientMethodNotAllowed:
             .client
         case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining,
-            .notServing, .internalError, .certificateUnusable, .loopDetected, .retryBudgetEmpty:
+            .notServing, .internalError, .certificateUnusable, .loopDetected, .retryBudgetEmpty,
+            .noView, .maintenance:
             .edge
         case .upstreamConnectRefused, .upstreamConnectTimeout, .upstreamConnectFailed,
             .upstreamTLSFailed, .upstreamNotVerified, .upstreamReset, .upstreamClosedEarly,

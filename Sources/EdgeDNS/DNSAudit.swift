@@ -1,4 +1,4 @@
-package import EdgeCore
+internal import EdgeCore
 package import EdgeSystem
 
 /// Asks DNS once about every name of every view and says what is not as it should be. As the daemon

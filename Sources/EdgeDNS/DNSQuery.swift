@@ -42,11 +42,16 @@ final class DNSQuery {
         }
     }
 
+    /// Whether one family has been answered, and the other not.
+    var isHalfEnded: Bool { (ipv4 == nil) != (ipv6 == nil) }
+
     /// What is known; a part still out has timed out.
     var answer: QueryAnswer {
         switch subject {
         case .host:
-            .host(NameAnswer(ipv4: ipv4 ?? .failed(.timeout), ipv6: ipv6 ?? .failed(.timeout)))
+            .host(
+                NameAnswer(ipv4: ipv4 ?? .failed(.timeout), ipv6: ipv6 ?? .failed(.timeout)).usable
+            )
         case .service: .service(service ?? .failed(.timeout))
         }
     }
@@ -108,11 +113,12 @@ private final class PartQuery {
     }
 
     func ended(status: Int32, bytes: UnsafeMutablePointer<UInt8>?, count: Int32) {
-        if status == ARES_SUCCESS.status, let bytes {
-            query.end(part, .message(bytes, count))
-        } else {
-            query.end(part, .failed(QueryFailure(status: status)))
+        guard status == ARES_SUCCESS.status, let bytes, count > 3 else {
+            return query.end(part, .failed(QueryFailure(status: status)))
         }
+        // c-ares takes every response code it has no status for as NOERROR.
+        let code = bytes[3] & 0x0F
+        query.end(part, code == 0 ? .message(bytes, count) : .failed(.responseCode(code)))
     }
 }
 

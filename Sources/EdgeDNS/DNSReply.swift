@@ -1,10 +1,16 @@
 internal import CEdge
 internal import EdgeCore
 
-/// Answers as c-ares hands them over, taken apart by it.
+/// Answers as c-ares hands them over, taken apart by it. All that a message of at most 64 KiB has is
+/// read: what is kept of it must not depend on its order.
 enum DNSReply {
+    /// Addresses that a message may have: each record takes at least 15 bytes (RFC 1035 §4.1.3).
+    private static func recordsMax(_ byteCount: Int32) -> Int {
+        max(Int(byteCount), 0) / 15 + 1
+    }
+
     static func ipv4(_ bytes: UnsafeMutablePointer<UInt8>, _ byteCount: Int32) -> FamilyAnswer {
-        var records = [ares_addrttl](repeating: .init(), count: NameMachine.addressesMax)
+        var records = [ares_addrttl](repeating: .init(), count: recordsMax(byteCount))
         var count = Int32(records.count)
         let status = ares_parse_a_reply(bytes, byteCount, nil, &records, &count)
         guard status == ARES_SUCCESS.status else { return family(status: status) }
@@ -16,7 +22,7 @@ enum DNSReply {
     }
 
     static func ipv6(_ bytes: UnsafeMutablePointer<UInt8>, _ byteCount: Int32) -> FamilyAnswer {
-        var records = [ares_addr6ttl](repeating: .init(), count: NameMachine.addressesMax)
+        var records = [ares_addr6ttl](repeating: .init(), count: recordsMax(byteCount))
         var count = Int32(records.count)
         let status = ares_parse_aaaa_reply(bytes, byteCount, nil, &records, &count)
         guard status == ARES_SUCCESS.status else { return family(status: status) }
@@ -43,7 +49,7 @@ enum DNSReply {
         defer { ares_free_data(list) }
         var records: [ServiceRecord] = []
         var next = list
-        while let record = next?.pointee, records.count < ServiceMachine.recordsMax {
+        while let record = next?.pointee {
             next = record.next
             var target = record.host.map { String(cString: $0) } ?? ""
             if target.hasSuffix(".") { target.removeLast() }

@@ -11,7 +11,7 @@ final class DNSServer {
     /// Nil: the system's own list, asked as c-ares does.
     let address: SocketAddress?
     var watch = ServerWatch()
-    /// At most one query per subject is out: a slow server gets no second one.
+    /// The newest query of each subject that is out.
     var pending: [QuerySubject: DNSQuery] = [:]
     private(set) var channel: DNSChannel?
 
@@ -25,18 +25,28 @@ final class DNSServer {
     /// As status and log have it.
     var name: String { address?.description ?? "system" }
 
-    /// Sends a query, unless one for this subject is out.
+    /// Sends a query, unless one for this subject is out: a slow server gets no second one.
+    ///
+    /// - Parameter lostAfter: what is out for so long while others are answered is not waited for.
     func ask(
-        _ subject: QuerySubject, now: Instant, finished: FinishedQueries,
+        _ subject: QuerySubject, now: Instant, lostAfter: Duration, finished: FinishedQueries,
         open: () -> DNSChannel
     ) {
-        guard pending[subject] == nil else { return }
+        if let query = pending[subject], !isLost(query, after: lostAfter) { return }
         let query = DNSQuery(subject, server: number, now: now, finished: finished)
         pending[subject] = query
         // A channel that could not be set up is tried again.
         if channel?.isOpen != true { channel = open() }
         guard let channel else { return query.fail(.noChannel) }
         channel.send(query)
+    }
+
+    /// Whether the server lives, and will not answer this. What it has said to a part of it may be
+    /// old by now.
+    private func isLost(_ query: DNSQuery, after span: Duration) -> Bool {
+        guard !query.isHalfEnded else { return true }
+        guard let answer = watch.lastAnswer else { return false }
+        return answer.nanoseconds(since: query.sent) > span.nanoseconds
     }
 
     /// Ends what is out; it is not heard of again.

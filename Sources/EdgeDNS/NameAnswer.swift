@@ -26,9 +26,20 @@ package struct NameAnswer: Sendable, Equatable {
         return self == NameAnswer(ipv4: .empty, ipv6: .empty) ? .empty : .unusableAddresses
     }
 
+    /// The answer but for addresses that nobody can connect to, and those of the other family.
+    package var usable: NameAnswer {
+        NameAnswer(
+            ipv4: ipv4.keeping(.unusableAddresses) { $0.isIPv4 && $0.isConnectable },
+            ipv6: ipv6.keeping(.unusableAddresses) {
+                !$0.isIPv4 && $0.isConnectable && !$0.needsInterface
+            })
+    }
+
     /// The answer but for addresses that are ours.
     package func without(_ own: Set<SocketAddress>) -> NameAnswer {
-        NameAnswer(ipv4: ipv4.without(own), ipv6: ipv6.without(own))
+        NameAnswer(
+            ipv4: ipv4.keeping(.ownAddress) { !own.contains($0.with(port: 0)) },
+            ipv6: ipv6.keeping(.ownAddress) { !own.contains($0.with(port: 0)) })
     }
 }
 
@@ -39,10 +50,13 @@ package enum FamilyAnswer: Sendable, Equatable {
     case empty
     case failed(QueryFailure)
 
-    fileprivate func without(_ own: Set<SocketAddress>) -> FamilyAnswer {
+    /// Some of its addresses; that failure if there are none of these.
+    fileprivate func keeping(
+        _ failure: QueryFailure, where isKept: (SocketAddress) -> Bool
+    ) -> FamilyAnswer {
         guard case .addresses(let list, let ttl) = self else { return self }
-        let rest = list.filter { !own.contains($0.with(port: 0)) }
-        return rest.isEmpty && !list.isEmpty ? .failed(.ownAddress) : .addresses(rest, ttl: ttl)
+        let rest = list.filter(isKept)
+        return rest.isEmpty ? .failed(failure) : .addresses(rest, ttl: ttl)
     }
 }
 
@@ -58,7 +72,9 @@ package enum QueryFailure: Sendable, Hashable {
     /// The server cannot be reached; of the system's own list also if each answered SERVFAIL,
     /// NOTIMP or REFUSED: c-ares goes on to the next one then and does not say why.
     case noServerUsable
-    /// Only addresses nobody can connect to (0.0.0.0, ::, multicast, broadcast).
+    /// A response code that is none of these (RFC 1035 §4.1.1, RFC 6895 §2.3).
+    case responseCode(UInt8)
+    /// Only addresses nobody can connect to (0.0.0.0, ::, multicast, broadcast, link-local).
     case unusableAddresses
     /// Only addresses that are ours.
     case ownAddress
@@ -74,6 +90,7 @@ package enum QueryFailure: Sendable, Hashable {
     /// The words for status and log.
     package var label: String {
         if case .unexpected(let code) = self { return "unexpected_\(code)" }
+        if case .responseCode(let code) = self { return "response_code_\(code)" }
         return snakeCase("\(self)")
     }
 }
@@ -85,6 +102,9 @@ extension SocketAddress {
         if isIPv4 { return ipv4 >> 24 != 0 && ipv4 >> 28 != 0xE && ipv4 != .max }
         return !(high == 0 && low == 0) && high >> 56 != 0xFF
     }
+
+    /// Whether one has to say on which interface (fe80::/10, RFC 4291 §2.5.6), which DNS can't.
+    var needsInterface: Bool { !isIPv4 && high >> 54 == 0x3FA }
 
     /// IPv4 first, then by value: rotation by the server is no change.
     static func canonicalOrder(_ left: SocketAddress, _ right: SocketAddress) -> Bool {

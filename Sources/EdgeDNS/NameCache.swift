@@ -80,13 +80,16 @@ package struct NameCache: Sendable {
     package mutating func advance(now: Instant) {
         for name in machines.keys { machines[name]?.advance(now: now, timing: timing) }
         for name in services.keys { services[name]?.advance(now: now, timing: timing) }
+        settleServices(now: now)
     }
 
     /// Takes up to `room` names whose time has come, the longest overdue first. The caller asks
     /// for each and tells `answered`.
-    package mutating func takeDue(now: Instant, room: Int) -> [String] {
+    package mutating func takeDue(
+        now: Instant, room: Int, where isMeant: (String) -> Bool = { _ in true }
+    ) -> [String] {
         guard room > 0 else { return [] }
-        let due = machines.values.filter { $0.due <= now }
+        let due = machines.values.filter { $0.due <= now && isMeant($0.name) }
             .sorted { ($0.due, $0.name) < ($1.due, $1.name) }
             .prefix(room).map(\.name)
         for name in due { machines[name]?.asked(now: now) }
@@ -94,9 +97,11 @@ package struct NameCache: Sendable {
     }
 
     /// The same for services.
-    package mutating func takeDueServices(now: Instant, room: Int) -> [String] {
+    package mutating func takeDueServices(
+        now: Instant, room: Int, where isMeant: (String) -> Bool = { _ in true }
+    ) -> [String] {
         guard room > 0 else { return [] }
-        let due = services.values.filter { $0.schedule.due <= now }
+        let due = services.values.filter { $0.schedule.due <= now && isMeant($0.name) }
             .sorted { ($0.schedule.due, $0.name) < ($1.schedule.due, $1.name) }
             .prefix(room).map(\.name)
         for name in due { services[name]?.asked(now: now) }
@@ -128,6 +133,7 @@ package struct NameCache: Sendable {
         var isChanged = false
         for name in services.keys where services[name]?.candidates.isEmpty == false {
             services[name]?.settle(
+                now: now,
                 isAsked: { machines[$0]?.isAnswered ?? false },
                 hasAddress: {
                     machines[$0].map { !$0.addresses.isEmpty || !$0.suspects.isEmpty } ?? false
@@ -149,10 +155,22 @@ package struct NameCache: Sendable {
     // MARK: - Queries
 
     /// When `takeDue` or `takeDueServices` has something next; `.never` if nothing waits.
-    package var nextDue: Instant {
-        min(
-            machines.values.map(\.due).min() ?? .never,
-            services.values.map(\.schedule.due).min() ?? .never)
+    package var nextDue: Instant { nextDue { _ in true } }
+
+    /// The same, of the names for which `isMeant` holds.
+    package func nextDue(where isMeant: (String) -> Bool) -> Instant {
+        var due = Instant.never
+        for machine in machines.values where isMeant(machine.name) { due = min(due, machine.due) }
+        for service in services.values where isMeant(service.name) {
+            due = min(due, service.schedule.due)
+        }
+        return due
+    }
+
+    /// When `advance` has waited long enough for a service's new targets; `.never` if it waits for
+    /// none.
+    package var nextSettlement: Instant {
+        services.values.lazy.map(\.patienceEnd).min() ?? .never
     }
 
     /// When `advance` has something to let go of next; `.never` if nothing.
@@ -180,7 +198,7 @@ package struct NameCache: Sendable {
     /// - Parameter own: never proposed.
     package func proposal(for name: String, without own: Set<SocketAddress>) -> NameProposal {
         if let service = services[name] {
-            return NameProposal(service) { target in
+            return NameProposal(service, isAsked: { machines[$0]?.isAnswered ?? false }) { target in
                 machines[target].map { NameProposal($0, without: own) } ?? NameProposal()
             }
         }

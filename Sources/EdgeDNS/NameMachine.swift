@@ -72,6 +72,7 @@ package struct NameMachine: Sendable {
         random: inout SplitMix64
     ) -> Bool {
         guard !schedule.isLiteral else { return false }
+        let answer = answer.usable
         let before = addresses
         if isSuspicious, let set = suspect(answer, now: now, timing: timing) {
             suspects = set.addresses
@@ -108,11 +109,14 @@ package struct NameMachine: Sendable {
 
     // MARK: - Decisions
 
-    /// The set of an answer that looks wrong; nil if it has none, or has stood long enough.
+    /// The set of an answer that looks wrong; nil if it has none, is what is believed already, or
+    /// has stood long enough.
     private mutating func suspect(
         _ answer: NameAnswer, now: Instant, timing: NameTiming
     ) -> (addresses: [SocketAddress], ttl: UInt32)? {
-        guard let set = Self.merge(answer, known: []) else { return nil }
+        guard let set = Self.merge(answer, known: []),
+            Self.merge(answer, known: addresses)?.addresses != addresses
+        else { return nil }
         guard set.addresses == suspects, let since = suspectedSince else {
             suspectedSince = now
             return set
@@ -120,18 +124,15 @@ package struct NameMachine: Sendable {
         return now >= since.advanced(by: timing.believedAfter) ? nil : set
     }
 
-    /// The new set if the answer has any address at all. The addresses of a family whose query
-    /// failed stay; those of a family that is validly empty go.
+    /// The new set if the answer, which has usable addresses only, has any. The addresses of a
+    /// family whose query failed stay; those of a family that is validly empty go.
     private static func merge(
         _ answer: NameAnswer, known: [SocketAddress]
     ) -> (addresses: [SocketAddress], ttl: UInt32)? {
         var set: Set<SocketAddress> = []
         var ttl = UInt32.max
-        for (family, isIPv4) in [(answer.ipv4, true), (answer.ipv6, false)] {
-            guard case .addresses(let list, let familyTTL) = family else { continue }
-            let usable = list.filter { $0.isIPv4 == isIPv4 && $0.isConnectable }
-            guard !usable.isEmpty else { continue }
-            set.formUnion(usable.map { $0.with(port: 0) })
+        for case .addresses(let list, let familyTTL) in [answer.ipv4, answer.ipv6] {
+            set.formUnion(list.map { $0.with(port: 0) })
             ttl = min(ttl, familyTTL)
         }
         guard !set.isEmpty else { return nil }

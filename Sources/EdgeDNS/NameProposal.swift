@@ -28,12 +28,16 @@ package struct NameProposal: Sendable, Equatable {
 
     /// Of the newest answer that had any, in canonical order; of the disk before the first answer.
     package var endpoints: [ProposedEndpoint] = []
-    /// Whether the newest query was answered with them; else they are the last known.
+    /// Whether the newest query was answered with them, so that others need not be kept; else they
+    /// are the last known. Of a service some may be the last known nevertheless.
     package var isConfirmed = false
     /// Whether the answer looks wrong: `endpoints` should displace nothing that works.
     package var isSuspicious = false
     /// Where `isSuspicious`: what was believed before, to be kept.
     package var trusted: [ProposedEndpoint] = []
+    /// Something was known, and DNS has not confirmed it for longer than `stale`: it is not
+    /// proposed any more. Without this an empty proposal says nothing.
+    package var isExpired = false
 
     package init() {}
 
@@ -45,7 +49,8 @@ package struct NameProposal: Sendable, Equatable {
             addresses.filter { machine.schedule.isLiteral || !own.contains($0) }
                 .map { ProposedEndpoint(address: $0) }
         }
-        let known = machine.confirmation.isExpired ? [] : endpoints(machine.addresses)
+        isExpired = machine.confirmation.isExpired && !machine.addresses.isEmpty
+        let known = isExpired ? [] : endpoints(machine.addresses)
         let suspects = endpoints(machine.suspects)
         isSuspicious = !suspects.isEmpty
         self.endpoints = isSuspicious ? suspects : known
@@ -54,19 +59,29 @@ package struct NameProposal: Sendable, Equatable {
     }
 
     /// Of a service whose targets are proposed so.
-    package init(_ service: ServiceMachine, targets: (String) -> NameProposal) {
-        guard !service.confirmation.isExpired else { return }
+    ///
+    /// - Parameter isAsked: whether a target has been asked for, with whatever success.
+    package init(
+        _ service: ServiceMachine, isAsked: (String) -> Bool, targets: (String) -> NameProposal
+    ) {
         let records = service.records
+        guard !service.confirmation.isExpired else {
+            isExpired = !records.isEmpty
+            return
+        }
         let proposals = records.map { targets($0.target) }
         endpoints = Self.merge(records, proposals.map(\.endpoints))
+        isExpired = !records.isEmpty && proposals.allSatisfy { $0.isExpired }
         isSuspicious = proposals.contains(where: \.isSuspicious)
         if isSuspicious {
             trusted = Self.merge(
                 records, proposals.map { $0.isSuspicious ? $0.trusted : $0.endpoints })
         }
+        // A target that has no address, or none that is confirmed, keeps nothing that has left.
         isConfirmed =
-            service.confirmation.isNewest && service.candidates.isEmpty && !endpoints.isEmpty
-            && proposals.allSatisfy { $0.isConfirmed }
+            service.confirmation.isNewest && service.candidates.isEmpty && !isSuspicious
+            && proposals.contains(where: \.isConfirmed)
+            && records.allSatisfy { isAsked($0.target) }
     }
 
     private static func merge(

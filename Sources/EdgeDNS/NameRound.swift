@@ -42,8 +42,8 @@ package struct NameRound: Sendable {
         case awaited
         /// One family has addresses, the other is still out.
         case partial(since: Instant)
-        /// Other names are being asked before it is believed.
-        case held(QueryAnswer, witnesses: Set<String>)
+        /// Other names are being asked before it is believed, for so long.
+        case held(QueryAnswer, witnesses: Set<String>, until: Instant)
         case good(QueryAnswer, at: Instant)
         case suspicious(QueryAnswer)
         case useless(QueryAnswer)
@@ -97,16 +97,19 @@ package struct NameRound: Sendable {
             switch reply {
             case .partial(let since), .good(_, let since):
                 due = min(due, since.advanced(by: patience))
-            case .awaited, .held, .suspicious, .useless: break
+            case .held(_, _, let until): due = min(due, until)
+            case .awaited, .suspicious, .useless: break
             }
         }
         return due
     }
 
-    /// Servers whose partial answers have waited long enough; all open ones once time is up.
+    /// Servers whose partial or held answers have waited long enough; all open ones once time is
+    /// up.
     package func overdue(now: Instant) -> [Int] {
         replies.filter { _, reply in
             if case .partial(let since) = reply { return now >= min(since + patience, deadline) }
+            if case .held(_, _, let until) = reply { return now >= min(until, deadline) }
             return reply.isOpen && now >= deadline
         }.keys.sorted()
     }
@@ -158,7 +161,7 @@ extension QueryFailure {
         case .ownAddress, .unusableAddresses: 1
         case .nameNotFound: 2
         case .empty: 3
-        case .serverFailure, .refused, .notImplemented, .malformed, .unexpected: 4
+        case .serverFailure, .refused, .notImplemented, .malformed, .responseCode, .unexpected: 4
         case .timeout: 5
         case .noServerUsable, .noChannel, .badName, .cancelled: 6
         }

@@ -40,7 +40,9 @@ final class NameStore {
         } catch {
             isRefused = true
             lastError = "\(error)"
-            let isKept = file.setAside()
+            // What cannot be read now may be read at the next start.
+            var isKept = false
+            if case .system? = error as? StateFileError {} else { isKept = file.setAside() }
             Log.error(
                 "dns: the remembered addresses are not used",
                 [

@@ -19,6 +19,8 @@ package struct NameTiming: Sendable, Equatable {
     package var patience: Duration = .milliseconds(500)
     /// How long an address that DNS does not confirm is kept; nil: for ever.
     package var stale: Duration?
+    /// How old the system's list of servers may be before the next query.
+    package var systemAge: Duration = .seconds(30)
     /// How long an answer that looked wrong has to stand before it is believed.
     package var believedAfter: Duration = .seconds(86_400)
 

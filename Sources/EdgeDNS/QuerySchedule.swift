@@ -82,15 +82,18 @@ package struct QuerySchedule: Sendable {
         activity = .waiting(until: min(until, now.advanced(by: longest)))
     }
 
+    /// - Parameter nanoseconds: from query to query, so that slow answers and time-outs do not make
+    ///   the next one later.
     private mutating func wait(_ nanoseconds: UInt64, now: Instant, timing: NameTiming) {
         let onceMore: Bool
+        let asked: Instant
         switch activity {
         case .literal: return
-        case .waiting: onceMore = false
-        case .asking(_, let again): onceMore = again
+        case .waiting: (asked, onceMore) = (now, false)
+        case .asking(let since, let again): (asked, onceMore) = (since, again)
         }
         isHurried = false
-        activity = .waiting(until: now.advanced(byNanoseconds: nanoseconds))
+        activity = .waiting(until: max(now, asked.advanced(byNanoseconds: nanoseconds)))
         if onceMore { hurry(now: now, timing: timing) }
     }
 

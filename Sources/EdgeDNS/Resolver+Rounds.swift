@@ -8,14 +8,25 @@ extension Resolver {
     /// Asks for what is due, as much as may be out.
     func beginRounds(now: Instant) {
         if settings.usesHosts { hosts.refresh(now: now, interval: cache.timing.ceiling) }
-        let room = Self.outstandingMax - rounds.count
-        for name in cache.takeDueServices(now: now, room: room) { begin(.service(name), now: now) }
+        guard cache.nextDue <= now else { return }
+        for group in -1..<groups.count { beginRounds(of: group, now: now) }
+    }
+
+    private func beginRounds(of group: Int, now: Instant) {
+        let isMeant = { self.groupIndex(for: $0) == group }
+        let services = cache.takeDueServices(now: now, room: room(group), where: isMeant)
+        for name in services { begin(.service(name), now: now) }
         // Each name that the hosts file answers makes room for another, so that this ends.
         for _ in 0..<Self.outstandingMax {
-            let due = cache.takeDue(now: now, room: Self.outstandingMax - rounds.count)
+            let due = cache.takeDue(now: now, room: room(group), where: isMeant)
             guard !due.isEmpty else { return }
             for name in due where !answerFromHosts(name, now: now) { begin(.host(name), now: now) }
         }
+    }
+
+    /// How many more may be asked of a group at once.
+    func room(_ group: Int) -> Int {
+        Self.outstandingMax - rounds.keys.count { groupIndex(for: $0.name) == group }
     }
 
     private func answerFromHosts(_ name: String, now: Instant) -> Bool {
@@ -39,11 +50,14 @@ extension Resolver {
         rounds[subject] = NameRound(
             subject, servers: servers.map(\.number), isHurried: isHurried, timing: cache.timing,
             now: now)
-        for server in servers { ask(subject, of: server, now: now) }
+        let lostAfter = cache.timing.tryTimeout
+        for server in servers { ask(subject, of: server, lostAfter: lostAfter, now: now) }
     }
 
-    private func ask(_ subject: QuerySubject, of server: DNSServer, now: Instant) {
-        server.ask(subject, now: now, finished: finished) {
+    private func ask(
+        _ subject: QuerySubject, of server: DNSServer, lostAfter: Duration, now: Instant
+    ) {
+        server.ask(subject, now: now, lostAfter: lostAfter, finished: finished) {
             DNSChannel(
                 server: server.address, loop: loop, tryTimeout: cache.timing.tryTimeout
             ) { [weak self] in self?.pump() }
@@ -83,7 +97,7 @@ extension Resolver {
         }
         // Answers that waited for this one.
         for (other, round) in rounds {
-            guard case .held(let answer, let witnesses) = round.replies[server.number],
+            guard case .held(let answer, let witnesses, _) = round.replies[server.number],
                 witnesses.contains(subject.name)
             else { continue }
             weigh(answer, of: other, server: server, now: now)
@@ -163,12 +177,21 @@ extension Resolver {
         witnesses wanted: Set<String>, now: Instant
     ) {
         var asked: Set<String> = []
-        if case .held(_, let witnesses) = rounds[subject]?.replies[server.number] {
+        if case .held(_, let witnesses, _) = rounds[subject]?.replies[server.number] {
             asked = witnesses
         } else {
-            for name in wanted { ask(.host(name), of: server, now: now) }
             asked = wanted
-            rounds[subject]?.set(server.number, .held(answer, witnesses: asked))
+            // A server that says one thing says it at once, also of names that it did not answer
+            // before: those are asked again, and not waited for longer than that.
+            let moment = cache.timing.patience / 2
+            for name in wanted {
+                let isMute = server.watch.isMute([name])
+                ask(.host(name), of: server, lostAfter: isMute ? .zero : moment, now: now)
+            }
+            let until =
+                server.watch.isMute(asked)
+                ? now.advanced(by: moment) : rounds[subject]?.deadline ?? now
+            rounds[subject]?.set(server.number, .held(answer, witnesses: asked, until: until))
         }
         let isWaiting = asked.contains { server.pending[.host($0)] != nil }
         if !isWaiting { weigh(answer, of: subject, server: server, now: now, isFinal: true) }
@@ -204,7 +227,7 @@ extension Resolver {
             return
         }
         switch rounds[subject]?.replies[number] {
-        case .held(let answer, _):
+        case .held(let answer, _, _):
             weigh(answer, of: subject, server: server, now: now, isFinal: true)
         case .awaited, .partial:
             let answer = server.pending[subject]?.answer ?? .failed(.timeout, subject)

@@ -5,8 +5,8 @@ package import EdgeSystem
 /// control thread's loop. Nothing that DNS does or does not answer is fatal or removes an
 /// address (`NameMachine` has the rules). All servers of a group are asked at the same time, so
 /// that one that is silent or wrong costs nothing while another answers (`NameRound`,
-/// `ServerWatch`). At most `outstandingMax` names are asked at once; the others wait for their
-/// turn.
+/// `ServerWatch`). At most `outstandingMax` names of a group are asked at once; the others wait for
+/// their turn.
 package final class Resolver {
     /// Name or service whose proposal has changed, once per change. Not called for what is known
     /// when `track` returns: literal addresses and what was remembered.
@@ -14,13 +14,13 @@ package final class Resolver {
 
     /// Whoever configures more names than this waits a little longer for the last ones.
     package static let outstandingMax = 64
-    /// How old the system's resolv.conf may be before the next query.
-    private static let systemAgeMax: Duration = .seconds(30)
 
     let loop: PollLoop
     private let onChange: ChangeHandler
     /// Given by tests; else the settings' own.
     private let fixedTiming: NameTiming?
+    /// The servers of resolv.conf.
+    private let systemServers: () -> [SocketAddress?]
     let finished = FinishedQueries()
     private(set) var groups: [ResolverGroup]
     private(set) var settings: ResolverSettings
@@ -51,15 +51,18 @@ package final class Resolver {
     /// - Parameters:
     ///   - timing: instead of what the settings say, in tests.
     ///   - seed: of the jitter.
+    ///   - systemServers: instead of what resolv.conf says, in tests.
     package init(
         loop: PollLoop, groups: [ResolverGroup], settings: ResolverSettings = ResolverSettings(),
-        timing: NameTiming? = nil, seed: UInt64, onChange: @escaping ChangeHandler
+        timing: NameTiming? = nil, seed: UInt64,
+        systemServers: (() -> [SocketAddress?])? = nil, onChange: @escaping ChangeHandler
     ) {
         self.loop = loop
         self.groups = groups
         self.settings = settings
         self.onChange = onChange
         fixedTiming = timing
+        self.systemServers = systemServers ?? SystemServers.read
         ownAddresses = Set(settings.ownAddresses.map { $0.with(port: 0) })
         hosts = HostsFile(path: settings.hostsPath)
         store = settings.stateDirectory.map { NameStore(directory: $0, loop: loop) }
@@ -154,7 +157,7 @@ package final class Resolver {
     private func turn() {
         collect()
         let now = Instant.now()
-        if cache.nextExpiry <= now {
+        if min(cache.nextExpiry, cache.nextSettlement) <= now {
             cache.advance(now: now)
             stirAll()
         }
@@ -199,13 +202,20 @@ package final class Resolver {
         let now = Instant.now()
         save(now: now)
         var next = min(cache.nextExpiry, store?.due(now: now, stale: settings.stale) ?? .never)
-        if rounds.count < Self.outstandingMax { next = min(next, cache.nextDue) }
+        next = min(next, cache.nextSettlement, nextDue)
         for round in rounds.values { next = min(next, round.due) }
         for server in servers.values {
             next = min(next, server.channel?.nextTimeout(now: now) ?? .never)
         }
         guard next != .never else { return }
         timer = loop.schedule(at: next) { [weak self] in self?.timerFired() }
+    }
+
+    /// When something is to be asked for that may be.
+    private var nextDue: Instant {
+        guard rounds.count >= Self.outstandingMax else { return cache.nextDue }
+        let full = Set((-1..<groups.count).filter { room($0) <= 0 })
+        return cache.nextDue { !full.contains(groupIndex(for: $0)) }
     }
 
     private func save(now: Instant) {
@@ -233,7 +243,7 @@ package final class Resolver {
         if let list = serversOfGroup[group], !isOutdated(group, list, now) { return list }
         var addresses: [SocketAddress?] = self.group(group).servers
         if addresses.isEmpty {
-            addresses = SystemServers.read()
+            addresses = systemServers()
             systemReadAt = now
         }
         let before = serversOfGroup[group] ?? []
@@ -271,12 +281,13 @@ package final class Resolver {
     /// Of servers that were closed for another configuration.
     private var watches: [ServerKey: ServerWatch] = [:]
 
-    /// The system's list follows resolv.conf, which a DHCP client may write after us, but only
-    /// while nothing is out.
+    /// The system's list follows resolv.conf, which a DHCP client may write after us. What c-ares
+    /// reads for itself needs another channel, for which what is out may be waited for a while.
     private func isOutdated(_ group: Int, _ list: [DNSServer], _ now: Instant) -> Bool {
-        guard self.group(group).servers.isEmpty else { return false }
-        guard list.allSatisfy(\.pending.isEmpty), let systemReadAt else { return false }
-        return now.nanoseconds(since: systemReadAt) > Self.systemAgeMax.nanoseconds
+        guard self.group(group).servers.isEmpty, let systemReadAt else { return false }
+        let isBusy = list.contains { $0.address == nil && !$0.pending.isEmpty }
+        let ageMax = isBusy ? cache.timing.systemAge * 4 : cache.timing.systemAge
+        return now.nanoseconds(since: systemReadAt) > ageMax.nanoseconds
     }
 
     /// Closes servers; what they were asked is due at once.

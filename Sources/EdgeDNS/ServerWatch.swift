@@ -37,10 +37,14 @@ package struct ServerWatch: Sendable {
     package private(set) var failed = 0
     /// Of the newest query; nil if that gave something.
     package private(set) var lastFailure: QueryFailure?
+    /// When it has answered anything.
+    package private(set) var lastAnswer: Instant?
     private var knew: Set<String> = []
     private var lost: Set<String> = []
     private var own: Set<String> = []
     private var latest: [String: (addresses: [SocketAddress], at: Instant)] = [:]
+    /// Names whose newest query it did not answer.
+    private var mute: Set<String> = []
     /// What all names have, while that is so: at most one address of each family.
     private var everywhere: [SocketAddress] = []
     private var alike: Set<String> = []
@@ -63,8 +67,7 @@ package struct ServerWatch: Sendable {
         case .cancelled, .badName, .noChannel:
             return  // Ours: nobody was asked.
         case nil, .unusableAddresses, .ownAddress:
-            answered += 1
-            latest[name] = (addresses, now)
+            noteAnswer(name, addresses, now: now)
             if failure == nil {
                 knew.insert(name)
                 lost.remove(name)
@@ -74,17 +77,27 @@ package struct ServerWatch: Sendable {
             } else {
                 own.insert(name)
             }
-            if !everywhere.isEmpty, !Self.isAlike(addresses, everywhere) { endEverywhere() }
+            let isOther = !addresses.isEmpty && !everywhere.isEmpty
+            if isOther, !Self.isAlike(addresses, everywhere) { endEverywhere() }
         case .nameNotFound, .empty:
-            answered += 1
-            latest[name] = ([], now)
+            noteAnswer(name, [], now: now)
             own.remove(name)
             if isRemembered || knew.contains(name) { lost.insert(name) }
         case .timeout, .serverFailure, .refused, .malformed, .notImplemented, .noServerUsable,
-            .unexpected:
+            .responseCode, .unexpected:
             failed += 1
+            mute.insert(name)
         }
         lastFailure = failure
+    }
+
+    private mutating func noteAnswer(
+        _ name: String, _ addresses: [SocketAddress], now: Instant
+    ) {
+        answered += 1
+        latest[name] = (addresses, now)
+        lastAnswer = now
+        mute.remove(name)
     }
 
     private mutating func endEverywhere() {
@@ -98,6 +111,7 @@ package struct ServerWatch: Sendable {
         lost.formIntersection(names)
         own.formIntersection(names)
         alike.formIntersection(names)
+        mute.formIntersection(names)
         latest = latest.filter { names.contains($0.key) }
         if alike.count < 2 { endEverywhere() }
     }
@@ -156,7 +170,10 @@ package struct ServerWatch: Sendable {
         }
         let wanted = min(others.count, Self.witnessesMax)
         if !isFinal, same.count < wanted, !(isKnownFault && !same.isEmpty) {
-            let missing = others.filter { !same.contains($0) }.sorted()
+            // Those that will say something first.
+            let missing = others.filter { !same.contains($0) }.sorted {
+                (mute.contains($0) ? 1 : 0, $0) < (mute.contains($1) ? 1 : 0, $1)
+            }
             return .undecided(witnesses: Set(missing.prefix(wanted - same.count)))
         }
         guard !same.isEmpty else { return .believed }
@@ -179,6 +196,9 @@ package struct ServerWatch: Sendable {
     }
 
     // MARK: - Queries
+
+    /// Whether it answered the newest query for none of these.
+    package func isMute(_ names: Set<String>) -> Bool { names.isSubset(of: mute) }
 
     /// In the order of `Reason`; empty: nothing is wrong with it.
     package var degraded: [Degradation] {

@@ -32,8 +32,8 @@ package enum ServiceAnswer: Sendable, Equatable {
 
 /// One service and the hosts that offer it. Sans-IO, by the rules of `NameMachine`: no failure, no
 /// empty answer and no "service not available" (a target of ".", RFC 2782) takes anything away.
-/// New targets take over once each has been asked for and one has an address; until then those
-/// before them are proposed.
+/// New targets take over once one has an address, and each has been asked for or a moment has passed;
+/// until then those before them are proposed.
 package struct ServiceMachine: Sendable {
     /// Records kept; what sorts behind is left out.
     package static let recordsMax = 64
@@ -45,9 +45,13 @@ package struct ServiceMachine: Sendable {
     package private(set) var records: [ServiceRecord] = []
     /// Of the newest answer, while their addresses are being asked for.
     package private(set) var candidates: [ServiceRecord] = []
+    /// How long those without an address are waited for; `.never` if they are not.
+    package private(set) var patienceEnd = Instant.never
     package private(set) var lastFailure: QueryFailure?
     /// Whether there was something on disk at the start.
     package private(set) var isRestored = false
+    /// Patience with the candidates is over.
+    private var isImpatient = false
 
     package init(name: String, now: Instant) {
         self.name = name
@@ -78,7 +82,12 @@ package struct ServiceMachine: Sendable {
     ) {
         switch Self.usable(answer) {
         case .records(let list, let ttl):
+            if candidates.isEmpty { patienceEnd = now.advanced(by: timing.patience) }
             candidates = list == records ? [] : list
+            if candidates.isEmpty {
+                isImpatient = false
+                patienceEnd = .never
+            }
             confirmation.confirmed(now: now)
             lastFailure = nil
             schedule.succeeded(ttl: ttl, now: now, timing: timing, random: &random)
@@ -101,15 +110,23 @@ package struct ServiceMachine: Sendable {
     /// - Parameters:
     ///   - isAsked: whether a target has been asked for, with whatever success.
     ///   - hasAddress: whether there is an address to propose for it.
-    package mutating func settle(isAsked: (String) -> Bool, hasAddress: (String) -> Bool) {
+    package mutating func settle(
+        now: Instant, isAsked: (String) -> Bool, hasAddress: (String) -> Bool
+    ) {
         guard !candidates.isEmpty else { return }
+        if patienceEnd <= now {
+            isImpatient = true
+            patienceEnd = .never
+        }
         if !records.isEmpty {
-            guard candidates.allSatisfy({ isAsked($0.target) }),
+            guard isImpatient || candidates.allSatisfy({ isAsked($0.target) }),
                 candidates.contains(where: { hasAddress($0.target) })
             else { return }
         }
         records = candidates
         candidates = []
+        isImpatient = false
+        patienceEnd = .never
     }
 
     package mutating func hurry(now: Instant, timing: NameTiming) {

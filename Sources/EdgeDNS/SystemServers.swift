@@ -18,7 +18,7 @@ enum SystemServers {
         while let node = next?.pointee, result.count < ResolverGroup.serversMax {
             next = node.next
             let address = address(node)
-            if address.high >> 54 == 0x3FA { return [nil] }  // fe80::/10.
+            if address.needsInterface { return [nil] }
             if !result.contains(address) { result.append(address) }
         }
         return result.isEmpty ? [nil] : result

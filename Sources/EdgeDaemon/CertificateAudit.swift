@@ -12,12 +12,12 @@ final class CertificateAudit {
     /// - Parameter report: called on the audit's thread, once, unless the run is ended before: what
     ///   is wrong, and how many were checked. Not called if there is nothing to check.
     func begin(
-        _ store: CertificateStore,
+        _ all: [CertificateEntry],
         report: @escaping @Sendable ([CertificateProblem], _ count: Int) -> Void
     ) {
         current?.end()
         current = nil
-        let entries = store.entries.filter { $0.verdict == .unchecked }
+        let entries = all.filter { $0.verdict == .unchecked }
         guard !entries.isEmpty else { return }
         let run = Run(entries, report)
         do throws(SystemError) {

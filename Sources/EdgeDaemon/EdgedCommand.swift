@@ -144,7 +144,7 @@ package enum EdgedCommand {
                 print(
                     "\(path): ok (\(result.configuration.sites.count) sites, "
                         + "\(result.configuration.upstreams.count) upstreams, "
-                        + "\(result.certificates.entries.count) certificates)")
+                        + "\(result.certificateEntries.count) certificates)")
                 return asksDNS ? checkDNS(result.configuration) : Code.ok
             } catch {
                 for line in error.diagnostics { complain(line) }

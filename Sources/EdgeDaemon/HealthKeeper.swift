@@ -25,6 +25,7 @@ final class HealthKeeper {
     private var usersOfName: [String: Set<String>] = [:]
     private var changed: Set<String> = []
     private var isToldSoon = false
+    private var lastCheck: UInt64 = 0
 
     private struct Entry {
         var health: UpstreamHealth
@@ -32,8 +33,17 @@ final class HealthKeeper {
         var tls: CheckTLS?
         var toldVersion: UInt64
         var timer: TimerID?
-        /// By address: what the newest check has seen.
+        /// Of members: what the newest check has seen.
         var seen: [SocketAddress: Seen] = [:]
+        /// The numbers of checks that are under way, or wait for their turn. One that is not here
+        /// any more was another's question.
+        var asked: [SocketAddress: UInt64] = [:]
+
+        /// Of an upstream of which one member at a time has the traffic.
+        var hasActiveMember: Bool {
+            health.configuration.health?.isExclusive == true
+                && health.ranked.contains { $0.state == .up || $0.state == .stale }
+        }
     }
 
     /// What a check has seen besides its outcome.
@@ -82,18 +92,24 @@ final class HealthKeeper {
         usersOfName = [:]
         for (index, configuration) in configurations.enumerated() {
             let tls = Self.tls(index, configuration, preparation)
-            if upstreams[configuration.name] == nil {
-                upstreams[configuration.name] = Entry(
-                    health: UpstreamHealth(configuration, now: now, seed: random.next()),
-                    tls: tls, toldVersion: 0)
-            } else {
-                upstreams[configuration.name]?.health.reconfigure(configuration, now: now)
-                upstreams[configuration.name]?.tls = tls
+            let proposals = configuration.servers.flatMap { server in
+                self.proposals(server).map { (server: server, proposal: $0) }
             }
             for server in configuration.servers where !server.sourceName.isEmpty {
                 usersOfName[server.sourceName, default: []].insert(configuration.name)
-                propose(server, to: configuration.name, now: now)
             }
+            guard var entry = upstreams[configuration.name] else {
+                var health = UpstreamHealth(configuration, now: now, seed: random.next())
+                for (server, proposal) in proposals {
+                    health.propose(proposal, for: server, now: now)
+                }
+                upstreams[configuration.name] = Entry(health: health, tls: tls, toldVersion: 0)
+                continue
+            }
+            if entry.health.configuration.health != configuration.health { entry.asked = [:] }
+            entry.health.reconfigure(configuration, proposals: proposals, now: now)
+            entry.tls = tls
+            upstreams[configuration.name] = entry
         }
         checker.keepClients(upstreams.values.compactMap(\.tls))
         for name in names { settle(name, now: now) }
@@ -124,15 +140,17 @@ final class HealthKeeper {
         for user in usersOfName[name] ?? [] {
             guard let servers = upstreams[user]?.health.configuration.servers else { continue }
             for server in servers where server.sourceName == name {
-                propose(server, to: user, now: now)
+                for proposal in proposals(server) {
+                    upstreams[user]?.health.propose(proposal, for: server, now: now)
+                }
             }
             settle(user, now: now)
         }
     }
 
-    private func propose(
-        _ server: UpstreamConfiguration.Server, to upstream: String, now: Instant
-    ) {
+    /// What DNS says of an entry of `servers:`, in the order in which it is to be taken.
+    private func proposals(_ server: UpstreamConfiguration.Server) -> [Proposal] {
+        guard !server.sourceName.isEmpty else { return [] }
         let known = resolver.proposal(for: server.sourceName)
         let isService = if case .service = server.host { true } else { false }
         func proposed(_ endpoints: [ProposedEndpoint]) -> [Proposal.Proposed] {
@@ -144,18 +162,17 @@ final class HealthKeeper {
                     isBackup: isService ? endpoint.isBackup : nil)
             }
         }
-        let endpoints = proposed(known.endpoints)
-        guard !endpoints.isEmpty || known.isSuspicious else { return }
+        var proposals: [Proposal] = known.isExpired ? [.expired] : []
         if known.isSuspicious, !known.trusted.isEmpty {
-            upstreams[upstream]?.health.propose(
-                Proposal(addresses: proposed(known.trusted), isConfirmed: false), for: server,
-                now: now)
+            proposals.append(Proposal(addresses: proposed(known.trusted), isConfirmed: false))
         }
-        upstreams[upstream]?.health.propose(
+        let endpoints = proposed(known.endpoints)
+        guard !endpoints.isEmpty else { return proposals }
+        proposals.append(
             Proposal(
                 addresses: endpoints, isConfirmed: known.isConfirmed,
-                isSuspicious: known.isSuspicious),
-            for: server, now: now)
+                isSuspicious: known.isSuspicious))
+        return proposals
     }
 
     func observed(_ upstream: String, _ address: SocketAddress, _ what: MemberObservation) {
@@ -167,7 +184,8 @@ final class HealthKeeper {
     func summarised(_ upstream: String, _ summaries: [MemberSummary]) {
         let now = Instant.now()
         upstreams[upstream]?.health.summarised(summaries, now: now)
-        for summary in summaries where summary.requests > 0 {
+        for summary in summaries
+        where summary.requests > 0 && isMember(summary.address, of: upstream) {
             let mean = summary.latencySum / UInt64(summary.requests)
             let known = upstreams[upstream]?.seen[summary.address]?.latency ?? mean
             upstreams[upstream]?.seen[summary.address, default: Seen()].latency =
@@ -217,7 +235,7 @@ final class HealthKeeper {
     /// Whether the upstream that is awaited under this word has its active member.
     func hasActiveMember(_ word: String) -> Bool {
         upstreams.contains { name, entry in
-            Self.awaited(name) == word && entry.health.ranked.contains { $0.state == .up }
+            entry.hasActiveMember && Self.awaited(name) == word
         }
     }
 
@@ -244,6 +262,8 @@ final class HealthKeeper {
         if entry.toldVersion != entry.health.version {
             entry.toldVersion = entry.health.version
             changed.insert(name)
+            let members = Set(entry.health.ranked.map(\.address))
+            entry.seen = entry.seen.filter { members.contains($0.key) }
         }
         if let timer = entry.timer { loop.cancel(timer) }
         let next = entry.health.nextDue
@@ -261,7 +281,7 @@ final class HealthKeeper {
         for item in news { log(name, item) }
         for name in unresolved { resolver.resolveNow(name) }
         for address in due { check(name, address) }
-        if hasActiveMember(Self.awaited(name)) { onActive(Self.awaited(name)) }
+        if entry.hasActiveMember { onActive(Self.awaited(name)) }
         tellSoon()
     }
 
@@ -286,34 +306,46 @@ final class HealthKeeper {
     // MARK: - Checks
 
     private func check(_ name: String, _ address: SocketAddress) {
-        guard let entry = upstreams[name], let policy = entry.health.configuration.health else {
-            return
-        }
+        // One that waits for its turn for long is not asked for twice.
+        guard let entry = upstreams[name], let policy = entry.health.configuration.health,
+            entry.asked[address] == nil
+        else { return }
         var tls = policy.kind.speaksTLS ? entry.tls : nil
         if let known = tls, known.name == nil {
-            // Without a name, the certificate has to be the address's.
+            // Without a name for all, the certificate has to be the server's own: of the name that
+            // is configured, for what DNS says of it is nothing to be believed.
             tls = CheckTLS(
-                trust: known.trust, identity: known.identity, name: address.addressText)
+                trust: known.trust, identity: known.identity,
+                name: entry.health.hostName(of: address) ?? address.addressText)
         }
         let target = Checker.Target(
             address: address, upstream: name, policy: policy, tls: tls,
             sendsProxyHeader: entry.health.configuration.sendsProxyHeader)
+        lastCheck += 1
+        let number = lastCheck
+        upstreams[name]?.asked[address] = number
         checker.check(target) { [weak self] report in
-            self?.checked(name, address, report)
+            self?.checked(name, address, number, report)
         }
     }
 
-    private func checked(_ name: String, _ address: SocketAddress, _ report: CheckReport) {
-        guard upstreams[name] != nil else { return }
+    private func checked(
+        _ name: String, _ address: SocketAddress, _ number: UInt64, _ report: CheckReport
+    ) {
+        guard upstreams[name]?.asked[address] == number else { return }
+        upstreams[name]?.asked[address] = nil
         let now = Instant.now()
         if report.isInconclusive {
-            // Nothing of the member: the clock asks again after the check's own limit.
-            settle(name, now: now)
-            return
+            upstreams[name]?.health.notChecked(address, now: now)
+        } else {
+            if isMember(address, of: name) { noteSeen(name, address, report) }
+            upstreams[name]?.health.checked(address, report.outcome, now: now)
         }
-        noteSeen(name, address, report)
-        upstreams[name]?.health.checked(address, report.outcome, now: now)
         settle(name, now: now)
+    }
+
+    private func isMember(_ address: SocketAddress, of upstream: String) -> Bool {
+        upstreams[upstream]?.health.isMember(address) == true
     }
 
     /// Certificates that end within so many seconds are warned about.
@@ -335,10 +367,7 @@ final class HealthKeeper {
             }
             seen.saidExpiry = left < Self.expirySoon
         }
-        let members = Set(upstreams[name]?.health.ranked.map(\.address) ?? [])
-        var all = upstreams[name]?.seen ?? [:]
-        all[address] = seen
-        upstreams[name]?.seen = all.filter { members.contains($0.key) }
+        upstreams[name]?.seen[address] = seen
     }
 
     // MARK: - Words

@@ -12,9 +12,14 @@ internal import EdgeUpstream
 struct Preparation {
     let configuration: Configuration
     let warnings: [String]
+    /// Of all views.
     let certificates: CertificateStore
+    /// A view's own, by its name; none for a view without a folder.
+    let viewCertificates: [String: CertificateStore]
     /// By CA file; the system's store and "not verified" need no file.
     let trusts: [String: ClientTrust]
+    /// The same of clients.
+    let clientTrusts: [String: ClientTrust]
     /// Certificates that are shown to upstreams.
     let identities: [UpstreamConfiguration.TLS.Identity: ClientIdentity]
     let errorPages: ErrorPages
@@ -59,30 +64,58 @@ struct Preparation {
             }
         }
         var diagnostics: [String] = []
-        let store = certificates(configuration, previous, checking, &diagnostics)
+        let views = viewCertificates(configuration, previous, checking, &diagnostics)
+        let store = certificates(configuration, views, previous, checking, &diagnostics)
         let trusts = authorities(configuration, previous, &diagnostics)
+        let clientTrusts = clientAuthorities(configuration, previous, &diagnostics)
         let identities = identities(configuration, previous, &diagnostics)
         checkTokens(configuration, &diagnostics)
         let pages = errorPages(configuration, &diagnostics)
         guard diagnostics.isEmpty, let store else { throw Refusal(diagnostics: diagnostics) }
         let accessLog = try accessLog(configuration, previous, workers)
         return Preparation(
-            configuration: configuration, warnings: warnings, certificates: store, trusts: trusts,
+            configuration: configuration, warnings: warnings, certificates: store,
+            viewCertificates: views, trusts: trusts, clientTrusts: clientTrusts,
             identities: identities, errorPages: pages, fingerprint: fingerprint,
             byteCount: byteCount, path: bundle.main.path, accessLog: accessLog)
     }
 
-    private static func certificates(
+    /// What is in `certs/<view>/`.
+    private static func viewCertificates(
         _ configuration: Configuration, _ previous: Preparation?,
         _ checking: CertificateFolder.Checking, _ diagnostics: inout [String]
+    ) -> [String: CertificateStore] {
+        guard let settings = configuration.certificates else { return [:] }
+        var result: [String: CertificateStore] = [:]
+        for view in configuration.views where !view.name.isEmpty {
+            do throws(CertificateFolderError) {
+                let store = try CertificateFolder.load(
+                    settings.directory + "/" + view.name, allowsEmpty: true,
+                    previous: previous?.viewCertificates[view.name], checking: checking)
+                if !store.entries.isEmpty { result[view.name] = store }
+            } catch {
+                diagnostics += error.problems.map(\.description)
+            }
+        }
+        return result
+    }
+
+    private static func certificates(
+        _ configuration: Configuration, _ views: [String: CertificateStore],
+        _ previous: Preparation?, _ checking: CertificateFolder.Checking,
+        _ diagnostics: inout [String]
     ) -> CertificateStore? {
         guard let settings = configuration.certificates else {
             return CertificateStore(entries: [])
         }
         do throws(CertificateFolderError) {
             let store = try CertificateFolder.load(
-                settings.directory, previous: previous?.certificates, checking: checking)
-            if let fallback = settings.fallback, store.matches(for: fallback).isEmpty {
+                settings.directory, allowsEmpty: !views.isEmpty,
+                previous: previous?.certificates, checking: checking)
+            let stores = [store] + views.values
+            if let fallback = settings.fallback,
+                stores.allSatisfy({ $0.matches(for: fallback).isEmpty })
+            {
                 diagnostics.append(
                     "certificates.default: no certificate in \(settings.directory) covers "
                         + "'\(fallback)'")
@@ -93,6 +126,14 @@ struct Preparation {
             diagnostics += error.problems.map(\.description)
             return nil
         }
+    }
+
+    /// Of every folder, in no particular order.
+    var certificateEntries: [CertificateEntry] { stores.flatMap(\.entries) }
+
+    /// Every folder's.
+    private var stores: [CertificateStore] {
+        [certificates] + viewCertificates.sorted { $0.key < $1.key }.map(\.value)
     }
 
     /// How upstreams prove who they are: to traffic, and to checks that differ from it.
@@ -119,6 +160,26 @@ struct Preparation {
                 }
             } catch {
                 diagnostics.append("upstream \(upstream.name): \(error)")
+            }
+        }
+        return trusts
+    }
+
+    /// Who vouches for clients, from `client_certificates` of views and sites.
+    private static func clientAuthorities(
+        _ configuration: Configuration, _ previous: Preparation?, _ diagnostics: inout [String]
+    ) -> [String: ClientTrust] {
+        var trusts: [String: ClientTrust] = [:]
+        let settings =
+            configuration.views.compactMap(\.clientCertificates)
+            + configuration.sites.compactMap(\.clientCertificates)
+        for file in settings.map(\.authorities) where trusts[file] == nil {
+            do throws(TLSFailure) {
+                let trust = try ClientTrust.load(file)
+                let known = previous?.clientTrusts[file]
+                trusts[file] = known?.isEquivalent(to: trust) == true ? known : trust
+            } catch {
+                diagnostics.append("client_certificates: \(error)")
             }
         }
         return trusts

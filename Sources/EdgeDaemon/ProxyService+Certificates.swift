@@ -11,7 +11,7 @@ extension ProxyService {
         countCertificates()
         let poster = loop.poster
         let service = LoopBound(self)
-        audit.begin(current.certificates) { problems, count in
+        audit.begin(current.certificateEntries) { problems, count in
             poster.post { service.value.audited(problems, count) }
         }
     }
@@ -28,15 +28,15 @@ extension ProxyService {
     /// Brings the gauges up to date; workers may have found unusable ones.
     func countCertificates() {
         guard let current, let board else { return }
-        let entries = current.certificates.entries
+        let entries = current.certificateEntries
         let unusable = entries.reduce(0) { $0 + ($1.verdict == .unusable ? 1 : 0) }
         board.block(0).set(.certificates, UInt64(entries.count))
         board.block(0).set(.certificatesUnusable, UInt64(unusable))
     }
 
     /// The unusable ones, then those that end first: as many as a person may want to see.
-    func certificateStatus(_ store: CertificateStore) -> [CertificateStatus] {
-        var entries = store.entries
+    func certificateStatus(_ all: [CertificateEntry]) -> [CertificateStatus] {
+        var entries = all
         if entries.count > Self.shownMax {
             entries.sort {
                 ($0.verdict == .unusable ? 0 : 1, $0.notAfter)

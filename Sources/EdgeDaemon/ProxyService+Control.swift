@@ -37,8 +37,8 @@ extension ProxyService: ControlTarget {
                 age: name.age.map { Int64($0.components.seconds) }, lastError: name.lastError,
                 resolver: name.resolver)
         }
-        reply.certificates = certificateStatus(current.certificates)
-        reply.certificateCount = Int64(current.certificates.entries.count)
+        reply.certificates = certificateStatus(current.certificateEntries)
+        reply.certificateCount = Int64(current.certificateEntries.count)
         let blocks = (0...board.workers).map(board.block)
         reply.counters = Counter.allCases.map { counter in
             NamedCount(

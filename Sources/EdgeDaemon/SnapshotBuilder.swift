@@ -22,14 +22,15 @@ final class SnapshotBuilder {
         let upstream: String
         let version: UpstreamProtocol
         let isTLS: Bool
-        let trust: ObjectIdentifier?
-        let identity: ObjectIdentifier?
+        let trust: ObjectNumber?
+        let identity: ObjectNumber?
         let name: String?
     }
 
     private var numbers: [PoolKey: Int32] = [:]
     /// Of upstreams, by name.
     private var viewNumbers: [String: Int32] = [:]
+    private var routing = RoutingBuilder()
     private var epoch: UInt64 = 0
     private var workers = 1
     private let servesHTTP2: Bool
@@ -55,28 +56,24 @@ final class SnapshotBuilder {
                 view: view($0, members($0)))
         }
         var pools: [Int32: RuntimeSnapshot.Pool] = [:]
-        var routes: [(pattern: String, route: RouteTable.Route)] = []
-        routes.reserveCapacity(configuration.sites.count)
-        for (index, site) in configuration.sites.enumerated() {
-            guard let upstream = site.upstream else { continue }
-            for host in site.hosts {
-                let pool = self.pool(&groups[upstream], host.pattern, &pools)
-                routes.append((host.pattern, .init(site: Int32(index), pool: pool)))
-            }
-        }
         let listeners = configuration.listeners.map { listener in
-            let relay = groups.firstIndex { $0.upstream.name == listener.upstream }.map {
-                pool(&groups[$0], "", &pools)
+            func pool(_ name: String?) -> Int32? {
+                groups.firstIndex { $0.upstream.name == name }.map {
+                    self.pool(&groups[$0], "", &pools)
+                }
             }
             return RuntimeSnapshot.Listener(
                 name: listener.name, isTLS: listener.kind == .tls,
-                redirectPort: listener.redirectPort, relayPool: relay,
+                redirectPort: listener.redirectPort, relayPool: pool(listener.upstream),
+                challengePool: pool(listener.challengeUpstream),
                 port: listener.addresses.first?.port ?? 0)
+        }
+        let routing = routing.build(preparation) { upstream, host in
+            self.pool(&groups[upstream], host, &pools)
         }
         let http2 = self.http2(configuration.http2)
         return RuntimeSnapshot(
-            epoch: epoch, routes: RouteTable(routes), certificates: preparation.certificates,
-            fallbackName: configuration.certificates?.fallback,
+            epoch: epoch, routing: routing, certificates: preparation.certificates,
             tls: TLSPolicy(
                 minimum: configuration.tls.minimumVersion == .tls13 ? .tls13 : .tls12,
                 ticketLifetime: configuration.tls.ticketLifetime, offersHTTP2: http2.isEnabled),
@@ -180,8 +177,7 @@ final class SnapshotBuilder {
         let version = self.version(upstream)
         let key = PoolKey(
             upstream: upstream.name, version: version, isTLS: group.trust != nil,
-            trust: group.trust.map { ObjectIdentifier($0) },
-            identity: group.identity.map { ObjectIdentifier($0) }, name: name)
+            trust: group.trust?.number, identity: group.identity?.number, name: name)
         let number = numbers[key] ?? Int32(numbers.count)
         numbers[key] = number
         if upstream.tls == nil || upstream.tls?.name != nil { group.shared = number }

@@ -84,6 +84,21 @@ public struct ByteWriter {
     @inline(__always)
     public mutating func append(_ bytes: Span<UInt8>) { append(bytes, 0..<bytes.count) }
 
+    /// Takes back CR LF, which were written last.
+    package mutating func takeBackLineEnd() {
+        if !overflow { rewind(to: used - 2) }
+    }
+
+    /// Bytes that this writer has written before, once more.
+    package mutating func append(again range: Range<Int>) {
+        // Of what did not fit nothing is there.
+        guard !overflow, let base = unsafe base else { return }
+        precondition(range.lowerBound >= 0 && range.upperBound <= used, "a range was written")
+        guard let destination = unsafe reserve(range.count) else { return }
+        // Up to `used` all is initialised, and the new bytes come behind.
+        unsafe destination.copyMemory(from: base + range.lowerBound, byteCount: range.count)
+    }
+
     /// Where the next `count` bytes go, or nil if they do not fit.
     @inlinable
     @inline(__always)

@@ -6,11 +6,13 @@ package enum CannedResponse {
     ///
     /// - Parameters:
     ///   - reason: the token of the reason code or violation; printable ASCII.
-    ///   - location: for redirects; the caller made it from checked parts. Empty: no field.
+    ///   - field: of a redirect's Location, or a 405's Allow; the caller made its value from checked
+    ///     parts. Empty: no field.
     ///   - retryAfterSeconds: for 429 and 503.
     /// - Returns: false if the output did not fit.
     package static func write(
-        status: UInt16, reason: String, location: Span<UInt8>, retryAfterSeconds: UInt32? = nil,
+        status: UInt16, reason: String, field: StaticString, _ value: Span<UInt8>,
+        retryAfterSeconds: UInt32? = nil,
         close: Bool, isHead: Bool, into output: inout ByteWriter
     ) -> Bool {
         output.append("HTTP/1.1 ")
@@ -18,11 +20,7 @@ package enum CannedResponse {
         output.append(UInt8(ascii: " "))
         output.append(StatusCode.reason(status))
         output.append("\r\n")
-        if !location.isEmpty {
-            output.append("Location: ")
-            output.append(location)
-            output.append("\r\n")
-        }
+        append(field, value, to: &output)
         if let retryAfterSeconds {
             output.append("Retry-After: ")
             output.append(decimal: UInt64(retryAfterSeconds))
@@ -42,13 +40,23 @@ package enum CannedResponse {
         return !output.hasOverflowed
     }
 
-    /// Writes a whole response without Location.
+    private static func append(
+        _ field: StaticString, _ value: Span<UInt8>, to output: inout ByteWriter
+    ) {
+        guard !value.isEmpty else { return }
+        output.append(field)
+        output.append(": ")
+        output.append(value)
+        output.append("\r\n")
+    }
+
+    /// Writes a whole response without such a field.
     package static func write(
         status: UInt16, reason: String, retryAfterSeconds: UInt32? = nil, close: Bool,
         isHead: Bool, into output: inout ByteWriter
     ) -> Bool {
         write(
-            status: status, reason: reason, location: Span(),
+            status: status, reason: reason, field: "", Span(),
             retryAfterSeconds: retryAfterSeconds, close: close, isHead: isHead, into: &output)
     }
 
@@ -58,17 +66,21 @@ package enum CannedResponse {
     /// - Returns: false if the output did not fit.
     package static func writeHead(
         status: UInt16, contentType: StaticString, contentLength: Int,
-        retryAfterSeconds: UInt32? = nil, close: Bool, into output: inout ByteWriter
+        field: StaticString = "", _ value: Span<UInt8> = Span(), retryAfterSeconds: UInt32? = nil,
+        close: Bool, into output: inout ByteWriter
     ) -> Bool {
         output.append("HTTP/1.1 ")
         output.append(decimal: UInt64(status))
         output.append(UInt8(ascii: " "))
         output.append(StatusCode.reason(status))
+        output.append("\r\n")
+        append(field, value, to: &output)
         if let retryAfterSeconds {
-            output.append("\r\nRetry-After: ")
+            output.append("Retry-After: ")
             output.append(decimal: UInt64(retryAfterSeconds))
+            output.append("\r\n")
         }
-        output.append("\r\nContent-Type: ")
+        output.append("Content-Type: ")
         output.append(contentType)
         output.append("\r\nCache-Control: no-store\r\nContent-Length: ")
         output.append(decimal: UInt64(contentLength))

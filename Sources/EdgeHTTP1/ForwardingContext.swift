@@ -69,41 +69,80 @@ struct ForwardingClaims {
         return false
     }
 
+    /// Writes those that are not there yet, unless `edits` leave them out.
+    ///
+    /// - Parameter host: where in the output the name stands that the upstream takes for its own;
+    ///   nil: it is told the client's.
     // hot: once per request; no allocation.
+    @inline(__always)
     func write(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext,
-        _ output: inout ByteWriter
+        host: Range<Int>?, edits: FieldEdits?, _ output: inout ByteWriter
     ) {
+        let drops = Dropped(edits)
         // One line, as many readers look at one only.
-        output.append("X-Forwarded-For: ")
-        if hasFor { writeChain(head, bytes, &output) }
-        output.append(address: context.client)
-        if !hasProto {
+        if drops.xFor {
+            // The others begin with the end of the line before.
+            output.takeBackLineEnd()
+        } else {
+            output.append("X-Forwarded-For: ")
+            if hasFor { writeChain(head, bytes, &output) }
+            output.append(address: context.client)
+        }
+        if !hasProto, !drops.proto {
             switch context.scheme {
             case .http: output.append("\r\nX-Forwarded-Proto: http")
             case .https: output.append("\r\nX-Forwarded-Proto: https")
             }
         }
-        if !hasHost {
+        if !hasHost, !drops.host {
             output.append("\r\nX-Forwarded-Host: ")
-            output.append(bytes, head.authority)
+            if let host { output.append(again: host) } else { output.append(bytes, head.authority) }
         }
         // Beside another's scheme or host our port would make up an address that does not exist.
-        if !hasPort, !hasProto, !hasHost, context.port > 0 {
+        if !hasPort, !hasProto, !hasHost, !drops.port, context.port > 0 {
             output.append("\r\nX-Forwarded-Port: ")
             output.append(decimal: UInt64(context.port))
         }
-        if !hasRealIP {
+        if !hasRealIP, !drops.realIP {
             output.append("\r\nX-Real-IP: ")
             output.append(address: context.client)
         }
-        if !hasRequestID {
+        if !hasRequestID, !drops.requestID {
             output.append("\r\nX-Request-ID: ")
             output.append(hexWord: context.requestID.high)
             output.append(hexWord: context.requestID.low)
         }
-        if context.sendsForwarded { writeForwarded(head, bytes, context, &output) }
+        if context.sendsForwarded, !drops.forwarded {
+            writeForwarded(head, bytes, context, host: host, &output)
+        }
         output.append("\r\n")
+    }
+
+    /// Claims that are not ours to make, as edits say something else about them.
+    private struct Dropped {
+        var xFor = false
+        var proto = false
+        var host = false
+        var port = false
+        var realIP = false
+        var requestID = false
+        var forwarded = false
+
+        @inline(__always)
+        init(_ edits: FieldEdits?) {
+            guard let edits else { return }
+            xFor = edits.drops(.xForwardedFor)
+            proto = edits.drops(.xForwardedProto)
+            host = edits.drops(.xForwardedHost)
+            // As with a client's own.
+            port =
+                edits.drops(.xForwardedPort) || edits.adds(.xForwardedProto)
+                || edits.adds(.xForwardedHost)
+            realIP = edits.drops(.xRealIP)
+            requestID = edits.drops(.xRequestID)
+            forwarded = edits.drops(.forwarded)
+        }
     }
 
     private func writeChain(
@@ -122,14 +161,14 @@ struct ForwardingClaims {
     /// RFC 7239 §4. A further line continues the list of the ones before it.
     private func writeForwarded(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext,
-        _ output: inout ByteWriter
+        host: Range<Int>?, _ output: inout ByteWriter
     ) {
         output.append("\r\nForwarded: for=")
         if !context.client.isIPv4 { output.append("\"[") }
         output.append(address: context.client)
         if !context.client.isIPv4 { output.append("]\"") }
         output.append(";host=\"")
-        output.append(bytes, head.authority)
+        if let host { output.append(again: host) } else { output.append(bytes, head.authority) }
         switch context.scheme {
         case .http: output.append("\";proto=http")
         case .https: output.append("\";proto=https")

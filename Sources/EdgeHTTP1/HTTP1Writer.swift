@@ -25,13 +25,22 @@ package enum HTTP1Writer {
     ///
     /// - Parameters:
     ///   - host: the upstream's name for the site, if it has one of its own; else empty, and the
-    ///     client's authority is sent. X-Forwarded-Host is always the client's.
+    ///     client's authority is sent. X-Forwarded-Host is the client's.
     ///   - cookie: the name of a cookie of ours, which is not sent on; empty: there is none.
+    ///   - rules: what else is changed. With a map of names the upstream sees nothing but its own:
+    ///     without a `host` the client's is translated, and X-Forwarded-Host is what Host is.
+    ///   - adding: whole lines of ours, which need `rules` that leave out a client's of that name.
     // hot: once per request; no allocation, one copy of the forwarded lines.
     package static func writeRequest(
         _ head: borrowing RequestHead, from bytes: Span<UInt8>, context: ForwardingContext,
-        host: Span<UInt8>, hiding cookie: Span<UInt8> = Span(), into output: inout ByteWriter
+        host: Span<UInt8>, hiding cookie: Span<UInt8> = Span(), rules: HeadRules? = nil,
+        adding: Span<UInt8> = Span(), into output: inout ByteWriter
     ) -> Bool {
+        if let rules {
+            return writeRequest(
+                head, from: bytes, context: context, host: host, hiding: cookie, by: rules,
+                adding: adding, into: &output)
+        }
         output.append(bytes, head.methodRange)
         if head.isAsterisk {
             output.append(" * HTTP/1.1\r\nHost: ")
@@ -58,7 +67,7 @@ package enum HTTP1Writer {
             lines.copy(field, from: bytes, into: &output)
         }
         lines.flush(from: bytes, into: &output)
-        claims.write(head, bytes, context, &output)
+        claims.write(head, bytes, context, host: nil, edits: nil, &output)
         if context.loopID != 0 { LoopMark.writeLine(context.loopID, into: &output) }
         writeRequestConnection(head, bytes, context, &output)
         output.append("\r\n")
@@ -67,15 +76,25 @@ package enum HTTP1Writer {
 
     /// Writes a final response head, or the 101 that accepted an upgrade.
     ///
-    /// - Parameter cookie: the value of a Set-Cookie field of ours; empty: there is none.
+    /// - Parameters:
+    ///   - cookie: the value of a Set-Cookie field of ours; empty: there is none.
+    ///   - rules: what else is changed.
+    ///   - kept: what the ranges of their values lie in.
     // hot: once per response; no allocation, one copy of the forwarded lines.
     package static func writeResponse(
         _ head: borrowing ResponseHead, from bytes: Span<UInt8>, context: ResponseContext,
-        setting cookie: Span<UInt8> = Span(), into output: inout ByteWriter
+        setting cookie: Span<UInt8> = Span(), rules: ResponseRules? = nil,
+        kept: Span<UInt8> = Span(), into output: inout ByteWriter
     ) -> Bool {
         writeStatusLine(head, bytes, &output)
-        writeResponseFields(
-            head, bytes, announcesTrailers: context.framing.isChunked, &output)
+        if let rules {
+            writeResponseFields(
+                head, from: bytes, announcesTrailers: context.framing.isChunked, by: rules,
+                kept: kept, into: &output)
+        } else {
+            writeResponseFields(
+                head, bytes, announcesTrailers: context.framing.isChunked, &output)
+        }
         if !cookie.isEmpty {
             output.append("Set-Cookie: ")
             output.append(cookie)
@@ -143,9 +162,11 @@ extension HTTP1Writer {
 
     /// Ends a body that has trailers, which `HTTP1Parser.parseTrailers` parsed from `bytes`. Names
     /// that may not stand there are left out; of a client's, those with an underscore too.
+    ///
+    /// - Parameter edits: what they leave out of heads is left out here, too.
     package static func writeLastChunk(
         trailers: borrowing FieldList, from bytes: Span<UInt8>, isRequest: Bool,
-        into output: inout ByteWriter
+        edits: FieldEdits? = nil, into output: inout ByteWriter
     ) -> Bool {
         output.append("0\r\n")
         var lines = LineCopier()
@@ -154,6 +175,7 @@ extension HTTP1Writer {
             guard TrailerRules.allow(field, bytes),
                 !(isRequest && field.flags.contains(.underscore))
             else { continue }
+            if let edits, edits.drops(field, bytes) { continue }
             lines.copy(field, from: bytes, into: &output)
         }
         lines.flush(from: bytes, into: &output)
@@ -166,7 +188,7 @@ extension HTTP1Writer {
 
 extension HTTP1Writer {
     @inline(__always)
-    private static func isForwarded(
+    static func isForwarded(
         _ field: Field, _ bytes: Span<UInt8>, _ context: ForwardingContext
     ) -> Bool {
         if !field.flags.isDisjoint(with: [.hopByHop, .underscore]) {
@@ -186,7 +208,7 @@ extension HTTP1Writer {
     /// line if it has no others. Never longer than the line was.
     ///
     /// - Returns: false if there is none of that name: nothing has been written.
-    private static func writeCookies(
+    static func writeCookies(
         _ field: Field, _ bytes: Span<UInt8>, without name: Span<UInt8>,
         _ lines: inout LineCopier, _ output: inout ByteWriter
     ) -> Bool {
@@ -220,7 +242,7 @@ extension HTTP1Writer {
         return true
     }
 
-    private static func writeRequestConnection(
+    static func writeRequestConnection(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext,
         _ output: inout ByteWriter
     ) {
@@ -264,12 +286,17 @@ extension HTTP1Writer {
         var lines = LineCopier()
         for index in 0..<head.fields.count {
             let field = head.fields[index]
-            guard !field.flags.contains(.hopByHop), field.name != .contentLength,
-                field.name != .trailer || announcesTrailers
-            else { continue }
+            guard isForwarded(field, announcesTrailers: announcesTrailers) else { continue }
             lines.copy(field, from: bytes, into: &output)
         }
         lines.flush(from: bytes, into: &output)
+    }
+
+    /// Of an answer.
+    @inline(__always)
+    static func isForwarded(_ field: Field, announcesTrailers: Bool) -> Bool {
+        !field.flags.contains(.hopByHop) && field.name != .contentLength
+            && (field.name != .trailer || announcesTrailers)
     }
 
     private static func writeFraming(
@@ -291,7 +318,7 @@ extension HTTP1Writer {
 }
 
 /// Copies field lines in normal form, runs of lines that already are in it at once.
-private struct LineCopier {
+struct LineCopier {
     private var start = 0
     private var end = 0
 

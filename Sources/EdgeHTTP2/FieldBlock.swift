@@ -27,6 +27,9 @@ package struct FieldBlock: ~Copyable {
         names.deallocate()
     }
 
+    /// Something has found no room elsewhere.
+    package mutating func overflow() { hasOverflowed = true }
+
     /// All that was appended has found room.
     package var isWhole: Bool { !hasOverflowed }
 
@@ -85,6 +88,52 @@ package struct FieldBlock: ~Copyable {
         }
         namesCount += name.count
         append(start, name.count, value)
+    }
+
+    /// The fields of lines in normal form (`name: value` CR LF), as our own writers make them. What
+    /// a value is surrounded by is left out (RFC 9113 §8.2.1).
+    ///
+    /// - Parameter omitted: a name in lower case whose fields are left out.
+    package mutating func append(
+        lines: UnsafeRawBufferPointer, without omitted: StaticString? = nil
+    ) {
+        var start = 0
+        while start < lines.count {
+            var colon = start
+            while colon < lines.count, lines[colon] != UInt8(ascii: ":"),
+                lines[colon] != UInt8(ascii: "\r")
+            {
+                colon += 1
+            }
+            var end = colon
+            while end < lines.count, lines[end] != UInt8(ascii: "\r") { end += 1 }
+            guard colon > start, colon < end, end + 1 < lines.count else { return }
+            var value = colon + 1..<end
+            while !value.isEmpty, Self.isBlank(lines[value.lowerBound]) {
+                value = value.lowerBound + 1..<value.upperBound
+            }
+            while !value.isEmpty, Self.isBlank(lines[value.upperBound - 1]) {
+                value = value.lowerBound..<value.upperBound - 1
+            }
+            let name = UnsafeRawBufferPointer(rebasing: lines[start..<colon])
+            start = end + 2
+            if let omitted, Self.matches(name, omitted) { continue }
+            append(lowering: name, UnsafeRawBufferPointer(rebasing: lines[value]))
+        }
+    }
+
+    private static func isBlank(_ byte: UInt8) -> Bool {
+        byte == UInt8(ascii: " ") || byte == UInt8(ascii: "\t")
+    }
+
+    private static func matches(_ name: UnsafeRawBufferPointer, _ text: StaticString) -> Bool {
+        guard name.count == text.utf8CodeUnitCount else { return false }
+        for index in 0..<name.count {
+            let byte = name[index]
+            let folded = byte &- UInt8(ascii: "A") < 26 ? byte | 0x20 : byte
+            if folded != text.utf8Start[index] { return false }
+        }
+        return true
     }
 
     @inline(__always)

@@ -1,5 +1,6 @@
 internal import CEdge
 internal import EdgeCore
+internal import EdgePreface
 internal import EdgeSystem
 internal import EdgeTLS
 internal import EdgeUpstream
@@ -174,7 +175,7 @@ final class CheckConnection {
         connectTime = Duration(nanoseconds: Instant.now().nanoseconds(since: started))
         tools.loop.change(descriptor, events: .readable)
         // It leaves in one segment with what comes first behind it.
-        if target.sendsProxyHeader { outgoing += Self.localHeader }
+        if target.sendsProxyHeader { outgoing += ProxyHeader.local }
         if target.policy.kind != .tcp, let tls = target.tls {
             startHandshake(tls)
         } else {
@@ -195,12 +196,6 @@ final class CheckConnection {
             return SocketAddress(kernel: start, byteCount: Int(size))
         }
     }
-
-    /// Version 2, command LOCAL, no addresses (HAProxy's proxy-protocol.txt, section 2.2).
-    private static let localHeader: [UInt8] = [
-        0x0D, 0x0A, 0x0D, 0x0A, 0x00, 0x0D, 0x0A, 0x51, 0x55, 0x49, 0x54, 0x0A,
-        0x20, 0x00, 0x00, 0x00,
-    ]
 
     // MARK: - Exchange
 

@@ -9,6 +9,8 @@ struct AccessLogFormat: ~Copyable {
 
     /// By index in the snapshot.
     private var listeners: [[UInt8]] = []
+    /// By number; empty for one that is not to be named.
+    private var views: [[UInt8]] = []
     /// By pool; of pools that have gone as well.
     private var upstreams: [[UInt8]] = []
     /// The longest names of both together.
@@ -29,14 +31,19 @@ struct AccessLogFormat: ~Copyable {
     deinit { date.deallocate() }
 
     /// Names from now on; upstreams keep theirs until another has their pool.
-    mutating func use(listeners names: [String], upstreams pools: [(id: Int, name: String)]) {
+    mutating func use(
+        listeners names: [String], views viewNames: [String] = [],
+        upstreams pools: [(id: Int, name: String)]
+    ) {
         listeners = names.map(Self.escaped)
+        views = viewNames.map(Self.escaped)
         for (id, name) in pools {
             while upstreams.count <= id { upstreams.append([]) }
             upstreams[id] = Self.escaped(name)
         }
         namesMax =
             (listeners.map(\.count).max() ?? 0) + (upstreams.map(\.count).max() ?? 0)
+            + (views.map(\.count).max() ?? 0)
     }
 
     /// A name as it stands between quotes.
@@ -118,6 +125,10 @@ struct AccessLogFormat: ~Copyable {
         case .tcp: cursor.put("\",\"kind\":\"tcp\",\"listener\":\"")
         }
         if line.listener < listeners.count { cursor.put(listeners[line.listener]) }
+        if line.view < views.count, !views[line.view].isEmpty {
+            cursor.put("\",\"view\":\"")
+            cursor.put(views[line.view])
+        }
         guard let client = line.client else {
             cursor.put("\",\"client\":null,\"client_port\":null")
             return

@@ -84,10 +84,13 @@ struct AccessLine {
     }
 
     static let noViolation: UInt8 = 255
+    static let noView = Int.max
 
     var kind: Kind
     /// Index in the snapshot's listeners.
     var listener: Int
+    /// Number of the view; `noView`: none.
+    var view = AccessLine.noView
     var client: SocketAddress?
     /// 0: no answer was begun.
     var status: UInt16 = 0

@@ -160,6 +160,13 @@ final class AccessLogStage {
         record.pointee.nameCount = UInt16(count)
     }
 
+    /// Keeps what is known of a connection whose bytes are passed on.
+    func keep(_ exchange: Int, name: UnsafeRawBufferPointer) {
+        let record = record(exchange)
+        record.pointee = .empty
+        keep(name, record, text(exchange))
+    }
+
     /// Fills the spare record for a line that has no request.
     func keepSpare(tlsVersion: UInt16, name: UnsafeRawBufferPointer?, number: UInt32) {
         let record = record(spare)

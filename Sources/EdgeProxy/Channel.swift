@@ -77,6 +77,8 @@ struct Channel: BitwiseCopyable {
         static let closingSaid = Flags(rawValue: 65536)
         /// Its record buffers could not be given back with the ticket.
         static let owesRelease = Flags(rawValue: 524_288)
+        /// A client's connection whose first bytes decide what it is (`Downstream.preface`).
+        static let awaitsPreface = Flags(rawValue: 262_144)
         /// An HTTP/2 stream: its bytes travel by another channel, its connection's.
         static let isStream = Flags(rawValue: 131_072)
     }
@@ -124,6 +126,7 @@ struct Pace: BitwiseCopyable {
 /// What a channel's one deadline is for.
 enum DeadlineKind: UInt8 {
     case none
+    case proxyHeader
     case clientHello
     case handshake
     case requestHead

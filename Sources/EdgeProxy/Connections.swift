@@ -1,6 +1,7 @@
 internal import EdgeCore
 internal import EdgeHTTP
 internal import EdgeHTTP1
+internal import EdgePreface
 
 /// The client's half of HTTP/1.1 on one connection: requests in, answers out. A slot of the
 /// downstream table, parallel to its `Channel`.
@@ -23,12 +24,27 @@ struct Downstream: BitwiseCopyable {
         case ended
     }
 
+    enum Preface: UInt8 {
+        case none
+        /// Awaits a PROXY header, or the rest of it.
+        case proxyHeader
+        /// Awaits the rest of a ClientHello.
+        case hello
+    }
+
     var phase: Phase
     /// Answer and close: asked by the client, forced by a failure, or while draining.
     var closesAfterAnswer: Bool
     /// A head has begun to arrive: its total deadline runs.
     var headStarted: Bool
     var listener: UInt16
+    /// Number of its view, which a connection keeps whatever happens to its interface.
+    var view: UInt16
+    /// What is read before anything else.
+    var preface = Preface.none
+    var helloProgress = ClientHello.Progress()
+    /// Number of what its handshake was made with (`RuntimeSnapshot.profiles`); -1: it had none.
+    var profile: Int32 = -1
     var exchange: Int32
     var scanner: HeadScanner
     var decoder: BodyDecoder
@@ -179,6 +195,10 @@ struct Exchange: BitwiseCopyable {
     var prefixHead: Int32 = 0
     /// The lines behind the content, if all of that is in the prefix.
     var trailers: ChunkPointer?
+    /// Number of the rules that apply to it (`Routing.rules`); -1: none.
+    var rules: Int32 = -1
+    /// What the answer's rules need to know of the request's head (`KeptValues`).
+    var kept: ChunkPointer?
     /// Neighbours in the pool's queue; -1: none.
     var queueNext: Int32 = -1
     var queuePrevious: Int32 = -1

@@ -1,6 +1,5 @@
 internal import EdgeCore
 package import EdgeHTTP1
-package import EdgeRouting
 package import EdgeTLS
 package import EdgeUpstream
 
@@ -9,9 +8,9 @@ package import EdgeUpstream
 package final class RuntimeSnapshot: Sendable {
     /// Grows by one with each published snapshot.
     package let epoch: UInt64
-    package let routes: RouteTable
+    package let routing: Routing
+    /// Of all views.
     package let certificates: CertificateStore
-    package let fallbackName: String?
     package let tls: TLSPolicy
     package let listeners: [Listener]
     /// In the order of their numbers.
@@ -32,6 +31,8 @@ package final class RuntimeSnapshot: Sendable {
         package let isTLS: Bool
         /// Set: every request is answered by a redirect to https on this port.
         package let redirectPort: UInt16?
+        /// Requests for ACME challenges go to this pool all the same (RFC 8555 §8.3).
+        package let challengePool: Int32?
         /// Set: bytes are passed on to this pool as they are.
         package let relayPool: Int32?
         /// As upstreams are told it; 0: they are not.
@@ -39,8 +40,9 @@ package final class RuntimeSnapshot: Sendable {
 
         package init(
             name: String, isTLS: Bool, redirectPort: UInt16?, relayPool: Int32? = nil,
-            port: UInt16 = 0
+            challengePool: Int32? = nil, port: UInt16 = 0
         ) {
+            self.challengePool = challengePool
             self.relayPool = relayPool
             self.name = name
             self.isTLS = isTLS
@@ -152,15 +154,14 @@ package final class RuntimeSnapshot: Sendable {
     }
 
     package init(
-        epoch: UInt64, routes: RouteTable, certificates: CertificateStore, fallbackName: String?,
+        epoch: UInt64, routing: Routing, certificates: CertificateStore,
         tls: TLSPolicy = TLSPolicy(), listeners: [Listener], pools: [Pool], timeouts: Timeouts,
         requestLimits: HeadLimits, responseLimits: HeadLimits, accessLog: AccessLog? = nil,
         client: ClientPolicy = ClientPolicy(), http2: HTTP2Settings = HTTP2Settings()
     ) {
         self.epoch = epoch
-        self.routes = routes
+        self.routing = routing
         self.certificates = certificates
-        self.fallbackName = fallbackName
         self.tls = tls
         self.listeners = listeners
         self.pools = pools
@@ -182,9 +183,8 @@ package final class RuntimeSnapshot: Sendable {
     /// The same with other verdicts about some upstreams' members.
     package init(_ other: RuntimeSnapshot, epoch: UInt64, views: [Int32: UpstreamView]) {
         self.epoch = epoch
-        routes = other.routes
+        routing = other.routing
         certificates = other.certificates
-        fallbackName = other.fallbackName
         tls = other.tls
         listeners = other.listeners
         pools = other.pools.map { pool in

@@ -127,25 +127,25 @@ extension Worker {
             if accessLog.isOn { logRefused(peer, listener: listener, .connectionLimit) }
             return
         }
+        let place = view(of: descriptor, peer, listener: listener)
+        guard place.number >= 0 else {
+            downstreamSlots.give(slot)
+            ring.close(descriptor, reset: true)
+            block.add(.connectionsRefused)
+            block.add(place.refusal)
+            if accessLog.isOn { logRefused(peer, listener: listener, place.refusal) }
+            return
+        }
         let isTLS = snapshot.listeners[listener].isTLS
         openChannel(slot, descriptor, isTLS ? .handshaking : .established)
         downstreams[slot].pointee = Downstream(
             phase: .awaitingHead, closesAfterAnswer: false, headStarted: false,
-            listener: UInt16(listener), exchange: -1, scanner: HeadScanner(.request),
+            listener: UInt16(listener), view: UInt16(place.number), exchange: -1,
+            scanner: HeadScanner(.request),
             decoder: BodyDecoder(framing: .none), held: nil, peer: peer, requestCount: 0)
         block.add(.connectionsAccepted)
         block.add(.connectionsOpen)
         block.opened(listener: listener)
-        if let pool = snapshot.listeners[listener].relayPool {
-            beginRelay(slot, pool)
-            return
-        }
-        if isTLS {
-            channels[slot].pointee.flags.insert(.isTLS)
-            setDeadline(slot, .clientHello, snapshot.client.clientHello)
-        } else {
-            setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
-        }
-        armReceive(slot)
+        beginPreface(slot)
     }
 }

@@ -19,9 +19,10 @@ extension Worker {
         exchanges[exchange].pointee.flags.insert(.logged)
     }
 
-    /// A connection of a TCP listener begins; all that is known of it is where it comes from.
-    func logBeginRelay(_ exchange: Int) {
-        accessLog.record(exchange).pointee = .empty
+    /// A connection begins whose bytes are passed on; all that is known of it is where it comes from
+    /// and, of one that speaks TLS, which name it asked for.
+    func logBeginRelay(_ exchange: Int, name: Span<UInt8>) {
+        name.withUnsafeBytes { accessLog.keep(exchange, name: $0) }
         exchanges[exchange].pointee.flags.insert(.logged)
     }
 
@@ -73,7 +74,8 @@ extension Worker {
         append(
             AccessLine(
                 kind: isRelay ? .tcp : .request, listener: Int(downstream.pointee.listener),
-                client: downstream.pointee.peer, status: state.pointee.status,
+                view: Int(downstream.pointee.view), client: downstream.pointee.peer,
+                status: state.pointee.status,
                 reason: state.pointee.reason, violation: state.pointee.violation,
                 received: state.pointee.received, sent: state.pointee.sent,
                 pool: state.pointee.pool, isReused: state.pointee.isReused,
@@ -93,6 +95,7 @@ extension Worker {
         accessLog.keep(
             accessLog.spare, requestHead, head, tlsVersion: session?.version ?? 0,
             name: session?.serverNameBytes, number: downstreams[slot].pointee.requestCount)
+        if isStream(slot) { accessLog.record(accessLog.spare).pointee.version = 20 }
         var line = line(.request, slot, reason)
         line.status = status
         line.times.head = now
@@ -148,7 +151,8 @@ extension Worker {
         times.begun = begun.nanoseconds == 0 ? now : begun
         return AccessLine(
             kind: kind, listener: Int(downstream.pointee.listener),
-            client: downstream.pointee.peer, reason: reason, times: times, ended: now)
+            view: Int(downstream.pointee.view), client: downstream.pointee.peer, reason: reason,
+            times: times, ended: now)
     }
 
     // MARK: - The worker's
@@ -157,6 +161,7 @@ extension Worker {
     func useAccessLog(of snapshot: RuntimeSnapshot) {
         accessLog.format.use(
             listeners: snapshot.listeners.map(\.name),
+            views: snapshot.routing.views.map { $0?.name ?? "" },
             upstreams: snapshot.pools.map { (Int($0.id), $0.upstream) })
         block.add(.accessLogDropped, UInt64(accessLog.takeLost()))
         accessLog.use(snapshot.accessLog, buffer: max(setup.index - 1, 0))

@@ -142,10 +142,10 @@ extension Worker {
     /// Hands received bytes on, through TLS if there is any.
     ///
     /// - Returns: how many were taken; the rest is to be stashed.
-    private func consume(_ slot: Int, _ bytes: UnsafeMutableRawPointer, count: Int) -> Int {
-        if channels[slot].pointee.flags.contains(.isTLS) {
-            return consumeTLS(slot, bytes, count: count)
-        }
+    func consume(_ slot: Int, _ bytes: UnsafeMutableRawPointer, count: Int) -> Int {
+        let flags = channels[slot].pointee.flags
+        if flags.contains(.awaitsPreface) { return consumePreface(slot, bytes, count: count) }
+        if flags.contains(.isTLS) { return consumeTLS(slot, bytes, count: count) }
         handOn(slot, UnsafeMutableRawBufferPointer(start: bytes, count: count))
         return count
     }

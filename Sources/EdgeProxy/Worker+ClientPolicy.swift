@@ -60,7 +60,8 @@ extension Worker {
     func allowContent(_ exchange: Int) -> Bool {
         let state = exchanges[exchange]
         guard state.pointee.requestFraming.isChunked,
-            state.pointee.received > snapshot.client.requestBodyMax
+            state.pointee.received
+                > rules(state.pointee.rules)?.bodyMax ?? snapshot.client.requestBodyMax
         else { return true }
         refuse(Int(state.pointee.downstream), status: 413, .clientBodyTooLarge)
         return false
@@ -89,14 +90,15 @@ extension Worker {
 
     /// Puts an answer with an operator's page on the stage; a large page goes out in pieces.
     func answer(
-        _ slot: Int, status: UInt16, _ label: String, page: ErrorPage, id: RequestID, close: Bool,
-        isHead: Bool
+        _ slot: Int, status: UInt16, _ label: String, page: ErrorPage, field: AnswerField,
+        id: RequestID, close: Bool, isHead: Bool
     ) {
         let length = page.byteCount(reason: label.utf8.count, id: id.textCount)
-        var head = ByteWriter(stageSpace(slot, 512))
+        var head = ByteWriter(stageSpace(slot, 512 + field.value.count))
         guard
             CannedResponse.writeHead(
                 status: status, contentType: page.kind.contentType, contentLength: length,
+                field: field.name, field.value.span,
                 close: close,
                 into: &head)
         else { return }

@@ -30,8 +30,14 @@ extension Worker {
     /// Swaps to a new snapshot between two events. Connections and pools whose key is the same are
     /// not touched.
     func apply(_ snapshot: RuntimeSnapshot) {
+        let isRoutedAnew = snapshot.routing !== self.snapshot.routing || !isApplied
+        isApplied = true
         self.snapshot = snapshot
-        engine.use(snapshot.certificates, fallback: snapshot.fallbackName)
+        engine.use(snapshot.certificates, fallback: nil)
+        if isRoutedAnew {
+            engine.use(snapshot.routing.profiles)
+            learnInterfaces()
+        }
         usePolicy(snapshot.tls)
         var isJudgedAnew = false
         var isCurrent = [Bool](repeating: false, count: pools.count)

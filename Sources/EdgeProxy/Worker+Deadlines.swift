@@ -51,6 +51,7 @@ extension Worker {
             } else {
                 setDeadline(slot, .linger, Worker.lingerTime)
             }
+        case .proxyHeader: downstreamFailed(slot, .clientProxyHeaderTimeout)
         case .clientHello:
             block.add(.handshakesFailed)
             downstreamFailed(slot, .clientHelloTimeout)

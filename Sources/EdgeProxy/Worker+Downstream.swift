@@ -233,38 +233,29 @@ extension Worker {
         }
         answer(
             slot, status: status, violation?.label ?? reason.label, close: true, isHead: isHead,
-            location: nil, id: id)
+            id: id)
         closeDownstream(slot)
     }
 
     /// Puts an answer of our own on the stage.
     func answer(
         _ slot: Int, status: UInt16, _ label: String, close: Bool, isHead: Bool,
-        location: ByteWriterText?, id: RequestID = RequestID()
+        field: AnswerField = .none, id: RequestID = RequestID()
     ) {
         if isStream(slot) {
-            answerStream(
-                slot, status: status, label, isHead: isHead, location: location, id: id)
+            answerStream(slot, status: status, label, isHead: isHead, field: field, id: id)
             return
         }
-        if location == nil, let page = snapshot.client.errorPages.page(for: status) {
+        if status >= 400, let page = snapshot.client.errorPages.page(for: status) {
             answer(
-                slot, status: status, label, page: page, id: id, close: close, isHead: isHead)
+                slot, status: status, label, page: page, field: field, id: id, close: close,
+                isHead: isHead)
             return
         }
-        let space = stageSpace(slot, 4096 + (location?.count ?? 0))
-        var writer = ByteWriter(space)
-        let isWritten: Bool
-        if let location {
-            isWritten = location.withSpan { text in
-                CannedResponse.write(
-                    status: status, reason: label, location: text, close: close, isHead: isHead,
-                    into: &writer)
-            }
-        } else {
-            isWritten = CannedResponse.write(
-                status: status, reason: label, close: close, isHead: isHead, into: &writer)
-        }
+        var writer = ByteWriter(stageSpace(slot, 4096 + field.value.count))
+        let isWritten = CannedResponse.write(
+            status: status, reason: label, field: field.name, field.value.span, close: close,
+            isHead: isHead, into: &writer)
         if isWritten { staged(writer.count) }
         countStatus(status)
     }
@@ -430,12 +421,20 @@ extension Worker {
     }
 }
 
-/// Text made at run time, for a Location field.
-struct ByteWriterText {
-    private let bytes: [UInt8]
-    var count: Int { bytes.count }
+/// A field of an answer of our own whose value was made at run time.
+struct AnswerField {
+    /// As HTTP/1 writes it, and in lower case.
+    let name: StaticString
+    let lowered: StaticString
+    let value: [UInt8]
 
-    init(_ bytes: [UInt8]) { self.bytes = bytes }
+    static let none = AnswerField(name: "", lowered: "", value: [])
 
-    func withSpan<Result>(_ body: (Span<UInt8>) -> Result) -> Result { body(bytes.span) }
+    static func location(_ value: [UInt8]) -> AnswerField {
+        AnswerField(name: "Location", lowered: "location", value: value)
+    }
+
+    static func allow(_ value: [UInt8]) -> AnswerField {
+        AnswerField(name: "Allow", lowered: "allow", value: value)
+    }
 }

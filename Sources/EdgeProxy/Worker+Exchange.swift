@@ -21,20 +21,19 @@ extension Worker {
         defer { downstream.pointee.headBegun = Instant(nanoseconds: 0) }
         downstream.pointee.closesAfterAnswer =
             (!requestHead.keepAlive || phase == .draining) && !isStream(slot)
-        let host = head.extracting(requestHead.host.indices)
-        if let port = snapshot.listeners[Int(downstream.pointee.listener)].redirectPort {
-            redirect(slot, head, to: port)
-            return
-        }
-        guard let route = snapshot.routes.resolve(host) else {
-            decline(slot, head, status: 404, .noRoute)
-            return
-        }
+        guard let route = route(slot, head) else { return }
         if requestHead.hasCDNLoop, setup.loopMark.isIn(requestHead.fields, head) {
             decline(slot, head, status: 508, .loopDetected)
             return
         }
-        if case .length(let count) = requestHead.framing, count > snapshot.client.requestBodyMax {
+        let rules = rules(route.policy)
+        if let rules, !permits(slot, head, route, rules) { return }
+        guard route.pool >= 0 else {
+            decline(slot, head, status: 404, .noRoute)
+            return
+        }
+        let bodyMax = rules?.bodyMax ?? snapshot.client.requestBodyMax
+        if case .length(let count) = requestHead.framing, count > bodyMax {
             decline(slot, head, status: 413, .clientBodyTooLarge)
             return
         }
@@ -54,6 +53,7 @@ extension Worker {
             clientMinor: requestHead.versionMinor, attempts: 0, status: 0,
             requestFraming: framing, answerFraming: .none, downstream: Int32(slot), upstream: -1,
             pool: route.pool, tried: 0, prefix: nil, upgrade: upgrade.0)
+        exchanges[exchange].pointee.rules = route.policy
         exchanges[exchange].pointee.times.begun = begun
         exchanges[exchange].pointee.times.head = now
         if accessLog.isOn { logBegin(exchange, slot, head) }
@@ -63,7 +63,7 @@ extension Worker {
         downstream.pointee.phase =
             flags.contains(.requestComplete) ? .awaitingAnswer : .receivingBody
         if !flags.contains(.requestComplete) { setDeadline(slot, .body, snapshot.timeouts.body) }
-        guard writeRequestHead(exchange, slot, head, upgrade: upgrade.1) else {
+        guard writeRequestHead(exchange, slot, head, upgrade: upgrade.1, rules) else {
             refuse(slot, status: 503, .memoryLimit)
             return
         }
@@ -75,37 +75,42 @@ extension Worker {
 
     /// The request's head as the upstream gets it, kept until the answer begins.
     private func writeRequestHead(
-        _ exchange: Int, _ slot: Int, _ head: Span<UInt8>, upgrade: ByteRange
+        _ exchange: Int, _ slot: Int, _ head: Span<UInt8>, upgrade: ByteRange,
+        _ rules: RequestRules?
     ) -> Bool {
-        // The authority is written three times, a normalised line is a byte longer, and our own
-        // fields take at most some 500 bytes.
-        let size =
-            head.count + 2 * Int(requestHead.authority.count) + requestHead.fields.count + 768
         let context = forwardingContext(exchange, slot, upgrade: upgrade)
+        let subject = subjectLine(slot, rules)
+        let headRules = rules?.head
+        if let headRules, !keepValues(exchange, headRules, context, head) { return false }
+        let size =
+            HTTP1Writer.requestBytesMax(
+                requestHead, from: head, context: context, host: Span(), rules: headRules)
+            + subject.count
         guard size <= Worker.headsBytes else {
             guard let chunk = chunks.take(size) else { return false }
             exchanges[exchange].pointee.prefix = chunk
             return writeRequestHead(
-                exchange, head, context, chunk,
+                exchange, head, context, headRules, subject, chunk,
                 UnsafeMutableRawBufferPointer(
                     start: chunk.bytes, count: Int(chunk.pointee.capacity)))
         }
         return writeRequestHead(
-            exchange, head, context, nil,
+            exchange, head, context, headRules, subject, nil,
             UnsafeMutableRawBufferPointer(start: heads, count: Worker.headsBytes))
     }
 
     /// - Parameter chunk: whose memory `space` is; nil: one that fits what is written is taken.
     private func writeRequestHead(
         _ exchange: Int, _ head: Span<UInt8>, _ context: ForwardingContext,
-        _ chunk: ChunkPointer?, _ space: UnsafeMutableRawBufferPointer
+        _ rules: HeadRules?, _ subject: [UInt8], _ chunk: ChunkPointer?,
+        _ space: UnsafeMutableRawBufferPointer
     ) -> Bool {
         var writer = ByteWriter(space)
         let cookie = hiddenCookie(exchange)
         guard
             HTTP1Writer.writeRequest(
                 requestHead, from: head, context: context, host: Span(), hiding: cookie.span,
-                into: &writer)
+                rules: rules, adding: subject.span, into: &writer)
         else { return false }
         exchanges[exchange].pointee.prefixHead = Int32(writer.count)
         if let chunk {
@@ -135,8 +140,9 @@ extension Worker {
     }
 
     /// Answers a request that has no exchange; the connection goes on if the request had no body.
-    private func decline(
-        _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ reason: ReasonCode
+    func decline(
+        _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ reason: ReasonCode,
+        field: AnswerField = .none
     ) {
         let downstream = downstreams[slot]
         let hasBody = requestHead.framing.hasContent
@@ -145,31 +151,7 @@ extension Worker {
         if accessLog.isOn { logUnserved(slot, head, status, reason) }
         answer(
             slot, status: status, reason.label, close: close,
-            isHead: requestHead.method == .head, location: nil)
-        if close || isStream(slot) { closeDownstream(slot) } else { setIdleDeadline(slot) }
-    }
-
-    /// 308 to https, for listeners that only redirect (RFC 9110 §15.4.9).
-    private func redirect(_ slot: Int, _ head: Span<UInt8>, to port: UInt16) {
-        var location = Array("https://".utf8)
-        let host = head.extracting(requestHead.host.indices)
-        var isLiteral = false
-        for index in host.indices where host[index] == UInt8(ascii: ":") { isLiteral = true }
-        if isLiteral { location.append(UInt8(ascii: "[")) }
-        for index in host.indices { location.append(host[index]) }
-        if isLiteral { location.append(UInt8(ascii: "]")) }
-        if port != 443 { location += Array(":\(port)".utf8) }
-        if !requestHead.isAsterisk {
-            if requestHead.lacksPath { location.append(UInt8(ascii: "/")) }
-            let target = head.extracting(requestHead.target.indices)
-            for index in target.indices { location.append(target[index]) }
-        }
-        let hasBody = requestHead.framing.hasContent
-        let close = hasBody || downstreams[slot].pointee.closesAfterAnswer
-        if accessLog.isOn { logUnserved(slot, head, 308, .none) }
-        answer(
-            slot, status: 308, ReasonCode.redirected.label, close: close,
-            isHead: requestHead.method == .head, location: ByteWriterText(location))
+            isHead: requestHead.method == .head, field: field)
         if close || isStream(slot) { closeDownstream(slot) } else { setIdleDeadline(slot) }
     }
 
@@ -459,7 +441,7 @@ extension Worker {
     private func endChunks(_ exchange: Int, _ trailers: Span<UInt8>?) -> Bool {
         let state = exchanges[exchange]
         if !state.pointee.flags.contains(.prefixSent), state.pointee.prefix != nil {
-            let (lines, isWhole) = keepTrailers(trailers, isRequest: true)
+            let (lines, isWhole) = keepTrailers(trailers, isRequest: true, exchange)
             state.pointee.trailers = lines
             return isWhole
         }
@@ -468,7 +450,7 @@ extension Worker {
         guard slot >= 0 else { return true }
         state.pointee.flags.remove(.replayable)
         var writer = ByteWriter(stageSpace(slot, size))
-        guard writeLastChunk(trailers, isRequest: true, &writer) else { return false }
+        guard writeLastChunk(trailers, isRequest: true, exchange, &writer) else { return false }
         staged(writer.count)
         return true
     }
@@ -480,11 +462,12 @@ extension Worker {
     }
 
     func writeLastChunk(
-        _ trailers: Span<UInt8>?, isRequest: Bool, _ writer: inout ByteWriter
+        _ trailers: Span<UInt8>?, isRequest: Bool, _ exchange: Int, _ writer: inout ByteWriter
     ) -> Bool {
         if let trailers {
             return HTTP1Writer.writeLastChunk(
-                trailers: trailerFields, from: trailers, isRequest: isRequest, into: &writer)
+                trailers: trailerFields, from: trailers, isRequest: isRequest,
+                edits: trailerEdits(exchange, isRequest: isRequest), into: &writer)
         }
         return HTTP1Writer.writeLastChunk(into: &writer)
     }
@@ -572,7 +555,7 @@ extension Worker {
         let close = downstream.pointee.closesAfterAnswer || !isComplete || isStream(slot)
         answer(
             slot, status: reason.answerStatus, reason.label, close: close, isHead: isHead,
-            location: nil, id: id)
+            id: id)
         if close {
             closeDownstream(slot)
         } else {
@@ -647,6 +630,10 @@ extension Worker {
             countStatus(state.pointee.status)
         }
         dropPrefix(exchange)
+        if let kept = state.pointee.kept {
+            chunks.give(kept)
+            state.pointee.kept = nil
+        }
         state.pointee.phase = .free
         exchangeSlots.give(exchange)
         block.subtract(.requestsActive)
@@ -665,8 +652,10 @@ extension ReasonCode {
             502
         case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining, .notServing,
             .upstreamQueueFull, .upstreamQueueTimeout, .upstreamAllDown, .upstreamRequestLimit,
-            .retryBudgetEmpty:
+            .retryBudgetEmpty, .maintenance, .noView:
             503
+        case .clientForbidden: 403
+        case .clientMethodNotAllowed: 405
         case .loopDetected: 508
         case .noRoute: 404
         case .clientBodyTooLarge: 413
@@ -678,7 +667,8 @@ extension ReasonCode {
             .clientBadRequest, .clientResetFlood, .clientPingFlood, .clientSettingsFlood,
             .clientPriorityFlood, .clientWindowFlood, .clientEmptyDataFlood,
             .clientUnknownFrameFlood, .clientHeaderFlood, .clientConnectionMemory,
-            .clientProtocolError:
+            .clientProtocolError, .clientNotTrusted, .clientProxyHeaderInvalid,
+            .clientProxyHeaderTimeout:
             400
         case .none, .internalError, .certificateUnusable, .tunnelTimeout: 500
         }

@@ -61,7 +61,8 @@ extension Worker {
         let parent = downstreams[connection]
         downstreams[slot].pointee = Downstream(
             phase: .awaitingHead, closesAfterAnswer: false, headStarted: false,
-            listener: parent.pointee.listener, exchange: -1, scanner: HeadScanner(.request),
+            listener: parent.pointee.listener, view: parent.pointee.view,
+            profile: parent.pointee.profile, exchange: -1, scanner: HeadScanner(.request),
             decoder: BodyDecoder(framing: .none), held: nil, peer: parent.pointee.peer,
             requestCount: parent.pointee.requestCount)
         parent.pointee.requestCount &+= 1
@@ -177,11 +178,17 @@ extension Worker {
             engine.fields.neverIndexed = secrets(slot)
             engine.fields.append(
                 ":status", decimal: isUpgrade ? 200 : UInt64(responseHead.status))
-            appendFields(bytes, to: engine, isUpgrade: isUpgrade, framing: framing)
             if isInterim {
+                appendFields(bytes, to: engine, isUpgrade: isUpgrade, framing: framing)
                 return engine.fields.isWhole && session.submitInterim(stream.pointee.id)
             }
             let cookie = stickyCookie(slot)
+            let hasRules = appendRuledFields(
+                slot, head, to: engine, behind: cookie.count, isUpgrade: isUpgrade,
+                framing: framing)
+            if !hasRules {
+                appendFields(bytes, to: engine, isUpgrade: isUpgrade, framing: framing)
+            }
             if !cookie.isEmpty { engine.fields.append("set-cookie", cookie) }
             switch framing {
             case .length(let length): engine.fields.append("content-length", decimal: length)
@@ -215,6 +222,33 @@ extension Worker {
             if isUpgrade, name.count == 20, isAccept(name) { continue }
             engine.fields.append(
                 lowering: name, UnsafeRawBufferPointer(rebasing: bytes[field.value.indices]))
+        }
+    }
+
+    /// The answer's fields as rules change them.
+    ///
+    /// - Parameter used: bytes of `heads` that are in use.
+    /// - Returns: false if there are no rules: nothing has been appended.
+    private func appendRuledFields(
+        _ slot: Int, _ head: Span<UInt8>, to engine: HTTP2Engine, behind used: Int,
+        isUpgrade: Bool, framing: BodyFraming
+    ) -> Bool {
+        withAnswerRules(slot) { rules, kept, _ in
+            guard let rules else { return false }
+            let space = UnsafeMutableRawBufferPointer(
+                start: heads + used, count: Worker.headsBytes - used)
+            var writer = ByteWriter(space)
+            HTTP1Writer.writeResponseFields(
+                responseHead, from: head, announcesTrailers: framing.isChunked, by: rules,
+                kept: kept, into: &writer)
+            guard !writer.hasOverflowed else {
+                engine.fields.overflow()
+                return true
+            }
+            engine.fields.append(
+                lines: UnsafeRawBufferPointer(rebasing: space[..<writer.count]),
+                without: isUpgrade ? "sec-websocket-accept" : nil)
+            return true
         }
     }
 
@@ -268,7 +302,7 @@ extension Worker {
 
     /// As `answer`, for a stream.
     func answerStream(
-        _ slot: Int, status: UInt16, _ label: String, isHead: Bool, location: ByteWriterText?,
+        _ slot: Int, status: UInt16, _ label: String, isHead: Bool, field: AnswerField,
         id: RequestID
     ) {
         countStatus(status)
@@ -280,7 +314,7 @@ extension Worker {
             answerGRPC(slot, engine, session, status: status, label)
             return
         }
-        var content = ownContent(status: status, label, location == nil, id)
+        var content = ownContent(status: status, label, id)
         let type = content.type
         engine.fields.append(":status", decimal: UInt64(status))
         engine.fields.append("content-type", type)
@@ -288,17 +322,9 @@ extension Worker {
         engine.fields.append("content-length", decimal: UInt64(content.bytes.count))
         if isHead { content.bytes.removeAll() }
         let hasContent = !content.bytes.isEmpty
-        let isSubmitted: Bool
-        if let location {
-            isSubmitted = location.withSpan { text in
-                text.withUnsafeBytes { bytes in
-                    engine.fields.append("location", bytes)
-                    return session.submitAnswer(
-                        stream(slot).pointee.id, stream: Int32(slot), hasContent: hasContent)
-                }
-            }
-        } else {
-            isSubmitted = session.submitAnswer(
+        let isSubmitted = field.value.withUnsafeBytes { bytes in
+            if !bytes.isEmpty { engine.fields.append(field.lowered, bytes) }
+            return session.submitAnswer(
                 stream(slot).pointee.id, stream: Int32(slot), hasContent: hasContent)
         }
         guard isSubmitted else { return }
@@ -331,9 +357,9 @@ extension Worker {
 
     /// Cold: the operator's page for the status, or a line of text.
     private func ownContent(
-        status: UInt16, _ label: String, _ mayHavePage: Bool, _ id: RequestID
+        status: UInt16, _ label: String, _ id: RequestID
     ) -> (bytes: [UInt8], type: StaticString) {
-        guard mayHavePage, let page = snapshot.client.errorPages.page(for: status) else {
+        guard status >= 400, let page = snapshot.client.errorPages.page(for: status) else {
             return (Array(label.utf8) + [UInt8(ascii: "\n")], "text/plain")
         }
         let count = page.byteCount(reason: label.utf8.count, id: id.textCount)

@@ -477,13 +477,16 @@ extension Worker {
     /// Trailers, parsed into `trailerFields`, as lines to be kept.
     ///
     /// - Returns: those that may go on, nil if there are none; false without memory for them.
-    func keepTrailers(_ trailers: Span<UInt8>?, isRequest: Bool) -> (ChunkPointer?, Bool) {
+    func keepTrailers(
+        _ trailers: Span<UInt8>?, isRequest: Bool, _ exchange: Int
+    ) -> (ChunkPointer?, Bool) {
         guard let trailers else { return (nil, true) }
         guard let chunk = chunks.take(lastChunkBytes(trailers)) else { return (nil, false) }
         var writer = ByteWriter(
             UnsafeMutableRawBufferPointer(start: chunk.bytes, count: chunk.room))
         // `0` CR LF stands in front of them and an empty line behind.
-        guard writeLastChunk(trailers, isRequest: isRequest, &writer), writer.count > 5 else {
+        guard writeLastChunk(trailers, isRequest: isRequest, exchange, &writer), writer.count > 5
+        else {
             chunks.give(chunk)
             return (nil, true)
         }
@@ -494,7 +497,10 @@ extension Worker {
 
     /// All content of a stream has been appended; these are its trailers.
     func endContent(_ slot: Int, trailers: Span<UInt8>?, isRequest: Bool) {
-        let (lines, isWhole) = keepTrailers(trailers, isRequest: isRequest)
+        let exchange =
+            isDownstream(slot)
+            ? downstreams[slot].pointee.exchange : upstream(slot).pointee.exchange
+        let (lines, isWhole) = keepTrailers(trailers, isRequest: isRequest, Int(exchange))
         if lines != nil { _ = secrets(slot) }
         if isWhole { endContent(slot, trailers: lines) } else { markBroken(slot, .memoryLimit) }
     }

@@ -1,6 +1,7 @@
 internal import EdgeCore
 internal import EdgeHTTP
 internal import EdgeHTTP1
+internal import EdgePreface
 internal import Glibc
 
 /// Two channels without machines above them: connections of `tcp` listeners, and those that were
@@ -9,8 +10,11 @@ internal import Glibc
 extension Worker {
     // MARK: - Beginning
 
-    /// A client of a `tcp` listener: nothing is read from it before it has a server.
-    func beginRelay(_ slot: Int, _ pool: Int32) {
+    /// A client of a `tcp` listener, or of a site that is passed through: nothing more is read from it
+    /// before it has a server.
+    ///
+    /// - Parameter name: that it asked for; empty: none.
+    func beginRelay(_ slot: Int, _ pool: Int32, name: Span<UInt8> = Span()) {
         guard let exchange = exchangeSlots.take() else {
             downstreamFailed(slot, .memoryLimit)
             return
@@ -24,7 +28,7 @@ extension Worker {
         exchanges[exchange].pointee.times.begun = now
         exchanges[exchange].pointee.times.head = now
         noteClientKey(exchange, slot)
-        if accessLog.isOn { logBeginRelay(exchange) }
+        if accessLog.isOn { logBeginRelay(exchange, name: name) }
         downstreams[slot].pointee.exchange = Int32(exchange)
         downstreams[slot].pointee.phase = .tunnel
         downstreams[slot].pointee.requestCount = 1
@@ -66,12 +70,12 @@ extension Worker {
         let source = downstreams[client].pointee.peer
         let destination =
             ring.localAddress(of: channels[client].pointee.descriptor) ?? source.with(port: 0)
-        withUnsafeTemporaryAllocation(
-            byteCount: ProxyProtocol.headerBytesMax, alignment: 8
-        ) { bytes in
+        var header = ProxyHeader.Storage(repeating: 0)
+        let count = ProxyHeader.write(from: source, to: destination, into: &header)
+        upstream.pointee.namesClient = true
+        header.span.withUnsafeBytes { bytes in
+            // Not empty, so there is a base address.
             guard let start = bytes.baseAddress else { return }
-            let count = ProxyProtocol.write(from: source, to: destination, into: start)
-            upstream.pointee.namesClient = true
             sendBytes(slot, start, count: count)
         }
     }

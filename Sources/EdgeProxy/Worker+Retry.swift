@@ -274,7 +274,9 @@ extension Worker {
     /// What the answer's head may take, from the request's last byte.
     func answerLimit(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
         let retries = pool.group.view.retries
-        var limit = pool.settings.responseTimeout
+        var limit =
+            rules(exchanges[exchange].pointee.rules)?.responseTimeout
+            ?? pool.settings.responseTimeout
         if let perTry = retries.perTry { limit = min(limit, perTry.nanoseconds) }
         if let overall = retries.overall {
             let times = exchanges[exchange].pointee.times

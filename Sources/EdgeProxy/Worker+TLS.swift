@@ -40,15 +40,13 @@ extension Worker {
         return isOver ? count : taken
     }
 
-    /// The session is made when the first bytes come: a silent connection costs no TLS memory.
+    /// For a client of whom nothing is known but where it came from.
     private func startServerSession(_ slot: Int) -> TLSSession? {
-        refreshTicketKeys()
-        guard isDownstream(slot), let session = engine.makeServerSession() else {
+        guard isDownstream(slot) else {
             markBroken(slot, .memoryLimit)
             return nil
         }
-        channels[slot].pointee.session = session
-        return session
+        return startServerSession(slot, profile: clientView(slot)?.profile ?? -1, .known)
     }
 
     /// Decrypts whole records into the scratch until the input or the room is used up.

@@ -353,15 +353,19 @@ extension Worker {
             framing: framing, clientMinor: state.pointee.clientMinor,
             keepAlive: !downstreams[client].pointee.closesAfterAnswer)
         let cookie = stickyCookie(client)
-        var writer = ByteWriter(stageSpace(client, head.count + cookie.count + 512))
-        guard
-            HTTP1Writer.writeResponse(
-                responseHead, from: head, context: context,
-                setting: cookie.bindMemory(to: UInt8.self).span, into: &writer)
-        else { return false }
-        unsentAnswer = stageCount
-        staged(writer.count)
-        return true
+        return withAnswerRules(client) { rules, kept, growth in
+            var writer = ByteWriter(
+                stageSpace(client, head.count + cookie.count + growth + 512))
+            guard
+                HTTP1Writer.writeResponse(
+                    responseHead, from: head, context: context,
+                    setting: cookie.bindMemory(to: UInt8.self).span, rules: rules, kept: kept,
+                    into: &writer)
+            else { return false }
+            unsentAnswer = stageCount
+            staged(writer.count)
+            return true
+        }
     }
 
     /// The answer's next piece has to come in time.
@@ -411,7 +415,7 @@ extension Worker {
             endContent(client, trailers: trailers, isRequest: false)
         } else if exchanges[exchange].pointee.answerFraming.isChunked {
             var writer = ByteWriter(stageSpace(client, lastChunkBytes(trailers)))
-            guard writeLastChunk(trailers, isRequest: false, &writer) else {
+            guard writeLastChunk(trailers, isRequest: false, exchange, &writer) else {
                 upstreamFailed(slot, .internalError)
                 return
             }

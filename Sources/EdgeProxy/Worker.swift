@@ -2,6 +2,7 @@ package import EdgeCore
 package import EdgeHTTP
 internal import EdgeHTTP1
 internal import EdgeHTTP2
+internal import EdgePreface
 package import EdgeRing
 internal import EdgeRouting
 package import EdgeSystem
@@ -29,11 +30,15 @@ package final class Worker {
         package let seed: UInt64
         /// The same for all workers.
         package let loopMark: LoopMark
+        /// The machine's interfaces at the moment; asked for only where there are several views.
+        package let interfaces: () -> [NetworkInterface]
 
         package init(
             index: Int, listeners: [(listener: Int, descriptor: Int32)], connectionsMax: Int,
-            chunkBudget: Int, tickets: TicketMemory, seed: UInt64, loopMark: LoopMark
+            chunkBudget: Int, tickets: TicketMemory, seed: UInt64, loopMark: LoopMark,
+            interfaces: @escaping () -> [NetworkInterface] = Setup.readInterfaces
         ) {
+            self.interfaces = interfaces
             self.index = index
             self.listeners = listeners
             self.connectionsMax = connectionsMax
@@ -41,6 +46,15 @@ package final class Worker {
             self.tickets = tickets
             self.seed = seed
             self.loopMark = loopMark
+        }
+
+        package static func readInterfaces() -> [NetworkInterface] {
+            do throws(SystemError) {
+                return try NetworkInterface.readAll()
+            } catch {
+                Log.error("the network interfaces cannot be read", ["error": "\(error)"])
+                return []
+            }
         }
     }
 
@@ -123,6 +137,8 @@ package final class Worker {
     /// The one reading of the clock of this turn.
     var now: Instant
     var snapshot: RuntimeSnapshot
+    /// Its first one has been put to use.
+    var isApplied = false
     /// By pool id; nil where no snapshot has one.
     var pools: [UpstreamPool?] = []
     /// By upstream id; nil where none was used yet.
@@ -130,6 +146,12 @@ package final class Worker {
     var upstreamSessions = UpstreamSessions()
     /// Whose keys the engine has; 0: none.
     var ticketGeneration: UInt64 = 0
+    /// The kernel's numbers of interfaces, as they were last read.
+    var knownInterfaces: Set<Int32> = []
+    /// The snapshot's, with these.
+    var places: ViewTable
+    /// The hello that is being looked at.
+    var hello = ClientHello()
     /// Channels to be handled at the end of the turn, and those being handled.
     var attention: [Int32] = []
     private var attentionRound: [Int32] = []
@@ -178,6 +200,7 @@ package final class Worker {
         self.block = block
         self.mailbox = mailbox
         self.snapshot = snapshot
+        places = snapshot.routing.places
         self.now = now
         self.report = report
         do {
@@ -391,6 +414,7 @@ package final class Worker {
         keepAccessLog()
         tellSummaries()
         checkDrained()
+        learnInterfaces()
     }
 }
 

@@ -328,6 +328,9 @@ open class Ring {
         }
     }
 
+    /// The kernel's number of the interface that an accepted connection arrived on; 0: not known.
+    open func arrivalInterface(of descriptor: Int32) -> Int32 { ce_arrival_interface(descriptor) }
+
     /// The address of ours that a client has connected to; nil if the kernel does not tell.
     open func localAddress(of descriptor: Int32) -> SocketAddress? {
         var length = socklen_t(64)

@@ -3,8 +3,8 @@ package import EdgeCore
 /// What is done to requests of a view, a site or a path beside being sent on. The three add up:
 /// a request has to be allowed by all, edits are done in that order, of everything else the
 /// innermost one counts that says anything.
-package struct RuleConfiguration: Sendable, Equatable {
-    package struct HeaderEdit: Sendable, Equatable {
+package struct RuleConfiguration: Sendable, Hashable {
+    package struct HeaderEdit: Sendable, Hashable {
         package enum Verb: String, Sendable, CaseIterable {
             /// Instead of all fields of that name.
             case set
@@ -26,7 +26,7 @@ package struct RuleConfiguration: Sendable, Equatable {
         }
     }
 
-    package struct Redirect: Sendable, Equatable {
+    package struct Redirect: Sendable, Hashable {
         package var location: Template
         /// 301, 302, 303, 307 or 308.
         package var status: UInt16
@@ -62,8 +62,8 @@ package struct RuleConfiguration: Sendable, Equatable {
 }
 
 /// A text with variables, `${client}` and the like, known per request.
-package struct Template: Sendable, Equatable {
-    package enum Part: Sendable, Equatable {
+package struct Template: Sendable, Hashable {
+    package enum Part: Sendable, Hashable {
         /// Free of control characters.
         case text(String)
         /// The true client's address.

@@ -42,7 +42,7 @@ package final class ListenerGroup {
         let owned = OwnedDescriptors(stored?.take(address, max: Self.socketsMax) ?? [])
         adoptedCount = owned.count
         do throws(SystemError) {
-            for socket in owned.borrowed { try Self.prepare(socket) }
+            for socket in owned.borrowed { try Self.prepare(socket, isIPv4: address.isIPv4) }
             let bound = owned.count > 0 ? address : try Self.chosenAddress(address)
             while owned.count < count { owned.append(try Self.makeSocket(bound)) }
             self.address = bound
@@ -99,7 +99,7 @@ package final class ListenerGroup {
         let fd = Glibc.socket(address.isIPv4 ? AF_INET : AF_INET6, kind, 0)
         guard fd >= 0 else { throw SystemError(errnoOf: "socket", subject: "\(address)") }
         let socket = FileDescriptor(owning: fd)
-        try prepare(fd)
+        try prepare(fd, isIPv4: address.isIPv4)
         if !address.isIPv4 {
             let isDualStack = address.high == 0 && address.low == 0
             try setOption(
@@ -112,12 +112,18 @@ package final class ListenerGroup {
     }
 
     /// Gives a socket our settings: a former guardian's may have been of another version.
-    private static func prepare(_ fd: Int32) throws(SystemError) {
+    private static func prepare(_ fd: Int32, isIPv4: Bool) throws(SystemError) {
         try Descriptor.setNonBlocking(fd)
         try Descriptor.setCloseOnExec(fd)
         try setOption(fd, SOL_SOCKET, SO_REUSEADDR, 1, "SO_REUSEADDR")
         try setOption(fd, SOL_SOCKET, SO_REUSEPORT, 1, "SO_REUSEPORT")
         // What is accepted inherits these: no calls per connection.
+        if isIPv4 {
+            try setOption(fd, Int32(IPPROTO_IP), CE_IP_PKTINFO, 1, "IP_PKTINFO")
+        } else {
+            try setOption(
+                fd, Int32(IPPROTO_IPV6), CE_IPV6_RECVPKTINFO, 1, "IPV6_RECVPKTINFO")
+        }
         let tcp = Int32(IPPROTO_TCP)
         try setOption(fd, tcp, TCP_NODELAY, 1, "TCP_NODELAY")
         try setOption(fd, SOL_SOCKET, SO_KEEPALIVE, 1, "SO_KEEPALIVE")

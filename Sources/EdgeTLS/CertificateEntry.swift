@@ -72,6 +72,35 @@ package final class CertificateEntry: Sendable {
         CertificateOutline.forEachName(bytes.span, in: alternativeNames, body)
     }
 
+    /// Whether one of its names is the host, or a wildcard of one label that stands for it (RFC 9525
+    /// §6.3).
+    ///
+    /// - Parameter host: any letter case, without a trailing dot.
+    func covers(_ host: UnsafeBufferPointer<UInt8>) -> Bool {
+        let dot = host.firstIndex(of: UInt8(ascii: "."))
+        var isCovered = false
+        forEachName { range in
+            guard !isCovered else { return }
+            let name = bytes[range]
+            if name.starts(with: "*.".utf8), let dot, dot > 0 {
+                isCovered = Self.isSame(name.dropFirst(), host[dot...])
+            } else {
+                isCovered = Self.isSame(name, host[...])
+            }
+        }
+        return isCovered
+    }
+
+    private static func isSame(
+        _ name: ArraySlice<UInt8>, _ host: Slice<UnsafeBufferPointer<UInt8>>
+    ) -> Bool {
+        func lower(_ byte: UInt8) -> UInt8 {
+            byte &- UInt8(ascii: "A") < 26 ? byte | 0x20 : byte
+        }
+        return name.count == host.count
+            && zip(name, host).allSatisfy { lower($0) == lower($1) }
+    }
+
     /// Whether the two would serve the same bytes.
     func hasSameContents(as other: CertificateEntry) -> Bool {
         name == other.name && chain === other.chain && leafCount == other.leafCount

@@ -17,6 +17,7 @@ package enum CertificateFolder {
     private static let filesMax = 100_000
 
     /// - Parameters:
+    ///   - allowsEmpty: a folder without certificates, or none of that name, is a store without any.
     ///   - previous: what is in use; its entries are kept where the files have not changed.
     ///   - now: nanoseconds since 1970; files that have changed just before are read again by the
     ///     next load (`FileStamp.isSettled`).
@@ -24,9 +25,12 @@ package enum CertificateFolder {
     ///   is the same object.
     /// - Throws: every problem found, in the order of file names; an empty or missing folder too.
     package static func load(
-        _ directory: String, previous: CertificateStore? = nil,
+        _ directory: String, allowsEmpty: Bool = false, previous: CertificateStore? = nil,
         checking: Checking = .upTo(checkedMax), now: Int64? = nil
     ) throws(CertificateFolderError) -> CertificateStore {
+        if allowsEmpty, access(directory, F_OK) != 0, errno == ENOENT {
+            return CertificateStore(entries: [])
+        }
         let folder = try open(directory)
         defer { closedir(folder) }
         let descriptor = dirfd(folder)
@@ -65,7 +69,7 @@ package enum CertificateFolder {
                 problems.append(error)
             }
         }
-        if problems.isEmpty, entries.isEmpty {
+        if problems.isEmpty, entries.isEmpty, !allowsEmpty {
             problems.append(
                 CertificateProblem(
                     file: directory, reason: "no certificate in this folder",

@@ -44,9 +44,9 @@ final class CertificateShelf {
         return certificate
     }
 
-    /// Drops what `store` does not serve.
-    func keep(_ store: CertificateStore) {
-        let kept = order().filter { store.contains($0.entry) }
+    /// Drops what none of `stores` serves.
+    func keep(_ stores: [CertificateStore]) {
+        let kept = order().filter { slot in stores.contains { $0.contains(slot.entry) } }
         slots = []
         places = [:]
         (newest, oldest) = (-1, -1)

@@ -9,6 +9,8 @@ package final class ClientTrust: Sendable {
     /// Chain and name are checked; false only for `verify: none`.
     package let verifies: Bool
     package let file: String?
+    /// For keys that are kept longer than this object.
+    package let number = ObjectNumber()
 
     private init(pem: [UInt8]?, verifies: Bool, file: String?) {
         self.pem = pem
@@ -18,6 +20,14 @@ package final class ClientTrust: Sendable {
 
     package static let system = ClientTrust(pem: nil, verifies: true, file: nil)
     package static let unverified = ClientTrust(pem: nil, verifies: false, file: nil)
+
+    /// SHA-256 of the file's content; empty without one.
+    package var digest: [UInt8] {
+        guard let pem else { return [] }
+        var digest = [UInt8](repeating: 0, count: 32)
+        guard EVP_Q_digest(nil, "SHA256", nil, pem, pem.count, &digest, nil) == 1 else { return [] }
+        return digest
+    }
 
     /// The same CAs, read from the same file.
     package func isEquivalent(to other: ClientTrust) -> Bool {
@@ -60,6 +70,18 @@ package final class ClientTrust: Sendable {
             defer { X509_free(certificate) }
             guard X509_STORE_add_cert(store, certificate) == 1 else {
                 throw .library("X509_STORE_add_cert")
+            }
+        }
+        ERR_clear_error()
+    }
+
+    /// Tells clients whose certificates are believed (RFC 8446 §4.2.4).
+    func announce(in context: OpaquePointer) throws(TLSFailure) {
+        guard let pem else { return }
+        for certificate in Self.parse(pem) {
+            defer { X509_free(certificate) }
+            guard SSL_CTX_add_client_CA(context, certificate) == 1 else {
+                throw .library("SSL_CTX_add_client_CA")
             }
         }
         ERR_clear_error()

@@ -12,7 +12,7 @@ extension TLSEngine {
         self.fallback = fallback
         guard store !== self.store else { return }
         self.store = store
-        shelf.keep(store)
+        shelf.keep(stores)
     }
 
     /// A handshake for which no certificate could be used.
@@ -46,23 +46,44 @@ extension TLSEngine {
                     return SSL_TLSEXT_ERR_ALERT_FATAL
                 }
                 let engine = Unmanaged<TLSEngine>.fromOpaque(argument).takeUnretainedValue()
-                guard engine.choice(for: session).isEmpty else { return SSL_TLSEXT_ERR_OK }
+                guard engine.choice(for: session).choice.isEmpty else {
+                    return SSL_TLSEXT_ERR_OK
+                }
                 alert?.pointee = SSL_AD_UNRECOGNIZED_NAME
                 return SSL_TLSEXT_ERR_ALERT_FATAL
             }, Unmanaged.passUnretained(self).toOpaque())
     }
 
-    /// Certificates for the name that the client asked for, or the fallback's.
-    private func choice(for session: OpaquePointer) -> CertificateStore.Choice {
-        let seconds = Int64(time(nil))
-        if let name = SSL_get_servername(session, TLSEXT_NAMETYPE_host_name) {
+    /// Certificates for the name that the client asked for, or the fallback's; and where they are.
+    func choice(
+        for session: OpaquePointer
+    ) -> (choice: CertificateStore.Choice, store: CertificateStore) {
+        let (profile, knowledge) = profile(of: session) ?? (nil, .known)
+        guard knowledge != .refused else { return (CertificateStore.Choice(), store) }
+        if knowledge == .known,
+            let name = SSL_get_servername(session, TLSEXT_NAMETYPE_host_name)
+        {
             let found = name.withMemoryRebound(to: UInt8.self, capacity: strlen(name)) {
-                store.choose(UnsafeBufferPointer(start: $0, count: strlen(name)), at: seconds)
+                choose(UnsafeBufferPointer(start: $0, count: strlen(name)), profile)
             }
-            if !found.isEmpty { return found }
+            if !found.choice.isEmpty { return found }
         }
-        guard let fallback else { return CertificateStore.Choice() }
-        return CertificateStore.withName(fallback) { store.choose($0, at: seconds) }
+        guard let fallback = profile.map({ $0.fallback }) ?? self.fallback else {
+            return (CertificateStore.Choice(), store)
+        }
+        return CertificateStore.withName(fallback) { choose($0, profile) }
+    }
+
+    /// The view's own certificates come first, however well others would fit.
+    private func choose(
+        _ name: UnsafeBufferPointer<UInt8>, _ profile: ServerProfile?
+    ) -> (choice: CertificateStore.Choice, store: CertificateStore) {
+        let seconds = Int64(time(nil))
+        if let own = profile?.certificates {
+            let found = own.choose(name, at: seconds)
+            if !found.isEmpty { return (found, own) }
+        }
+        return (store.choose(name, at: seconds), store)
     }
 
     /// OpenSSL asks for a certificate, after SNI and signature algorithms are known. One of each
@@ -70,7 +91,8 @@ extension TLSEngine {
     /// client can verify.
     private func attachCertificate(to session: OpaquePointer) -> Int32 {
         var attached = false
-        choice(for: session).forEach { index in
+        let (choice, store) = choice(for: session)
+        choice.forEach { index in
             let entry = store.entries[index]
             if let certificate = shelf.certificate(entry), certificate.attach(to: session) {
                 attached = true

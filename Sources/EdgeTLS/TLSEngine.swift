@@ -12,6 +12,11 @@ package final class TLSEngine {
     var fallback: String?
     let shelf: CertificateShelf
     var certificateFailure: CertificateFailure?
+    // Of TLSEngine+Profiles.swift.
+    var profiles: [ServerProfile?] = []
+    /// Contexts that ask clients for certificates, by whom they trust.
+    var askingContexts: [ObjectIdentifier: OpaquePointer] = [:]
+    private var policy = TLSPolicy()
     // Of TLSEngine+Tickets.swift.
     let ticketKeys: TicketKeys
     // Of TLSEngine+Protocols.swift.
@@ -48,32 +53,36 @@ package final class TLSEngine {
         store = CertificateStore(entries: [])
         shelf = CertificateShelf(parser: CertificateParser(library: library))
         ticketKeys = try TicketKeys(library: library)
-        try Self.configure(server)
-        try installTickets(in: server)
-        configureServer()
-        try use(TLSPolicy())
+        try prepare(server)
     }
 
     deinit {
         shelf.removeAll()
         for session in freshSessions { session.free() }
         for context in clients.values { SSL_CTX_free(context) }
+        for context in askingContexts.values { SSL_CTX_free(context) }
         SSL_CTX_free(server)
         OSSL_LIB_CTX_free(library)
     }
 
     /// Speaks so with clients from now on; sessions that are open keep what they have.
     package func use(_ policy: TLSPolicy) throws(TLSFailure) {
+        self.policy = policy
+        offersHTTP2 = policy.offersHTTP2
+        try apply(policy, to: server)
+        for context in askingContexts.values { try apply(policy, to: context) }
+    }
+
+    private func apply(_ policy: TLSPolicy, to context: OpaquePointer) throws(TLSFailure) {
         let lowest =
             switch policy.minimum {
             case .tls12: TLS1_2_VERSION
             case .tls13: TLS1_3_VERSION
             }
-        guard ce_ssl_ctx_set_versions(server, lowest, TLS1_3_VERSION) == 1 else {
+        guard ce_ssl_ctx_set_versions(context, lowest, TLS1_3_VERSION) == 1 else {
             throw .library("TLS versions")
         }
-        SSL_CTX_set_timeout(server, Int(policy.ticketLifetime.components.seconds))
-        offersHTTP2 = policy.offersHTTP2
+        SSL_CTX_set_timeout(context, Int(policy.ticketLifetime.components.seconds))
     }
 
     /// - Parameter context: what a ticket must have been made in to be resumed here; nil: the one
@@ -81,12 +90,7 @@ package final class TLSEngine {
     /// - Returns: nil if OpenSSL has no memory.
     package func makeServerSession(_ context: SessionContext? = nil) -> TLSSession? {
         guard let session = makeSession(server) else { return nil }
-        if let context {
-            withUnsafeBytes(of: context.digest) {
-                _ = SSL_set_session_id_context(
-                    session, $0.baseAddress?.assumingMemoryBound(to: UInt8.self), 32)
-            }
-        }
+        _ = bind(session, to: context)
         SSL_set_accept_state(session)
         return TLSSession(ssl: session)
     }
@@ -121,8 +125,25 @@ package final class TLSEngine {
         Wire.countMessages(in: context)
     }
 
-    private func configureServer() {
-        installProtocolChoice(in: server)
-        installCertificateCallbacks(in: server)
+    /// One more context for clients, like the first.
+    func makeServerContext() throws(TLSFailure) -> OpaquePointer {
+        guard let context = SSL_CTX_new_ex(library, nil, TLS_server_method()) else {
+            throw .library("SSL_CTX_new_ex")
+        }
+        do throws(TLSFailure) {
+            try prepare(context)
+        } catch {
+            SSL_CTX_free(context)
+            throw error
+        }
+        return context
+    }
+
+    private func prepare(_ context: OpaquePointer) throws(TLSFailure) {
+        try Self.configure(context)
+        try installTickets(in: context)
+        installProtocolChoice(in: context)
+        installCertificateCallbacks(in: context)
+        try apply(policy, to: context)
     }
 }

@@ -8,6 +8,8 @@ internal import Glibc
 package struct TLSSession: BitwiseCopyable {
     private let ssl: OpaquePointer
 
+    var pointer: OpaquePointer { ssl }
+
     init(ssl: OpaquePointer) { self.ssl = ssl }
 
     /// What a step came to.
@@ -116,6 +118,43 @@ package struct TLSSession: BitwiseCopyable {
         SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name).map {
             UnsafeRawBufferPointer(start: $0, count: strlen($0))
         }
+    }
+
+    /// Whether the client asked for this host, in any letter case, a trailing dot aside.
+    // hot: once per request over TLS; no allocation.
+    package func isNamed(_ host: Span<UInt8>) -> Bool {
+        guard let name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name) else { return false }
+        var count = host.count
+        if count > 0, host[count - 1] == UInt8(ascii: ".") { count -= 1 }
+        for index in 0..<count {
+            let byte = UInt8(bitPattern: name[index])
+            // Ends at the name's NUL, which no host holds.
+            guard byte != 0, Self.lower(byte) == Self.lower(host[index]) else { return false }
+        }
+        return name[count] == 0 || (name[count] == 0x2E && name[count + 1] == 0)
+    }
+
+    @inline(__always)
+    private static func lower(_ byte: UInt8) -> UInt8 {
+        byte &- UInt8(ascii: "A") < 26 ? byte | 0x20 : byte
+    }
+
+    /// The subject of the certificate that the client has shown and that was verified (RFC 2253's
+    /// form, newest first), and nil if there is none.
+    package var clientSubject: String? {
+        guard let certificate = SSL_get0_peer_certificate(ssl),
+            SSL_get_verify_result(ssl) == Int(X509_V_OK),
+            let bio = BIO_new(BIO_s_mem())
+        else { return nil }
+        defer { BIO_free(bio) }
+        guard
+            X509_NAME_print_ex(
+                bio, X509_get_subject_name(certificate), 0, CE_XN_FLAG_RFC2253) >= 0
+        else { return nil }
+        var bytes = [UInt8](repeating: 0, count: 1024)
+        let count = BIO_read(bio, &bytes, Int32(bytes.count))
+        guard count >= 0 else { return "" }
+        return String(decoding: bytes.prefix(Int(count)), as: UTF8.self)
     }
 
     /// Both sides agreed on HTTP/2 (ALPN, RFC 7301); false before the handshake is done. On a

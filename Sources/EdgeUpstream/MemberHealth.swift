@@ -9,8 +9,9 @@ import EdgeCore
 ///     any of them ──standby──► standby ──1 pass──► up
 ///
 /// An *ejection* lies over the verdict: traffic has failed, and for a time nobody looks at the
-/// verdict. It ends with its time, or with a passed check if it was about connecting. An
-/// administrator's word lies over both.
+/// verdict. It ends with its time, or with a passed check if it was about connecting; not so if
+/// passed checks have ended the last `fruitlessMax` and no request was answered in between: checks
+/// and traffic do not ask the same. An administrator's word lies over both.
 struct MemberHealth: Sendable {
     enum Verdict: Sendable {
         case unknown, up, standby, down
@@ -72,7 +73,10 @@ struct MemberHealth: Sendable {
     /// Ejections in a row, and when they are forgotten.
     private var level = 0
     private var levelUntil = Instant(nanoseconds: 0)
+    /// Ejections for connections in a row without an answer to traffic since.
+    private var fruitless = 0
 
+    static let fruitlessMax = 3
     static let strikesMax = 3
     static let strikeSpan = Duration.seconds(10)
 
@@ -166,7 +170,10 @@ struct MemberHealth: Sendable {
 
     // MARK: - Traffic
 
-    mutating func served(now: Instant) { lastSuccess = now }
+    mutating func served(now: Instant) {
+        lastSuccess = now
+        fruitless = 0
+    }
 
     mutating func noteFailure(_ words: String) { lastFailure = words }
 
@@ -189,7 +196,11 @@ struct MemberHealth: Sendable {
         _ policy: EjectionPolicy, isConnectivity: Bool, reason words: String,
         random: inout SplitMix64, now: Instant
     ) {
-        if now >= levelUntil { level = 0 }
+        if now >= levelUntil {
+            level = 0
+            fruitless = 0
+        }
+        if isConnectivity { fruitless += 1 }
         let first = max(policy.first.nanoseconds, 1)
         let (grown, overflow) = first.multipliedReportingOverflow(by: 1 << UInt64(min(level, 40)))
         let span = min(overflow ? .max : grown, max(policy.last.nanoseconds, first))
@@ -219,9 +230,9 @@ struct MemberHealth: Sendable {
 
     /// A check that began before the ejection knows nothing about it.
     private mutating func endConnectivityEjection(ramps: Bool, now: Instant) {
-        guard let ejection, ejection.isConnectivity, clock.began ?? now >= ejection.began else {
-            return
-        }
+        guard let ejection, ejection.isConnectivity, clock.began ?? now >= ejection.began,
+            fruitless <= Self.fruitlessMax
+        else { return }
         endEjection(reason: "check passed", ramps: ramps, now: now)
     }
 
@@ -273,6 +284,13 @@ struct MemberHealth: Sendable {
 
     /// Down or ejected.
     var isOut: Bool { verdict == .down || ejection != nil }
+
+    /// Ejected, and its newest check does not say that it had to be.
+    var isOutForTrafficAlone: Bool {
+        guard let ejection, verdict != .down else { return false }
+        return !ejection.isConnectivity
+            || failures == 0 && lastCheck.map { $0 > ejection.began } == true
+    }
 
     /// Seen working, or presumed to without checks; what may take another's place.
     var isUsable: Bool { admin == .ready && verdict == .up && ejection == nil }

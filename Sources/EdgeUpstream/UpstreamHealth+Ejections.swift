@@ -35,6 +35,19 @@ extension UpstreamHealth {
         }
     }
 
+    /// Where nobody is failed open to, and all that are left are ejected, those are back whose
+    /// checks pass: an ejection is for a pool that has others.
+    mutating func keepLast(now: Instant) {
+        guard !configuration.failsOpen,
+            members.allSatisfy({ $0.admin != .ready || $0.isOut })
+        else { return }
+        for index in members.indices
+        where members[index].admin == .ready && members[index].isOutForTrafficAlone {
+            members[index].endEjection(
+                reason: "nobody else is left", ramps: false, now: now)
+        }
+    }
+
     /// With fewer members fewer may be out: those that would be back first are back now.
     mutating func limitEjections(now: Instant) {
         let out = members.indices.filter { members[$0].ejection?.isConnectivity == false }

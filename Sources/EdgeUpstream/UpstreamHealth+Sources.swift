@@ -17,9 +17,23 @@ extension UpstreamHealth {
         sortMembers()
     }
 
-    /// Takes what DNS says about one entry into the claims.
-    mutating func apply(_ proposal: Proposal, to server: Int, now: Instant) {
+    /// Takes what DNS says into the claims. Members that have none afterwards are still there.
+    mutating func apply(
+        _ proposal: Proposal, for server: UpstreamConfiguration.Server, now: Instant
+    ) {
+        for index in configuration.servers.indices
+        where configuration.servers[index].isSameSource(as: server) {
+            apply(proposal, to: index, now: now)
+        }
+    }
+
+    private mutating func apply(_ proposal: Proposal, to server: Int, now: Instant) {
         if case .address = configuration.servers[server].host { return }
+        if proposal.isExpired {
+            for index in members.indices {
+                members[index].claims.removeAll { $0.server == server && !$0.isSuspicious }
+            }
+        }
         var seen: Set<SocketAddress> = []
         let wanted = proposal.addresses.filter { seen.insert($0.address).inserted }
             .prefix(Self.addressesMax)
@@ -89,6 +103,9 @@ extension UpstreamHealth {
         var fresh = MemberHealth(
             address: address, claim: claim, isChecked: configuration.health != nil, now: now)
         fresh.source = configuration.servers[claim.server].sourceName
+        if let known = absentees.firstIndex(where: { $0.address == address }) {
+            fresh.administer(absentees.remove(at: known).word)
+        }
         members.append(fresh)
         note(
             HealthNews(
@@ -112,7 +129,6 @@ extension UpstreamHealth {
             guard let index = index(of: member.address) else { continue }
             members[index].claims.removeAll { $0.server == server }
         }
-        removeUnclaimed(reason: "not proposed any more")
     }
 
     private static func worth(_ member: MemberHealth) -> (Int, UInt64) {
@@ -170,13 +186,31 @@ extension UpstreamHealth {
     }
 
     mutating func removeUnclaimed(reason: String) {
+        guard members.contains(where: \.claims.isEmpty) || !absentees.isEmpty else { return }
         for member in members where member.claims.isEmpty {
             note(
                 HealthNews(
                     address: member.address, source: member.source, old: member.state, new: nil,
                     reason: reason))
+            guard member.admin != .ready else { continue }
+            if absentees.count == Self.addressesMax { absentees.removeFirst() }
+            absentees.append(
+                Absentee(address: member.address, source: member.source, word: member.admin))
         }
         members.removeAll { $0.claims.isEmpty }
+        absentees.removeAll { absentee in
+            !configuration.servers.contains {
+                !$0.sourceName.isEmpty && $0.sourceName == absentee.source
+            }
+        }
+    }
+
+    /// A member that DNS has left out, and may bring back.
+    struct Absentee: Sendable {
+        let address: SocketAddress
+        /// The DNS name: with that, this is forgotten.
+        let source: String
+        let word: AdminState
     }
 
     // MARK: - Queries

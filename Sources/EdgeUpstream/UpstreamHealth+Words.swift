@@ -7,6 +7,16 @@ package struct Proposal: Sendable, Equatable {
     package var isConfirmed: Bool
     /// The same address for every name, or one of our own: nothing to rely on.
     package var isSuspicious: Bool
+    /// What was proposed before has not been confirmed for too long and is no address any more; it
+    /// has none itself.
+    package private(set) var isExpired = false
+
+    /// See `isExpired`.
+    package static let expired = {
+        var proposal = Proposal(addresses: [], isConfirmed: false)
+        proposal.isExpired = true
+        return proposal
+    }()
 
     package init(addresses: [Proposed], isConfirmed: Bool = true, isSuspicious: Bool = false) {
         self.addresses = addresses

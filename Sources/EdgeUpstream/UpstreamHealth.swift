@@ -22,6 +22,8 @@ package struct UpstreamHealth: Sendable {
     var members: [MemberHealth] = []
     var random: SplitMix64
     var news: [HealthNews] = []
+    /// What an administrator has said of addresses that DNS has left out since; the newest.
+    var absentees: [Absentee] = []
     private var resolutions: Set<String> = []
 
     /// Addresses kept for one name, those included that only wait for others to work.
@@ -38,11 +40,18 @@ package struct UpstreamHealth: Sendable {
     }
 
     /// A reload: members that stay keep verdicts, statistics and the administrator's word.
-    package mutating func reconfigure(_ configuration: UpstreamConfiguration, now: Instant) {
+    ///
+    /// - Parameter proposals: what DNS says of entries that have changed: an address that another
+    ///   entry stands for now is the same member.
+    package mutating func reconfigure(
+        _ configuration: UpstreamConfiguration,
+        proposals: [(server: UpstreamConfiguration.Server, proposal: Proposal)] = [], now: Instant
+    ) {
         let old = self.configuration
         self.configuration = configuration
         remapClaims(from: old.servers, to: configuration.servers)
         claimConfiguredAddresses(now: now)
+        for (server, proposal) in proposals { apply(proposal, for: server, now: now) }
         removeUnclaimed(reason: "not configured any more")
         for index in members.indices {
             if configuration.health == nil {
@@ -63,10 +72,8 @@ package struct UpstreamHealth: Sendable {
     package mutating func propose(
         _ proposal: Proposal, for server: UpstreamConfiguration.Server, now: Instant
     ) {
-        for index in configuration.servers.indices
-        where configuration.servers[index].isSameSource(as: server) {
-            apply(proposal, to: index, now: now)
-        }
+        apply(proposal, for: server, now: now)
+        removeUnclaimed(reason: "not proposed any more")
         settle(now)
     }
 
@@ -94,12 +101,23 @@ package struct UpstreamHealth: Sendable {
             resolve(index)
         }
         if policy.isExclusive { handOver(to: index, now: now) }
+        awaitNextCheck(index, policy, now: now)
+        settle(now)
+    }
+
+    /// A check that `takeDueChecks` has asked for could not be made, and that was not the member's
+    /// doing: it is asked again, and nothing else changes.
+    package mutating func notChecked(_ address: SocketAddress, now: Instant) {
+        guard let policy = configuration.health, let index = index(of: address) else { return }
+        awaitNextCheck(index, policy, now: now)
+    }
+
+    private mutating func awaitNextCheck(_ index: Int, _ policy: HealthPolicy, now: Instant) {
         let isFast =
             members[index].isUnsettled(rise: policy.rise)
             || policy.isExclusive && !hasFlawlessMember(other: nil)
         members[index].clock.finished(
             nextAfter: random.jittered(isFast ? policy.fastInterval : policy.interval), now: now)
-        settle(now)
     }
 
     /// A worker has met something that calls for a verdict at once.
@@ -219,6 +237,18 @@ package struct UpstreamHealth: Sendable {
 
     // MARK: - After each event
 
+    /// The host name that the configuration has for a member; nil: it has its address, or the name
+    /// of a service.
+    package func hostName(of address: SocketAddress) -> String? {
+        guard let index = index(of: address) else { return nil }
+        for claim in members[index].claims {
+            if case .name(let name) = configuration.servers[claim.server].host { return name }
+        }
+        return nil
+    }
+
+    package func isMember(_ address: SocketAddress) -> Bool { index(of: address) != nil }
+
     func index(of address: SocketAddress) -> Int? {
         members.firstIndex { $0.address == address }
     }
@@ -234,6 +264,7 @@ package struct UpstreamHealth: Sendable {
     private mutating func settle(_ now: Instant) {
         displace()
         limitEjections(now: now)
+        keepLast(now: now)
         for index in members.indices {
             if let old = members[index].tell(now: now) {
                 tell(index, from: old, reason: members[index].reason(since: old))

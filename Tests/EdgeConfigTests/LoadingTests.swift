@@ -7,11 +7,13 @@ import Testing
 
 @Suite("Loading a configuration")
 struct LoadingTests {
+    /// One with the same hosts in every view.
     private static func site(
-        _ hosts: [String], upstream: Int, upgrades: [String] = []
+        _ hosts: [String], upstream: Int, upgrades: [String] = [], views: Int
     ) -> SiteConfiguration {
         var site = SiteConfiguration(
-            hosts: hosts.map { .init(view: 0, pattern: $0) }, destination: .upstream(upstream))
+            hosts: (0..<views).flatMap { view in hosts.map { .init(view: view, pattern: $0) } },
+            destination: .upstream(upstream))
         site.upgrades = upgrades
         return site
     }
@@ -42,29 +44,51 @@ struct LoadingTests {
                     ["192.168.1.13:6443"],
                 ])
         #expect(configuration.listeners[2].upstream == "postgres")
+        #expect(configuration.views.map(\.name) == ["lan", "public", "partners"])
+        var split = SiteConfiguration(
+            hosts: [
+                .init(view: 0, pattern: "grafana.home.example"),
+                .init(view: 1, pattern: "grafana.example.org"),
+                .init(view: 1, pattern: "stats.example.org"),
+            ],
+            destination: .upstream(0))
+        split.internalHost = "grafana.home.example"
+        split.clientCertificates = .init(
+            authorities: folder + "ca/staff.pem", isRequired: false, field: "X-Staff")
+        let passed = SiteConfiguration(
+            hosts: [.init(view: 0, pattern: "vault.home.example")], destination: .passthrough(2))
+        var passedByProtocol = Self.site(["vault.home.example"], upstream: 2, views: 3)
+        passedByProtocol.destination = .passthrough(2)
+        passedByProtocol.protocols = ["acme-tls/1"]
         #expect(
             configuration.sites == [
-                Self.site(["api.example.org"], upstream: 4),
-                Self.site(["grafana.example.org"], upstream: 0),
+                Self.site(["api.example.org"], upstream: 6, views: 3),
+                split,
                 Self.site(
-                    ["registry.example.org", "*.apps.example.org"], upstream: 3,
-                    upgrades: ["spdy/3.1"]),
-                Self.site(["dashboard.example.org"], upstream: 5),
+                    ["registry.example.org", "*.apps.example.org"], upstream: 5,
+                    upgrades: ["spdy/3.1"], views: 3),
+                passed, passedByProtocol,
+                Self.site(["dashboard.example.org"], upstream: 7, views: 3),
             ])
+        #expect(configuration.listeners.map(\.challengeUpstream) == [nil, "acme", nil, nil])
+        #expect(configuration.listeners.map(\.views) == [[], [], [0], [0, 2]])
         #expect(
             configuration.upstreams.map(\.name)
-                == ["grafana", "postgres", "kubernetes", "ingress", "api", "dashboard"])
+                == [
+                    "grafana", "acme", "vault", "postgres", "kubernetes", "ingress", "api",
+                    "dashboard",
+                ])
         #expect(
             configuration.upstreams.map(\.version)
-                == [.http1, .http1, .http1, .auto, .http2, .http1])
+                == [.http1, .http1, .http1, .http1, .http1, .auto, .http2, .http1])
         #expect(configuration.http2 == HTTP2Configuration())
-        #expect(configuration.upstreams[1].sendsProxyHeader)
-        #expect(configuration.upstreams[1].memberConnectionsMax == 200)
+        #expect(configuration.upstreams[3].sendsProxyHeader)
+        #expect(configuration.upstreams[3].memberConnectionsMax == 200)
         #expect(configuration.upstreams[0].connectTimeout == .milliseconds(500))
         #expect(configuration.upstreams[0].responseTimeout == .seconds(300))
         #expect(configuration.upstreams[0].keepAlive == .seconds(30))
         #expect(
-            configuration.upstreams[3].tls
+            configuration.upstreams[5].tls
                 == .init(
                     authorityFile: folder + "ca/home-ca.pem", name: "ingress.home.example",
                     verify: .full,

@@ -172,6 +172,45 @@ private final class Harness {
         #expect(harness.machine.due == start.advanced(by: .milliseconds(500)))
     }
 
+    @Test("the time that an answer took is part of the time until the next query")
+    func slowAnswers() {
+        let harness = Harness()
+        harness.timing = NameTiming(refresh: .seconds(5), stale: nil)
+        for round in 0..<9 as Range<Int64> {
+            let asked = seconds(round * 10)
+            harness.machine.asked(now: asked)
+            let answer = round % 3 == 0 ? good([one], ttl: 3600) : failed(.timeout)
+            _ = harness.machine.answered(
+                answer, now: seconds(round * 10 + 3), timing: harness.timing,
+                random: &harness.random)
+
+            #expect(harness.machine.due >= seconds(round * 10 + 3))
+            #expect(harness.machine.due <= asked.advanced(by: .milliseconds(4500)))
+        }
+    }
+
+    @Test("an address that needs an interface is of no use")
+    func linkLocal() {
+        let harness = Harness()
+        let local = address("fe80::1")
+
+        #expect(!harness.answer(good([local]), at: start))
+        #expect(harness.machine.lastFailure == .unusableAddresses)
+        #expect(harness.answer(good([one, local]), at: seconds(10)))
+        #expect(harness.machine.addresses == [one])
+    }
+
+    @Test("a family whose addresses are of no use keeps those that were")
+    func unusableFamily() {
+        let harness = Harness()
+        _ = harness.answer(good([one, six]), at: start)
+
+        #expect(!harness.answer(good([address("0.0.0.0"), six]), at: seconds(10)))
+
+        #expect(harness.machine.addresses == [one, six])
+        #expect(harness.machine.lastFailure == .unusableAddresses)
+    }
+
     @Test("a cancelled query is asked again at once and counts as no failure")
     func cancelled() {
         let harness = Harness()

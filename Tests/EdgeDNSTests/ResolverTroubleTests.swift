@@ -370,6 +370,56 @@ private final class Household {
         #expect(home.resolver.storeReport?.lastError == nil)
     }
 
+    @Test("a file that cannot be read now is left for the next start")
+    func unreadable() throws {
+        let folder = try TemporaryDirectory("state")
+        try FileManager.default.createSymbolicLink(
+            atPath: folder.file("names"), withDestinationPath: "elsewhere")
+        let settings = ResolverSettings(stateDirectory: folder.path)
+        let home = try Household(settings: settings)
+        defer { home.stop() }
+
+        #expect(home.resolver.storeReport?.isRefused == true)
+        let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+        #expect(names == ["names"])
+    }
+
+    @Test("an alias is followed to its end, in whatever order the answer has it")
+    func aliases() throws {
+        let home = try Household(records: [
+            "a.home": [.canonicalName("b.home")], "b.home": [.canonicalName("c.home")],
+            "c.home": [.address("192.0.2.3"), .address("2001:db8::3")],
+        ])
+        defer { home.stop() }
+        home.resolver.track(names: ["a.home"])
+
+        #expect(home.turn { home.texts("a.home") == ["192.0.2.3", "2001:db8::3"] })
+
+        // It ends nowhere: that takes nothing away.
+        home.servers[0].set("c.home", nil)
+        #expect(home.turn { !home.isConfirmed("a.home") })
+        #expect(home.texts("a.home") == ["192.0.2.3", "2001:db8::3"])
+    }
+
+    @Test("the records with the lowest priority are kept of many, wherever they stand")
+    func manyServices() throws {
+        let home = try Household(records: Self.three)
+        defer { home.stop() }
+        let backups: [DNSRecord] = (1...80).map {
+            .service(priority: 50, weight: 1, port: UInt16($0), target: "b.home")
+        }
+        home.servers[0].forcesTCP = true
+        home.servers[0].set(
+            "_s._tcp.home",
+            backups + [.service(priority: 1, weight: 1, port: 8001, target: "a.home")])
+
+        home.resolver.track(names: [], services: ["_s._tcp.home"])
+
+        #expect(home.turn { home.resolver.addresses(of: "_s._tcp.home").count == 64 })
+        let first = home.resolver.proposal(for: "_s._tcp.home").endpoints.first
+        #expect(first?.address.description == "192.0.2.1:8001" && first?.isBackup == false)
+    }
+
     @Test("a folder that is not there is no reason to stop")
     func noFolder() throws {
         let settings = ResolverSettings(stateDirectory: "/nonexistent/edged")

@@ -135,6 +135,19 @@ import Testing
         #expect(harness.watch.degraded.isEmpty)
     }
 
+    @Test("answers without an address say nothing about the one for every name")
+    func service() {
+        let harness = Harness()
+        harness.hear("b", ["192.0.2.66"])
+        harness.hear("c", ["192.0.2.66"])
+        #expect(harness.judge("a", ["192.0.2.66"]) == .suspicious)
+
+        harness.hear("_s._tcp.home", [])
+        harness.hear("d", [], .unusableAddresses)
+
+        #expect(harness.reasons == [.oneAddress])
+    }
+
     @Test("both families of one page are one address, and one family may be missing")
     func bothFamilies() {
         let harness = Harness()
@@ -151,6 +164,18 @@ import Testing
         harness.hear("c", [], .nameNotFound)
 
         #expect(harness.judge("a", ["192.0.2.66"], isFinal: true) == .believed)
+    }
+
+    @Test("names that it does not answer are known until it does")
+    func mute() {
+        let harness = Harness()
+        harness.hear("b", [], .timeout)
+        #expect(harness.watch.isMute(["b"]) && !harness.watch.isMute(["b", "c"]))
+        harness.pass(.seconds(1))
+
+        #expect(harness.judge("a", ["192.0.2.66"]) == .undecided(witnesses: ["b", "c"]))
+        harness.hear("b", [], .nameNotFound)
+        #expect(!harness.watch.isMute(["b"]))
     }
 
     @Test("our own address is suspicious until the answer has none")

@@ -102,6 +102,52 @@ import Testing
         #expect(harness.cache.names == ["b", "c"])
     }
 
+    @Test("a target that has no address keeps nothing that has left the service")
+    func missingTarget() {
+        let harness = Harness()
+        let failure = NameAnswer(ipv4: .failed(.nameNotFound), ipv6: .failed(.nameNotFound))
+        harness.answer([Self.record("a"), Self.record("b")], at: Self.start)
+        harness.answer("a", Self.good("192.0.2.1"), at: Self.start)
+        harness.answer("b", Self.good("192.0.2.2"), at: Self.start)
+
+        harness.answer([Self.record("a"), Self.record("never")], at: Self.at(10))
+        harness.answer("never", failure, at: Self.at(10))
+
+        #expect(harness.endpoints == ["192.0.2.1:443"])
+        #expect(harness.proposal.isConfirmed)
+
+        // One that was known stays proposed, and keeps nothing either.
+        harness.answer("a", failure, at: Self.at(20))
+        #expect(!harness.proposal.isConfirmed)
+        harness.answer([Self.record("a"), Self.record("c")], at: Self.at(30))
+        harness.answer("c", Self.good("192.0.2.3"), at: Self.at(30))
+        #expect(harness.endpoints == ["192.0.2.1:443", "192.0.2.3:443"])
+        #expect(harness.proposal.isConfirmed)
+    }
+
+    @Test("a target that nobody answers keeps new ones waiting for a moment only")
+    func silentTarget() {
+        let harness = Harness()
+        harness.answer([Self.record("a")], at: Self.start)
+        harness.answer("a", Self.good("192.0.2.1"), at: Self.start)
+        harness.answer([Self.record("b"), Self.record("c")], at: Self.at(10))
+        let end = Self.at(10).advanced(by: .milliseconds(500))
+        #expect(harness.cache.nextSettlement == end)
+
+        // Nothing is there to take over yet.
+        harness.cache.advance(now: end)
+        #expect(harness.endpoints == ["192.0.2.1:443"])
+        #expect(harness.cache.nextSettlement == .never)
+        harness.answer("b", Self.good("192.0.2.2"), at: Self.at(11))
+
+        #expect(harness.endpoints == ["192.0.2.2:443"])
+        // Those before leave when it is known that the other has no address.
+        #expect(!harness.proposal.isConfirmed)
+        let failure = NameAnswer(ipv4: .failed(.timeout), ipv6: .failed(.timeout))
+        harness.answer("c", failure, at: Self.at(13))
+        #expect(harness.proposal.isConfirmed)
+    }
+
     static let useless: [ServiceAnswer] = [
         .empty, .records([], ttl: 5), .failed(.nameNotFound), .failed(.timeout),
         .failed(.serverFailure), .failed(.refused), .records([record("x", 0)], ttl: 5),
@@ -159,6 +205,18 @@ import Testing
 
         #expect(cache["a"]?.addresses.map(\.addressText) == ["192.0.2.66"])
         #expect(cache["a"]?.state == .fresh)
+    }
+
+    @Test("what looks wrong but is what is believed already is no suspicion")
+    func suspiciousButKnown() {
+        var cache = NameCache(seed: 1)
+        cache.track(["a"], now: Self.start)
+        _ = cache.answered("a", Self.good("192.0.2.1"), now: Self.start)
+
+        _ = cache.answered("a", Self.good("192.0.2.1"), isSuspicious: true, now: Self.at(10))
+
+        #expect(cache["a"]?.state == .fresh)
+        #expect(cache.proposal(for: "a", without: []).isConfirmed)
     }
 
     @Test("our own addresses are not proposed, whatever is known")

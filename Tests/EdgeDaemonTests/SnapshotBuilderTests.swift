@@ -1,6 +1,7 @@
 import EdgeConfig
 import EdgeProxy
 import EdgeTLS
+import EdgeTesting
 import EdgeUpstream
 import Testing
 
@@ -101,5 +102,22 @@ import Testing
         for keys in ["protocol: h2", "tls: {}, protocol: h2", "tls: {}, protocol: auto"] {
             #expect(try Self.snapshot(builder, keys).pools.map(\.version) == [.http1])
         }
+    }
+
+    @Test("Pools under different authorities never have one number, however many reloads it takes")
+    func authorities() throws {
+        let folder = try TemporaryDirectory("snapshots")
+        defer { folder.remove() }
+        let authority = try folder.write("ca.pem", CertificateMint().rootPEM)
+        let builder = SnapshotBuilder(servesHTTP2: true)
+        var numbers: Set<Int32> = []
+
+        for _ in 0..<50 {
+            // Nothing of the reload before is kept: what is new may lie where the old one lay.
+            let pools = try Self.snapshot(builder, "tls: { ca: \(authority) }").pools
+            numbers.formUnion(pools.map(\.id))
+        }
+
+        #expect(numbers.count == 50)
     }
 }

@@ -89,7 +89,7 @@ func context(_ framing: BodyFraming = .none) -> ForwardingContext {
 
 /// Parses a request head and writes it towards an upstream, as text lines.
 func forwarded(
-    _ head: String, host: String = "", hiding cookie: String = "",
+    _ head: String, host: String = "", hiding cookie: String = "", rules: HeadRules? = nil,
     changing change: (inout ForwardingContext) -> Void = { _ in }
 ) throws -> [String] {
     let bytes = Array(head.utf8)
@@ -102,10 +102,40 @@ func forwarded(
     let output = written {
         HTTP1Writer.writeRequest(
             request, from: bytes.span, context: settings, host: name.span, hiding: hidden.span,
-            into: &$0)
+            rules: rules, into: &$0)
     }
+    let max = HTTP1Writer.requestBytesMax(
+        request, from: bytes.span, context: settings, host: name.span, rules: rules)
+    #expect(try #require(output).count <= max)
     return lines(try #require(output))
 }
+
+/// Parses a response head and writes it towards a client, as text lines.
+///
+/// - Parameters:
+///   - request: what of the request is kept; the ranges of `values` lie in it.
+func answered(
+    _ head: String, rules: HeadRules, isSecure: Bool = true, request: [UInt8] = [],
+    values: TemplateValues = noValues
+) throws -> [String] {
+    let bytes = Array(head.utf8)
+    var response = ResponseHead()
+    try HTTP1Parser.parseResponse(
+        bytes.span, requestMethod: .get, upgrade: .none, into: &response, limits: HeadLimits())
+    let settings = ResponseContext(framing: response.framing, clientMinor: 1, keepAlive: true)
+    let output = written {
+        HTTP1Writer.writeResponse(
+            response, from: bytes.span, context: settings,
+            rules: rules.response(isSecure: isSecure, values), kept: request.span, into: &$0)
+    }
+    let max =
+        bytes.count + response.fields.count + 512
+        + rules.responseGrowthMax(fieldCount: response.fields.count, values)
+    #expect(try #require(output).count <= max)
+    return lines(try #require(output))
+}
+
+let noValues = TemplateValues(client: SocketAddress(ipv4: 0, port: 0), requestID: (0, 0))
 
 /// The lines of a head without the final empty one.
 func lines(_ head: [UInt8]) -> [String] {

@@ -395,7 +395,8 @@ struct ResponseWriterTests {
                 """)
         let redirect = written {
             CannedResponse.write(
-                status: 308, reason: "redirected", location: place.span, close: false, isHead: true,
+                status: 308, reason: "redirected", field: "Location", place.span, close: false,
+                isHead: true,
                 into: &$0)
         }
         let answer = try parseResponse(

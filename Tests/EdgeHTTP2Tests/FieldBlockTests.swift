@@ -25,6 +25,17 @@ import Testing
         func append(lowering name: UnsafeRawBufferPointer, _ value: UnsafeRawBufferPointer) {
             block.append(lowering: name, value)
         }
+        func append(lines: UnsafeRawBufferPointer, without omitted: StaticString?) {
+            block.append(lines: lines, without: omitted)
+        }
+    }
+
+    private static func lines(_ text: String, without omitted: StaticString? = nil) -> [String] {
+        let block = Block()
+        return Array(text.utf8).withUnsafeBytes {
+            block.append(lines: $0, without: omitted)
+            return fields(block)
+        }
     }
 
     private static func fields(_ block: Block) -> [String] {
@@ -98,5 +109,23 @@ import Testing
         // Ten bytes are left.
         block.append("n", decimal: 1)
         #expect(!block.isWhole)
+    }
+
+    @Test("Lines become fields, their values without the white space around them")
+    func split() {
+        #expect(Self.lines("") == [])
+        #expect(
+            Self.lines("A: b\r\nSet-Cookie: c=d; e\r\nset-cookie:f:g\r\nX: \t h i \t\r\nY: \r\n")
+                == ["a=b", "set-cookie=c=d; e", "set-cookie=f:g", "x=h i", "y="])
+        #expect(
+            Self.lines("A: b\r\nSEC-accept: c\r\nSec-Accept2: d\r\n", without: "sec-accept")
+                == ["a=b", "sec-accept2=d"])
+    }
+
+    @Test(
+        "Of lines that are none nothing is made",
+        arguments: ["A", "A: b", "A: b\r", ": b\r\n", "\r\n", "A\r\n", "A\r\nB: c\r\n"])
+    func noLines(text: String) {
+        #expect(Self.lines(text) == [])
     }
 }

@@ -112,8 +112,8 @@ final class Bench {
     ) -> RuntimeSnapshot {
         RuntimeSnapshot(
             epoch: epoch,
-            routes: .init(hosts.map { ($0, .init(site: 0, pool: pool)) }),
-            certificates: options.certificates, fallbackName: nil,
+            routing: Routing(hosts.map { ($0, 0, pool) }, fallback: nil),
+            certificates: options.certificates,
             listeners: [
                 .init(name: "plain", isTLS: false, redirectPort: nil, port: 80),
                 .init(name: "tls", isTLS: true, redirectPort: nil, port: 443),

@@ -358,11 +358,8 @@ import Testing
         let other = Bench.snapshot(2, bench.options, [Bench.member(9)], pool: 1)
         return RuntimeSnapshot(
             epoch: 2,
-            routes: .init([
-                ("home.example", .init(site: 0, pool: 0)),
-                ("other.example", .init(site: 1, pool: 1)),
-            ]),
-            certificates: old.certificates, fallbackName: nil, listeners: old.listeners,
+            routing: Routing([("home.example", 0, 0), ("other.example", 1, 1)], fallback: nil),
+            certificates: old.certificates, listeners: old.listeners,
             pools: old.pools + other.pools, timeouts: old.timeouts,
             requestLimits: old.requestLimits, responseLimits: old.responseLimits)
     }

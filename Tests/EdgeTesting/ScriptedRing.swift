@@ -76,6 +76,8 @@ package final class ScriptedRing: Ring {
     package private(set) var opened: [Int32] = []
     /// What the next accepts fail with.
     package var acceptFailures: [Int32] = []
+    /// Where a client's connection arrives.
+    package var arrival: (SocketAddress) -> Int32 = { _ in 0 }
     /// What the next sockets fail with.
     package var socketFailures: [Int32] = []
     /// How a connect ends; nil leaves it hanging until `connects`.
@@ -465,6 +467,10 @@ package final class ScriptedRing: Ring {
 
     package override func probeWhenSilent(_ descriptor: Int32) {
         sockets[descriptor]?.isProbed = true
+    }
+
+    package override func arrivalInterface(of descriptor: Int32) -> Int32 {
+        sockets[descriptor]?.address.map(arrival) ?? 0
     }
 
     package override func localAddress(of descriptor: Int32) -> SocketAddress? {

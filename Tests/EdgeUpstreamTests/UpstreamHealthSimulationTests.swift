@@ -62,6 +62,9 @@ import Testing
     private static func disturb(_ pool: HealthPool, _ random: inout SplitMix64) -> String? {
         var before = pool.health
         var broken: String?
+        let words = Dictionary(
+            uniqueKeysWithValues: before.members.map { ($0.address, $0.admin) }
+                + before.absentees.map { ($0.address, $0.word) })
         func compare() {
             let isSame = before.ranked == pool.health.ranked
             if isSame != (before.version == pool.version) {
@@ -69,6 +72,7 @@ import Testing
             }
             before = pool.health
         }
+        var isAdministered = false
         let someone = pool.everyone.randomElement(using: &random) ?? 1
         switch Int.random(in: 0..<100, using: &random) {
         case 0..<12:
@@ -80,10 +84,13 @@ import Testing
             }
         case 12..<45:
             for number in pool.due() {
-                if let outcome = outcomes.randomElement(using: &random) {
+                guard let outcome = outcomes.randomElement(using: &random) else { continue }
+                if Int.random(in: 0..<10, using: &random) == 0 {
+                    pool.health.notChecked(HealthPool.address(number), now: pool.now)
+                } else {
                     pool.check(number, outcome)
-                    compare()
                 }
+                compare()
             }
         case 45..<60:
             if let observation = observations.randomElement(using: &random) {
@@ -100,13 +107,25 @@ import Testing
             }
             pool.summarise(rows)
         case 70..<75:
+            isAdministered = true
             _ = pool.administer(
                 someone, AdminState.allCases.randomElement(using: &random) ?? .maint)
-        case 75..<77: pool.reconfigure(configuration(&random))
+        case 75..<77:
+            // Servers are named otherwise, and DNS says the same addresses of them.
+            let proposals = [
+                (HealthPool.name, Proposal(addresses: [.init(address: HealthPool.address(1))]))
+            ]
+            pool.health.reconfigure(configuration(&random), proposals: proposals, now: pool.now)
         case 77..<79: pool.wait(.seconds(Int.random(in: 60...7200, using: &random)))
+        case 79 where Int.random(in: 0..<4, using: &random) == 0:
+            pool.health.propose(.expired, for: names[0], now: pool.now)
         default: pool.wait(.milliseconds(Int.random(in: 0...1500, using: &random)))
         }
         compare()
+        for member in pool.health.members {
+            guard let word = words[member.address], word != member.admin else { continue }
+            if !isAdministered { broken = "an administrator's word is lost" }
+        }
         return broken
     }
 
@@ -166,6 +185,10 @@ import Testing
         if health.configuration.failsOpen, !ready.isEmpty, preferred.isEmpty {
             return "nobody is preferred"
         }
+        let isAnyLeft = health.members.contains { $0.admin == .ready && $0.isOutForTrafficAlone }
+        if !health.configuration.failsOpen, preferred.isEmpty, isAnyLeft {
+            return "nobody is preferred, and one passes its checks"
+        }
         let ejected = health.members.count { $0.ejection?.isConnectivity == false }
         if ejected > health.ejectionsMax { return "too many are ejected" }
         return nil
@@ -173,8 +196,8 @@ import Testing
 
     /// Everybody works, and DNS is right again: within a bounded time all are up.
     private static func heal(_ pool: HealthPool) {
-        for number in pool.everyone { _ = pool.administer(number, .ready) }
         for name in names { pool.propose(1, 2, for: name) }
+        for number in pool.everyone { _ = pool.administer(number, .ready) }
         let end = pool.now.advanced(by: .seconds(400))
         for _ in 0..<200_000 where pool.now < end {
             for number in pool.due() { pool.pass(number) }

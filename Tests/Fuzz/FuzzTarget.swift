@@ -7,6 +7,10 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case response
     /// Chunked bodies, and what is forwarded of them.
     case chunked
+    /// PROXY protocol headers of both versions.
+    case proxyHeader
+    /// What is read of a ClientHello before anybody serves it.
+    case clientHello
     /// A TLS server session: what a client may send before and after its handshake.
     case hello
     /// An HTTP/2 session: what a client may send, or an upstream.
@@ -25,6 +29,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .request: try RequestTarget.run(input)
         case .response: try ResponseTarget.run(input)
         case .chunked: try ChunkedTarget.run(input)
+        case .proxyHeader: try ProxyHeaderTarget.run(input)
+        case .clientHello: try ClientHelloTarget.run(input)
         case .hello: try HelloTarget.run(input)
         case .http2: try HTTP2Target.run(input)
         case .configuration: try ConfigurationTarget.run(input)

@@ -88,7 +88,7 @@ struct DependencyTests {
     @Test("policy and pure protocol see neither the ring nor OpenSSL nor any C module")
     func layers() {
         let pure: Set<String> = [
-            "EdgeCore", "EdgeHTTP", "EdgeHTTP1", "EdgeRouting", "EdgeUpstream",
+            "EdgeCore", "EdgePreface", "EdgeHTTP", "EdgeHTTP1", "EdgeRouting", "EdgeUpstream",
         ]
         for row in manifest.rows where pure.contains(row.name) {
             #expect(row.dependencies.isSubset(of: pure), "\(row.name)")

@@ -109,8 +109,8 @@ internal import EdgeUpstream
 
     static func snapshot(isTLS: Bool, _ certificates: CertificateStore) -> RuntimeSnapshot {
         RuntimeSnapshot(
-            epoch: 1, routes: .init([("localhost", .init(site: 0, pool: 0))]),
-            certificates: certificates, fallbackName: nil,
+            epoch: 1, routing: Routing([("localhost", 0, 0)], fallback: nil),
+            certificates: certificates,
             listeners: [.init(name: "in", isTLS: isTLS, redirectPort: nil)],
             pools: [
                 .init(

@@ -34,6 +34,8 @@
 #include <netinet/tcp.h>
 #include <arpa/inet.h>
 #include <linux/capability.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
 #include <liburing.h>
 #include <openssl/ssl.h>
 #include <openssl/err.h>
@@ -107,6 +109,27 @@ CE_INLINE int64_t ce_silence(int fd) {
   return quiet >= patience ? quiet : 0;
 }
 
+/* What listeners need so that what they accept remembers where its SYN arrived. glibc has the names for
+   _GNU_SOURCE only. */
+static const int CE_IP_PKTINFO = 8, CE_IP_PKTOPTIONS = 9, CE_IPV6_RECVPKTINFO = 49, CE_IPV6_2292PKTOPTIONS = 6;
+
+/* The index of the interface that an accepted connection arrived on; 0: not known. Dual-stack sockets tell it of
+   IPv4 too. */
+CE_INLINE int32_t ce_arrival_interface(int fd) {
+  char options[256] __attribute__((aligned(8))); socklen_t n = sizeof options;
+  int is6 = getsockopt(fd, IPPROTO_IPV6, CE_IPV6_2292PKTOPTIONS, options, &n) == 0;
+  if (!is6) { n = sizeof options; if (getsockopt(fd, IPPROTO_IP, CE_IP_PKTOPTIONS, options, &n) != 0) return 0; }
+  struct msghdr m; memset(&m, 0, sizeof m); m.msg_control = options; m.msg_controllen = n;
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+    int32_t index = 0;
+    /* struct in_pktinfo begins with the index, struct in6_pktinfo ends with it. */
+    if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == CE_IP_PKTINFO) memcpy(&index, CMSG_DATA(c), 4);
+    else if (c->cmsg_level == IPPROTO_IPV6) memcpy(&index, CMSG_DATA(c) + 16, 4);
+    if (index > 0) return index;
+  }
+  return 0;
+}
+
 struct ce_ucred { int32_t pid; uint32_t uid; uint32_t gid; };
 static const int CE_SO_PEERCRED = 17;
 
@@ -148,6 +171,7 @@ CE_INLINE int ce_ssl_set_sni(SSL *s, const char *name) { return (int)SSL_set_tls
 CE_INLINE int ce_ssl_ctx_set_versions(SSL_CTX *c, int min, int max) {
   return SSL_CTX_set_min_proto_version(c, min) == 1 && SSL_CTX_set_max_proto_version(c, max) == 1;
 }
+CE_INLINE int ce_ssl_set_min_version(SSL *s, int min) { return (int)SSL_set_min_proto_version(s, min); }
 CE_INLINE void ce_ssl_ctx_set_mode(SSL_CTX *c, long mode) { SSL_CTX_set_mode(c, mode); }
 CE_INLINE void ce_ssl_ctx_set_options(SSL_CTX *c, uint64_t o) { SSL_CTX_set_options(c, o); }
 CE_INLINE void ce_ssl_ctx_set_cache_mode(SSL_CTX *c, long mode) { SSL_CTX_set_session_cache_mode(c, mode); }
@@ -157,6 +181,7 @@ CE_INLINE long ce_ssl_ctx_set_servername_callback(SSL_CTX *c, int (*f)(SSL *, in
   SSL_CTX_set_tlsext_servername_callback(c, f);
   return SSL_CTX_set_tlsext_servername_arg(c, argument);
 }
+static const unsigned long CE_XN_FLAG_RFC2253 = XN_FLAG_RFC2253;
 CE_INLINE void ce_bio_set_retry(BIO *b, int flags) { BIO_set_flags(b, flags | BIO_FLAGS_SHOULD_RETRY); }
 CE_INLINE void ce_bio_clear_retry(BIO *b) { BIO_clear_retry_flags(b); }
 CE_INLINE int ce_sk_x509_num(const STACK_OF(X509) *s) { return sk_X509_num(s); }

@@ -1,0 +1,142 @@
+internal import EdgeCore
+internal import EdgeHTTP
+internal import EdgeProxy
+internal import EdgeRouting
+
+/// Compiles rules of views, sites and paths. Equal ones are one; a number stands for the same rules
+/// for the process's life, so that answers to requests from before a reload are treated as their
+/// requests were, if those rules are still there.
+struct RuleBuilder {
+    /// What one number stands for.
+    private struct Key: Hashable {
+        let view: String
+        /// Outermost first; those that say nothing are left out.
+        let rules: [RuleConfiguration]
+        /// That something stands for; else empty.
+        let prefix: String
+        let subjectField: String
+        let isMapped: Bool
+    }
+
+    private var numbers: [Key: Int32] = [:]
+    private(set) var compiled: [RequestRules?] = []
+    private var sources: [[RuleConfiguration]] = []
+
+    /// As `Routing.access`.
+    var access: AccessRules { AccessRules(sources) }
+
+    /// Forgets what the last configuration came to; numbers stay.
+    mutating func begin() {
+        compiled = []
+        sources = []
+    }
+
+    /// - Parameters:
+    ///   - view: its name.
+    ///   - rules: outermost first.
+    ///   - prefix: of a path; nil: the site's own.
+    ///   - map: the view's names and those that servers know.
+    ///   - subjectField: as `ClientCertificateConfiguration.field`.
+    /// - Returns: -1: nothing is done.
+    mutating func number(
+        view: String, _ rules: [RuleConfiguration], prefix: String?, map: HostMap?,
+        subjectField: String?
+    ) -> Int32 {
+        let rules = rules.filter { $0 != RuleConfiguration() }
+        guard !rules.isEmpty || map != nil || subjectField != nil else { return -1 }
+        let replaced = rules.last(where: { $0.replacesPrefix != nil })?.replacesPrefix
+        let key = Key(
+            view: view, rules: rules, prefix: replaced == nil ? "" : prefix ?? "/",
+            subjectField: subjectField ?? "", isMapped: map != nil)
+        let number = numbers[key] ?? Int32(numbers.count)
+        numbers[key] = number
+        while compiled.count <= Int(number) {
+            compiled.append(nil)
+            sources.append([])
+        }
+        if compiled[Int(number)] == nil {
+            compiled[Int(number)] = compile(key, map, replaced)
+            sources[Int(number)] = rules
+        }
+        return number
+    }
+
+    private func compile(_ key: Key, _ map: HostMap?, _ replaced: String?) -> RequestRules {
+        let view = Array(key.view.utf8)
+        var requestEdits = key.rules.flatMap(\.requestEdits).map(Self.edit)
+        // Whoever sends it himself is not believed.
+        if !key.subjectField.isEmpty {
+            requestEdits.append(.init(.remove, Array(key.subjectField.utf8)))
+        }
+        let responseEdits = key.rules.flatMap(\.responseEdits).map(Self.edit)
+        var secureEdits = responseEdits
+        if let transport = key.rules.last(where: { $0.strictTransport != nil })?.strictTransport {
+            secureEdits.append(
+                .init(
+                    .set, Array("Strict-Transport-Security".utf8),
+                    [.text(Array(transport.utf8))]))
+        }
+        let head = HeadRules(
+            requestEdits: Self.edits(requestEdits, view),
+            responseEdits: Self.edits(responseEdits, view),
+            secureResponseEdits: Self.edits(secureEdits, view), map: map,
+            prefix: Array(key.prefix.utf8), replacement: replaced.map { Array($0.utf8) })
+        let isUnchanged =
+            requestEdits.isEmpty && secureEdits.isEmpty && map == nil && replaced == nil
+        func innermost<Value>(_ value: (RuleConfiguration) -> Value?) -> Value? {
+            key.rules.reversed().lazy.compactMap(value).first
+        }
+        return RequestRules(
+            head: isUnchanged ? nil : head,
+            redirect: innermost(\.redirect).flatMap { redirect in
+                Self.template(redirect.location, view).map { ($0, redirect.status) }
+            },
+            isUnderMaintenance: key.rules.contains(where: \.isUnderMaintenance),
+            bodyMax: innermost(\.bodyMax).map { UInt64($0) },
+            responseTimeout: innermost(\.responseTimeout)?.nanoseconds,
+            subjectField: Array(key.subjectField.utf8))
+    }
+
+    // The configuration has refused whatever could not be compiled.
+
+    private static func edits(_ edits: [FieldEdits.Edit], _ view: [UInt8]) -> FieldEdits? {
+        guard !edits.isEmpty else { return nil }
+        do throws(FieldEdits.Fault) {
+            return try FieldEdits(edits, view: view)
+        } catch {
+            Log.error("fields are not edited: \(error)")
+            return nil
+        }
+    }
+
+    private static func edit(_ edit: RuleConfiguration.HeaderEdit) -> FieldEdits.Edit {
+        let verb: FieldEdits.Verb =
+            switch edit.verb {
+            case .set: .set
+            case .add: .add
+            case .remove: .remove
+            }
+        return FieldEdits.Edit(verb, Array(edit.name.utf8), edit.value.parts.map(part))
+    }
+
+    private static func template(_ template: Template, _ view: [UInt8]) -> TextTemplate? {
+        do throws(TextTemplate.ControlCharacter) {
+            return try TextTemplate(template.parts.map(part), view: view)
+        } catch {
+            Log.error("a redirect's target holds a control character")
+            return nil
+        }
+    }
+
+    private static func part(_ part: Template.Part) -> TextTemplate.Part {
+        switch part {
+        case .text(let text): .text(Array(text.utf8))
+        case .client: .client
+        case .view: .view
+        case .host: .host
+        case .id: .id
+        case .path: .path
+        case .query: .query
+        }
+    }
+}

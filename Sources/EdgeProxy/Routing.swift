@@ -1,0 +1,62 @@
+package import EdgeRouting
+package import EdgeTLS
+
+/// Who comes from where, and what they reach: the part of a snapshot that only another
+/// configuration changes. Views, profiles and rules are numbered for the process's life, so that
+/// connections and exchanges keep theirs over reloads.
+package final class Routing: Sendable {
+    /// By number; nil: no longer there.
+    package let views: [ClientView?]
+    /// By the view's place in the configuration.
+    package let viewNumbers: [UInt16]
+    /// If there is one view, which nothing but its listeners bounds: its number; else -1.
+    let onlyView: Int
+    package let places: ViewTable
+    package let router: Router
+    package let access: AccessRules
+    /// How TLS is spoken, by number (`Route.hostPolicy`); nil: no longer.
+    package let profiles: [ServerProfile?]
+    /// What is done to requests, by number (`Route.policy`); nil: no longer.
+    package let rules: [RequestRules?]
+
+    /// - Parameters:
+    ///   - views: in the order of the configuration, with their numbers.
+    ///   - isDivided: where a connection comes from decides its view.
+    package init(
+        views: [(number: UInt16, view: ClientView)], isDivided: Bool, places: ViewTable,
+        router: Router, access: AccessRules = AccessRules([]), profiles: [ServerProfile?],
+        rules: [RequestRules?] = []
+    ) {
+        let count = views.map { Int($0.number) + 1 }.max() ?? 0
+        var byNumber = [ClientView?](repeating: nil, count: count)
+        for (number, view) in views { byNumber[Int(number)] = view }
+        self.views = byNumber
+        viewNumbers = views.map(\.number)
+        onlyView = isDivided ? -1 : views.first.map { Int($0.number) } ?? -1
+        self.places = places
+        self.router = router
+        self.access = access
+        self.profiles = profiles
+        self.rules = rules
+    }
+
+    /// One view for everybody.
+    ///
+    /// - Parameters:
+    ///   - hosts: patterns with site and pool.
+    ///   - fallback: as `TLSEngine.use(_:fallback:)` has it.
+    package convenience init(
+        _ hosts: [(pattern: String, site: Int32, pool: Int32)], fallback: String?
+    ) {
+        let router = Router([
+            Router.View(
+                hosts: hosts.map {
+                    Router.Host(pattern: $0.pattern, site: $0.site, pool: $0.pool)
+                })
+        ])
+        self.init(
+            views: [(0, ClientView(name: "", index: 0))], isDivided: false,
+            places: ViewTable([.only], listeners: [], interfaces: [:]), router: router,
+            profiles: [ServerProfile(fallback: fallback)])
+    }
+}
