@@ -4,7 +4,7 @@ SWIFT       ?= swift
 SUDO        := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LIBRARIES   := libssl-dev liburing-dev libnghttp2-dev libyaml-dev libc-ares-dev
 TEST_TOOLS  := curl openssl nginx-light haproxy wrk nghttp2-client nghttp2-server dnsmasq-base \
-               unbound keepalived iproute2 python3 python3-venv util-linux procps
+               unbound bind9 keepalived iproute2 python3 python3-venv util-linux procps
 BENCH_TOOLS := gcc libssl-dev binutils valgrind openssl nginx-light libnginx-mod-stream haproxy wrk \
                python3 util-linux
 # Rows of `make bench` (bench/compare.py --list), all by default.

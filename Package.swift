@@ -151,13 +151,13 @@ let package = Package(
         unitTests("EdgeHTTP2", "EdgeHTTP", "EdgeHTTP1", "CEdge"),
         unitTests("EdgeRouting", "EdgeHTTP"),
         unitTests("EdgeUpstream"),
-        unitTests("EdgeDNS", "EdgeNet", "EdgeSystem"),
+        unitTests("EdgeDNS", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
-        unitTests("EdgeControl", "EdgeControlAPI", "EdgeSystem"),
+        unitTests("EdgeControl", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests(
-            "EdgeDaemon", "EdgeConfig", "EdgeDNS", "EdgeProxy", "EdgeSystem", "EdgeTLS",
-            "EdgeUpstream"),
+            "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeProxy", "EdgeRouting",
+            "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem", "CEdge"),
         unitTests(
             "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeRouting", "EdgeTLS",

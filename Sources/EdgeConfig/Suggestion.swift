@@ -1,5 +1,5 @@
 /// Finds what somebody probably meant.
-enum Suggestion {
+package enum Suggestion {
     private static let comparedMax = 200
     private static let listedMax = 12
     private static let lengthMax = 64
@@ -13,7 +13,9 @@ enum Suggestion {
     }
 
     /// As `text(for:among:)`, for names the operator defined.
-    static func defined(for word: String, among candidates: [String], kind: String) -> String {
+    package static func defined(for word: String, among candidates: [String], kind: String)
+        -> String
+    {
         guard !candidates.isEmpty else { return "no \(kind) is defined" }
         let all = list("defined", candidates) ?? "\(candidates.count) are defined"
         guard let nearest = nearest(to: word, among: candidates) else { return all }

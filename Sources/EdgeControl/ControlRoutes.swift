@@ -4,7 +4,7 @@ internal import EdgeCore
 /// What each path of the admin server does. Over TCP there is only what is safe for anybody on
 /// this host to read.
 enum ControlRoute: CaseIterable {
-    case status, upstreams, member, metrics, livez, readyz, reload
+    case status, upstreams, member, dns, metrics, livez, readyz, reload
 
     /// From which side a connection came.
     enum Origin {
@@ -17,6 +17,7 @@ enum ControlRoute: CaseIterable {
         case .status: "/status"
         case .upstreams: "/upstreams"
         case .member: MemberRoute.pattern
+        case .dns: "/dns"
         case .metrics: "/metrics"
         case .livez: "/livez"
         case .readyz: "/readyz"
@@ -26,7 +27,7 @@ enum ControlRoute: CaseIterable {
 
     private var methods: [String] {
         switch self {
-        case .status, .upstreams, .metrics, .livez, .readyz: ["GET", "HEAD"]
+        case .status, .upstreams, .dns, .metrics, .livez, .readyz: ["GET", "HEAD"]
         case .member, .reload: ["POST"]
         }
     }
@@ -34,7 +35,7 @@ enum ControlRoute: CaseIterable {
     private var isPublic: Bool {
         switch self {
         case .metrics, .livez, .readyz: true
-        case .status, .upstreams, .member, .reload: false
+        case .status, .upstreams, .member, .dns, .reload: false
         }
     }
 
@@ -65,6 +66,7 @@ enum ControlRoute: CaseIterable {
                 return reply(.error(403, "only over the admin socket"))
             }
             reply(member.answer(by: peer, target: target))
+        case .dns: reply(dns(request.query, target))
         case .metrics:
             var text = ""
             target.metrics(into: &text)
@@ -82,6 +84,16 @@ enum ControlRoute: CaseIterable {
                 Log.notice("audit: reload by \(peer): \(result.outcome.rawValue)")
                 reply(.json(result.outcome == .refused ? 422 : 200, result.json))
             }
+        }
+    }
+
+    /// `GET /dns?view=NAME`.
+    private static func dns(_ query: String, _ target: any ControlTarget) -> ControlResponse {
+        switch target.dnsRecords(view: PercentText.parameter("view", in: query)) {
+        case .success(let records): .json(200, records.json)
+        case .failure(.unnamed(let reason)): .error(400, reason)
+        case .failure(.unknown(let reason)): .error(404, reason)
+        case .failure(.withoutAddresses(let reason)): .error(409, reason)
         }
     }
 }

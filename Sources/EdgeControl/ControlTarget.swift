@@ -36,6 +36,10 @@ package protocol ControlTarget: AnyObject {
     ///   - upstream: one that `status()` has.
     ///   - address: of one of its members, as there.
     func setMember(upstream: String, address: String, order: MemberOrder) -> MemberOrderResult
+    /// What DNS has to say to the clients of a view.
+    ///
+    /// - Parameter view: nil: none was named.
+    func dnsRecords(view: String?) -> Result<DNSRecordsReply, DNSRecordsRefusal>
     /// - Parameter completion: to be called once, now or later, on the loop's thread.
     func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void)
 }

@@ -14,32 +14,13 @@ struct MemberRoute: Equatable {
     init?(_ path: String) {
         let parts = path.split(separator: "/", omittingEmptySubsequences: false)
         guard parts.count == 6, parts[0].isEmpty, parts[1] == "upstreams", parts[3] == "members",
-            let upstream = Self.decoded(parts[2]), !upstream.isEmpty,
-            let member = Self.decoded(parts[4]), !member.isEmpty,
+            let upstream = PercentText.decoded(parts[2]), !upstream.isEmpty,
+            let member = PercentText.decoded(parts[4]), !member.isEmpty,
             let order = MemberOrder(rawValue: String(parts[5]))
         else { return nil }
         self.upstream = upstream
         self.member = member
         self.order = order
-    }
-
-    /// Nil: not ASCII that can be shown, or half an escape.
-    private static func decoded(_ text: Substring) -> String? {
-        var bytes: [UInt8] = []
-        var rest = text.utf8[...]
-        while let byte = rest.popFirst() {
-            guard byte == UInt8(ascii: "%") else {
-                bytes.append(byte)
-                continue
-            }
-            guard rest.count >= 2,
-                let value = UInt8(String(decoding: rest.prefix(2), as: UTF8.self), radix: 16)
-            else { return nil }
-            rest = rest.dropFirst(2)
-            bytes.append(value)
-        }
-        guard bytes.allSatisfy({ (0x21...0x7E).contains($0) }) else { return nil }
-        return String(decoding: bytes, as: UTF8.self)
     }
 
     // MARK: - What is done

@@ -50,6 +50,13 @@ package struct ControlClient: Sendable {
         return try decode(json)
     }
 
+    /// What DNS has to say to the clients of a view.
+    package func dnsRecords(view: String) throws(ControlFailure) -> DNSRecordsReply {
+        let (code, json) = try exchange("GET", "/dns?view=\(Self.escaped(view))")
+        guard code == 200 else { throw refusal(code, json) }
+        return try decode(json)
+    }
+
     /// - Parameter member: an address with port, or the name of a server with one address.
     package func order(
         _ order: MemberOrder, upstream: String, member: String
@@ -61,7 +68,8 @@ package struct ControlClient: Sendable {
         return try decode(json)
     }
 
-    /// One segment of a path (RFC 3986 §2.1): whatever the user has typed, it stays one.
+    /// One segment of a path or value of a query (RFC 3986 §2.1): whatever the user has typed, it
+    /// stays one.
     private static func escaped(_ text: String) -> String {
         let digits = Array("0123456789ABCDEF")
         var result = ""

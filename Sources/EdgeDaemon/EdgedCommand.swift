@@ -1,6 +1,7 @@
 internal import EdgeConfig
 internal import EdgeControlAPI
 internal import EdgeCore
+internal import EdgeDNS
 internal import EdgeGuardian
 internal import EdgeSystem
 internal import Glibc
@@ -10,6 +11,7 @@ package enum EdgedCommand {
     /// Exit codes (sysexits.h).
     enum Code {
         static let ok: Int32 = 0
+        static let findings: Int32 = 5
         static let usage: Int32 = 64
         static let system: Int32 = 71
         static let permission: Int32 = 77
@@ -19,11 +21,13 @@ package enum EdgedCommand {
     private static let usage = """
         usage: edged -c FILE            run in the foreground
                edged --check -c FILE    check the configuration and everything it names
+               edged --check --dns -c FILE    and whether DNS says what the views' clients need
                edged --version
 
         signals: HUP reload, TERM drain and stop (a second one: at once), INT stop at once,
                  USR1 open the access log anew
-        exit codes: 0 ok, 64 usage, 71 the system lacks something, 77 permission, 78 configuration
+        exit codes: 0 ok, 5 findings of --dns, 64 usage, 71 the system lacks something,
+                    77 permission, 78 configuration
         """
 
     private enum Mode {
@@ -32,6 +36,7 @@ package enum EdgedCommand {
 
     private struct Arguments {
         var mode = Mode.run
+        var asksDNS = false
         var file: String?
         var user: String?
         var group: String?
@@ -64,7 +69,8 @@ package enum EdgedCommand {
                 return Code.usage
             }
             let path = absolute(file)
-            return parsed.mode == .check ? check(path) : supervise(path)
+            guard parsed.mode == .check else { return supervise(path) }
+            return check(path, asksDNS: parsed.asksDNS)
         }
     }
 
@@ -75,6 +81,7 @@ package enum EdgedCommand {
             switch word {
             case "-c", "--config": result.file = try value(word, &rest)
             case "--check": result.mode = .check
+            case "--dns": result.asksDNS = true
             case "--version", "-V": result.mode = .version
             case "--help", "-h": result.mode = .help
             case "--proxy": result.mode = .proxy
@@ -82,6 +89,9 @@ package enum EdgedCommand {
             case "--group": result.group = try value(word, &rest)
             default: throw UsageError(text: "unknown argument '\(word)'")
             }
+        }
+        guard !result.asksDNS || result.mode == .check else {
+            throw UsageError(text: "--dns goes with --check")
         }
         return result
     }
@@ -115,7 +125,7 @@ package enum EdgedCommand {
 
     /// Reads everything a start would read. As root, certificates are read as the proxy's user
     /// would read them.
-    private static func check(_ path: String) -> Int32 {
+    private static func check(_ path: String, asksDNS: Bool) -> Int32 {
         do throws(ConfigError) {
             let read = try Configuration.read(path: path)
             for warning in read.warnings { complain("warning: \(warning)") }
@@ -135,7 +145,7 @@ package enum EdgedCommand {
                     "\(path): ok (\(result.configuration.sites.count) sites, "
                         + "\(result.configuration.upstreams.count) upstreams, "
                         + "\(result.certificateEntries.count) certificates)")
-                return Code.ok
+                return asksDNS ? checkDNS(result.configuration) : Code.ok
             } catch {
                 for line in error.diagnostics { complain(line) }
                 return Code.configuration
@@ -143,6 +153,24 @@ package enum EdgedCommand {
         } catch {
             for line in error.diagnostics { complain("\(line)") }
             return Code.configuration
+        }
+    }
+
+    /// Findings are lines on standard output, what could not be checked is on standard error.
+    private static func checkDNS(_ configuration: Configuration) -> Int32 {
+        // Each name without an answer is a finding; the resolver need not say so as well.
+        Log.configure(process: "edged", threshold: .error)
+        let (expectations, notes) = configuration.dnsExpectations
+        for note in notes { complain("warning: dns: \(note)") }
+        do throws(SystemError) {
+            let audit = DNSAudit(loop: try PollLoop(), groups: configuration.resolverGroups)
+            let report = audit.run(expectations)
+            for drift in report.drifts { print("\(drift)") }
+            print("dns: \(report.asked) names asked, \(report.drifts.count) findings")
+            return report.drifts.isEmpty ? Code.ok : Code.findings
+        } catch {
+            complain("\(error)")
+            return Code.system
         }
     }
 }

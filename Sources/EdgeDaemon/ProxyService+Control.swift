@@ -105,6 +105,11 @@ extension ProxyService: ControlTarget {
         text += metrics.text
     }
 
+    func dnsRecords(view: String?) -> Result<DNSRecordsReply, DNSRecordsRefusal> {
+        current.map { $0.configuration.dnsRecords(view: view) }
+            ?? .failure(.unknown("no configuration is in use yet"))
+    }
+
     func isReady() -> (Bool, String) { (phase == .serving, phase.rawValue) }
 
     // MARK: - Reload over the socket

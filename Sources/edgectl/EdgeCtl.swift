@@ -15,7 +15,8 @@ struct EdgeCtl: ParsableCommand {
             """,
         version: EdgedVersion.text,
         subcommands: [
-            StatusCommand.self, UpstreamCommand.self, ReloadCommand.self, VersionCommand.self,
+            StatusCommand.self, UpstreamCommand.self, DNSCommand.self, ReloadCommand.self,
+            VersionCommand.self,
         ])
 
     /// So that options may stand before the verb, too.

@@ -99,6 +99,15 @@ final class AdminSite: Sendable {
             }
         }
 
+        func dnsRecords(view: String?) -> Result<DNSRecordsReply, DNSRecordsRefusal> {
+            switch view {
+            case "lan": .success(DNSExportTests.records)
+            case "bare": .failure(.withoutAddresses("the view 'bare' has no addresses"))
+            case nil: .failure(.unnamed("say which: bare, lan"))
+            default: .failure(.unknown("did you mean 'lan'? defined: bare, lan"))
+            }
+        }
+
         func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void) {
             site.script.withLock { $0.reloads.append(peer) }
             guard let delay = site.read(\.reloadDelay) else { return }

@@ -132,4 +132,53 @@ import Testing
         #expect(status == code && output.contains(text), "\(status) \(output)")
         #expect(site.read(\.orders) == [])
     }
+
+    @Test("dns export prints a file for the name server", arguments: DNSFormat.allCases)
+    func dns(format: DNSFormat) {
+        let site = AdminSite()
+        defer { site.stop() }
+        let command = "dns export --view lan --format \(format.rawValue)"
+
+        // Notes go to standard error, not into the file.
+        let (_, output) = Self.run("\(command) --ttl 7 2>/dev/null | cat", site)
+        #expect(output == DNSExport(DNSExportTests.records, format: format, ttl: 7).text)
+        let (code, all) = Self.run(command, site)
+        #expect(code == 0)
+        #expect(all.contains("edgectl: the site for any name has none"))
+        #expect(all.contains("60"))
+    }
+
+    @Test("dns export --json prints names and addresses, and needs no format")
+    func dnsJSON() throws {
+        let site = AdminSite()
+        defer { site.stop() }
+
+        for arguments in ["dns export --view lan --json", "--json dns export --view lan"] {
+            let (code, output) = Self.run(arguments, site)
+            #expect(code == 0)
+            #expect(
+                try DNSRecordsReply(json: JSONValue(parsing: Array(output.utf8)))
+                    == DNSExportTests.records)
+        }
+    }
+
+    @Test(
+        "no records are 1 with a hint, a word too few 2, no daemon 3",
+        arguments: [
+            ("--view lam --format bind", 1, "did you mean 'lan'?"),
+            ("--view bare --format bind", 1, "no addresses"),
+            ("--view 'l&n' --format bind", 1, "did you mean"),
+            ("--view lan", 2, "--format is needed"), ("--format bind", 2, "--view"),
+            ("--view lan --format djbdns", 2, "djbdns"),
+            ("--view lan --format bind --ttl=-1", 2, "--ttl takes"),
+            ("--view lan --format bind --socket /nonexistent", 3, "unreachable"),
+        ] as [(String, Int32, String)])
+    func noDNS(arguments: String, code: Int32, text: String) {
+        let site = AdminSite()
+        defer { site.stop() }
+
+        let (status, output) = Self.run("dns export \(arguments)", site)
+
+        #expect(status == code && output.contains(text), "\(status) \(output)")
+    }
 }
