@@ -90,6 +90,7 @@ extension ViewConfiguration {
             "min_version", as: Configuration.TLS.Version.self)
         view.requiresTLS13 = lowest == .tls13
         view.clientCertificates = .decode(section.section("client_certificates"))
+        view.rules = .decode(section)
         return ViewDraft(section: section, name: name, configuration: view, unknown: unknown)
     }
 

@@ -64,7 +64,8 @@ package struct RouteTrace: Sendable, Equatable {
         case .notServed(let index):
             lines += views.reasons(upTo: Int(index), question.interface, question.source)
             lines.append(
-                "listener \(question.listener) does not serve view \(views.names[Int(index)]): closed"
+                "listener \(question.listener) does not serve view "
+                    + "\(views.names[Int(index)]): closed"
             )
         case .nowhere:
             lines += views.reasons(upTo: last, question.interface, question.source)

@@ -1,6 +1,7 @@
 /// Where connections and requests go: per view the host names, and per host the path prefixes.
-/// Immutable and flat, plain numbers in and out, no allocation and no reference counted per look-up;
-/// 10,000 sites cost what ten do. A class, so that handing it on copies one pointer.
+/// Immutable and flat, plain numbers in and out, no allocation and no reference counted per
+/// look-up; 10,000 sites cost what ten do, but for the processor's caches. A class, so that handing
+/// it on copies one pointer.
 package final class Router: Sendable {
     /// What is kept about a host pattern in a view.
     private struct Entry: Sendable {
@@ -83,7 +84,8 @@ package final class Router: Sendable {
     }
 
     /// Whether a path prefix of the configuration leaves no doubt about what it is for: it begins
-    /// with `/`, without `%2F`, `%25`, `;`, `\`, control characters, empty and dot segments.
+    /// with `/`, and is without `%2F`, `%25`, `;`, `\`, `?`, `#`, control characters, empty and dot
+    /// segments.
     package static func isPlainPrefix(_ prefix: String) -> Bool { PathTable.isPlain(prefix) }
 
     // MARK: - Connections

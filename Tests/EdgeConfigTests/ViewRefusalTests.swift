@@ -278,8 +278,18 @@ struct ViewHostRefusalTests {
         (
             "  - { hosts: b.example, internal: '*.x.example', upstream: app }",
             "9:35: "
-                + "sites[1].internal: 'b.example' has no label for '*.x.example' (a wildcard stands for "
-                + "wildcards only)"
+                + "sites[1].internal: '*.x.example' does not go with 'b.example' (a wildcard stands "
+                + "for a wildcard, label by label)"
+        ),
+        (
+            "  - { hosts: [b.example, '*.c.example'], internal: x.example, upstream: app }",
+            "9:52: sites[1].internal: 'x.example' does not go with '*.c.example' (a wildcard stands "
+                + "for a wildcard, label by label)"
+        ),
+        (
+            "  - { hosts: '*', internal: x.example, upstream: app }",
+            "9:29: sites[1].internal: 'x.example' does not go with '*' (a wildcard stands for a "
+                + "wildcard, label by label)"
         ),
         (
             "  - { hosts: b.example, upstream: app, alpn: [x] }",
@@ -380,8 +390,7 @@ struct ViewHostRefusalTests {
     func wildcardName() {
         let text =
             Sample.split(
-                "  - { hosts: { lan: '*.b.example', public: '*.c.example' }, upstream: s }\n"
-                    + "  - { hosts: '*.d.example', internal: d.example, upstream: s }\n")
+                "  - { hosts: { lan: '*.b.example', public: '*.c.example' }, upstream: s }\n")
             + "  s: { servers: ['10.0.0.2:443'], tls: {} }\n"
 
         #expect(
