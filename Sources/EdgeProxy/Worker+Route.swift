@@ -10,22 +10,23 @@ extension Worker {
     /// - Returns: nil if it goes nowhere: it has been answered.
     // hot: once per request; no allocation.
     func route(_ slot: Int, _ head: Span<UInt8>) -> Route? {
-        let listener = snapshot.listeners[Int(downstreams[slot].pointee.listener)]
-        if let port = listener.redirectPort {
-            guard let pool = listener.challengePool, isChallenge(head) else {
+        let listener = Int(downstreams[slot].pointee.listener)
+        if let port = snapshot.listeners[listener].redirectPort {
+            guard let pool = snapshot.listeners[listener].challengePool, isChallenge(head) else {
                 redirect(slot, head, to: port)
                 return nil
             }
             return Route(pool: pool)
         }
         let host = head.extracting(requestHead.host.indices)
-        guard let view = clientView(slot) else {
+        let view = viewIndex(slot)
+        guard view >= 0 else {
             // Its view has gone with a reload; nothing of another one is for it.
             decline(slot, head, status: 421, .misdirected)
             return nil
         }
         let found = snapshot.routing.router.request(
-            view: view.index, host: host, path: head.extracting(path(head)))
+            view: view, host: host, target: head.extracting(targetRange))
         guard mayServe(slot, host, found) else {
             decline(slot, head, status: 421, .misdirected)
             return nil
@@ -41,13 +42,9 @@ extension Worker {
         return route
     }
 
-    /// The target without its query, as the client wrote it.
-    private func path(_ head: Span<UInt8>) -> Range<Int> {
-        guard !requestHead.isAsterisk, !requestHead.lacksPath else { return 0..<0 }
-        let target = requestHead.target.indices
-        var end = target.lowerBound
-        while end < target.upperBound, head[end] != UInt8(ascii: "?") { end += 1 }
-        return target.lowerBound..<end
+    /// Path and query as the client wrote them.
+    private var targetRange: Range<Int> {
+        requestHead.isAsterisk || requestHead.lacksPath ? 0..<0 : requestHead.target.indices
     }
 
     /// Whether this connection is for the host (RFC 9110 §7.4, RFC 9113 §9.1.1): over TLS, the
@@ -76,7 +73,7 @@ extension Worker {
 
     /// `/.well-known/acme-challenge/` (RFC 8555 §8.3), which is asked for in the clear.
     private func isChallenge(_ head: Span<UInt8>) -> Bool {
-        let path = head.extracting(path(head))
+        let path = head.extracting(targetRange)
         let prefix: StaticString = "/.well-known/acme-challenge/"
         guard path.count > prefix.utf8CodeUnitCount else { return false }
         for index in 0..<prefix.utf8CodeUnitCount where path[index] != prefix.utf8Start[index] {
