@@ -22,8 +22,10 @@ final class PublicRun {
     /// - Parameters:
     ///   - nodes: how many run the daemon.
     ///   - views: lines under `views:`; nil: `lan` on eth0 and `public` on wg0.
+    ///   - isReference: the configuration is `conf/reference.yaml`.
     init(
-        _ parts: ReferenceSite.Parts = .ingress, nodes: Int = 1, views: [String]? = nil
+        _ parts: ReferenceSite.Parts = .ingress, nodes: Int = 1, views: [String]? = nil,
+        isReference: Bool = false
     ) throws {
         site = try ReferenceSite(parts)
         outside = try PublicSite(site)
@@ -32,9 +34,12 @@ final class PublicRun {
         try site.client.ip("address add fd00:1::100/64 dev eth0 nodad")
         for node in 0..<nodes {
             var options = SiteBalancer.Options()
-            options.configuration = Self.configuration(site, views ?? Self.views)
+            options.configuration =
+                isReference
+                ? try Self.reference() : Self.configuration(site, views ?? Self.views)
             options.certificates = [
-                "home": ["*.home.example"], "public/own": [Self.publicName],
+                "home": ["*.home.example"],
+                "public/own": [Self.publicName] + (isReference ? ["cloud.example.org"] : []),
             ]
             balancers.append(try SiteRun.balancer(site, node: node, options))
         }
@@ -105,6 +110,27 @@ final class PublicRun {
         return lines.joined(separator: "\n") + "\n"
     }
 
+    /// `conf/reference.yaml` with this machine's users and folders. Its addresses and names are the
+    /// site's own.
+    private static func reference() throws -> String {
+        let parts = #filePath.split(separator: "/", omittingEmptySubsequences: false)
+        let root = parts.dropLast(3).joined(separator: "/")
+        var text = try String(contentsOfFile: root + "/conf/reference.yaml", encoding: .utf8)
+        for (written, here) in [
+            ("user: edged\n", "user: nobody\n"), ("group: edged\n", ""),
+            ("state: /var/lib/edged", "state: state"), ("ca/home-ca.pem", "ca.pem"),
+            ("ca/k8s-ca.pem", "ca.pem"),
+            ("/run/edged/admin.sock, group: edged-admin", "admin.sock"),
+            ("/var/log/edged/access.log", "state/access.log"),
+        ] {
+            guard text.contains(written) else {
+                throw KitError("conf/reference.yaml has no “\(written)”")
+            }
+            text = text.replacingOccurrences(of: written, with: here)
+        }
+        return text
+    }
+
     // MARK: - The forwarder
 
     func startHAProxy(nodes: [Int] = [0], overIPv6: Bool = false) throws {
@@ -163,6 +189,8 @@ final class PublicRun {
         /// Under which name it was asked.
         let host: String?
         let fingerprint: String?
+        let strictTransport: String?
+        let software: String?
     }
 
     /// One GET of `/`.
@@ -171,8 +199,9 @@ final class PublicRun {
     ///   - serverName: of the ClientHello; nil: the host.
     ///   - preamble: before TLS.
     func get(
-        _ host: String, at address: String, from client: VirtualHost, serverName: String? = nil,
-        port: UInt16 = 443, preamble: [UInt8] = [], within span: Duration = .seconds(3)
+        _ host: String, _ path: String = "/", at address: String, from client: VirtualHost,
+        serverName: String? = nil, port: UInt16 = 443, preamble: [UInt8] = [],
+        within span: Duration = .seconds(3)
     ) throws -> Seen {
         guard let target = SocketAddress(address: address, port: port) else {
             throw KitError("“\(address)” is no address")
@@ -182,11 +211,12 @@ final class PublicRun {
         let raw = try RawClient(
             target, tls: tls, namespace: client.namespace, within: span, before: preamble)
         defer { raw.close() }
-        let answer = try raw.get("/", host: host)
+        let answer = try raw.get(path, host: host)
         return Seen(
             status: answer.status, text: answer.text, client: answer["x-client"],
             server: answer["x-server"], host: answer["x-host"],
-            fingerprint: raw.serverFingerprint)
+            fingerprint: raw.serverFingerprint,
+            strictTransport: answer["strict-transport-security"], software: answer["server"])
     }
 
     /// From the LAN.

@@ -125,6 +125,42 @@ extension Scenarios.PublicSites {
         }
     }
 
+    @Test("conf/reference.yaml is this site: every kind of client gets what it says")
+    func reference() throws {
+        let run = try PublicRun([.ingress, .apiservers, .dashboards], isReference: true)
+        defer { run.end() }
+        try run.startHAProxy()
+        #expect(eventually { (try? run.lan("ceph.home.example"))?.status == 200 })
+        let lan = run.site.client
+        let visitor = run.outside.visitor
+        let node = PublicRun.lanAddress
+
+        for name in ["grafana", "cloud"] {
+            try expectLAN(run)
+            let seen = try run.visit(name + ".example.org")
+            #expect(seen.status == 200 && seen.client == Self.visitor, "\(seen)")
+            #expect(seen.host == name + ".home.example", "\(seen)")
+            #expect(seen.strictTransport == "max-age=31536000" && seen.software == nil, "\(seen)")
+            #expect(seen.fingerprint == run.fingerprint("public/own"))
+        }
+        let admin = { try run.get($0, "/admin/x", at: $1, from: $2).status }
+        #expect(try admin(PublicRun.publicName, PublicSite.publicAddress, visitor) == 403)
+        #expect(try admin("grafana.home.example", node, lan) == 200)
+        #expect(try run.lan().strictTransport == nil)
+        #expect(try run.lan("ceph.home.example").text == "dashboard\n")
+        #expect(try run.lan("registry.home.example").fingerprint != run.fingerprint("home"))
+        let api = try run.get("kubernetes", at: node, from: lan, port: 6443)
+        #expect(api.text == "api\n")
+        expectRefused("a LAN name from the internet") { try run.visit("ceph.home.example") }
+
+        let target = try #require(SocketAddress(address: node, port: 80))
+        let plain = try RawClient(target, namespace: lan.namespace)
+        defer { plain.close() }
+        let answer = try plain.get("/a?b", host: "grafana.home.example")
+        #expect(answer.status == 308)
+        #expect(answer["location"] == "https://grafana.home.example/a?b")
+    }
+
     // MARK: - Never by the destination
 
     @Test("through the tunnel it is the public view, whatever address of the node is meant")
