@@ -399,7 +399,7 @@ static void usage(void) {
             "  -t TLS 1.3   -x a connection per request   -r resume sessions (with -x)\n"
             "  -b content that is expected   -v of 64-bit counters   -u bytes to upload\n"
             "  -R requests per second, open loop   -H hold idle connections\n"
-            "  -N hosts h00000.sites.example and so on, asked for by chance, instead of localhost\n");
+            "  -N hosts h00000.sites.example and so on by chance, instead of localhost\n");
     exit(2);
 }
 

@@ -1,6 +1,6 @@
 """Sites of the comparison that are about where a connection or a request goes: TLS passed through
 by its SNI, and many host names. proxies.py says what a proxy's configuration keeps to."""
-import os
+import os, socket, ssl
 
 from proxies import BODY, STREAM_MODULE, Site
 
@@ -31,6 +31,17 @@ class PassthroughSite(Site):
         os.rename(self.path("key.pem"), self.path("sites-key.pem"))
         super().mint()
         os.remove(self.path("certs/localhost.pem"))
+
+    def fault(self, port):
+        """What is wrong with who ends TLS for which name; None: nothing."""
+        for name, certificate in (("localhost", "cert.pem"), (host(0), "sites-cert.pem")):
+            context = ssl.create_default_context(cafile=self.path(certificate))
+            try:
+                with socket.create_connection(("127.0.0.1", port), 5) as raw:
+                    context.wrap_socket(raw, server_hostname=name).close()
+            except OSError as error:
+                return f"{name} is not served by {certificate}: {error}"
+        return None
 
     def nginx(self, port, upstream):
         return self.write("nginx.conf", f"""
