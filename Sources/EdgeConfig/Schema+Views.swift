@@ -37,6 +37,11 @@ extension Schema {
                 effect: "IPv6 addresses, for AAAA records; at most 16.",
                 absence: "no AAAA records"),
             Key(
+                "views.*.resolver", .text(.name),
+                effect: "Which of `resolvers` `edged --check --dns` asks about the view's names.",
+                absence: "the resolver whose domain fits the name, else the system's",
+                seeAlso: ["resolvers"]),
+            Key(
                 "views.*.proxy_protocol", .choice(["off", "required"]), default: "off",
                 effect: "`required`: every connection begins with a PROXY header, version 1 or 2, "
                     + "that tells the true client. Any other is closed.",

@@ -8,6 +8,7 @@ struct ExplainedRequest {
     let bytes: [UInt8]
     /// As the parser has it.
     let host: String
+    let target: [UInt8]
     /// Without the query.
     let path: String
     private let limits: HeadLimits
@@ -22,9 +23,10 @@ struct ExplainedRequest {
         self.limits = limits
         var head = RequestHead()
         try HTTP1Parser.parseRequest(bytes.span, into: &head, limits: limits)
-        let place = head.pathIndices(bytes.span)
+        let place = head.writtenTarget.indices
         host = String(decoding: Array(bytes[head.host.indices]), as: UTF8.self)
-        path = String(decoding: Array(bytes[place]), as: UTF8.self)
+        target = Array(bytes[place])
+        path = String(decoding: target.prefix { $0 != UInt8(ascii: "?") }, as: UTF8.self)
     }
 
     /// The head, and what its ranges lie in.

@@ -78,9 +78,8 @@ extension Explainer {
     ) {
         let listener = snapshot.listeners[answer.listener]
         if let port = listener.redirectPort {
-            let path = Array(request.path.utf8)
             if let pool = listener.challengePool,
-                RuntimeSnapshot.Listener.isChallenge(path.span)
+                RuntimeSnapshot.Listener.isChallenge(request.target.span)
             {
                 answer.step("path", "a challenge of ACME's")
                 forward(request, Route(pool: pool), nil, &answer)

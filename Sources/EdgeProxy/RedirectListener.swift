@@ -2,12 +2,12 @@ package import EdgeHTTP
 
 /// What listeners that only redirect do.
 extension RuntimeSnapshot.Listener {
-    /// Whether a path is below `/.well-known/acme-challenge/` (RFC 8555 §8.3), which is asked for in
+    /// Whether a target is below `/.well-known/acme-challenge/` (RFC 8555 §8.3), which is asked for in
     /// the clear.
-    package static func isChallenge(_ path: Span<UInt8>) -> Bool {
+    package static func isChallenge(_ target: Span<UInt8>) -> Bool {
         let prefix: StaticString = "/.well-known/acme-challenge/"
-        guard path.count > prefix.utf8CodeUnitCount else { return false }
-        for index in 0..<prefix.utf8CodeUnitCount where path[index] != prefix.utf8Start[index] {
+        guard target.count > prefix.utf8CodeUnitCount else { return false }
+        for index in 0..<prefix.utf8CodeUnitCount where target[index] != prefix.utf8Start[index] {
             return false
         }
         return true
@@ -37,12 +37,8 @@ extension RuntimeSnapshot.Listener {
 }
 
 extension RequestHead {
-    /// The target without its query, as the client wrote it; empty without a path.
-    package func pathIndices(_ bytes: Span<UInt8>) -> Range<Int> {
-        guard !isAsterisk, !lacksPath else { return 0..<0 }
-        let target = target.indices
-        var end = target.lowerBound
-        while end < target.upperBound, bytes[end] != UInt8(ascii: "?") { end += 1 }
-        return target.lowerBound..<end
+    /// Path and query as the client wrote them; empty without a path.
+    package var writtenTarget: ByteRange {
+        isAsterisk || lacksPath ? ByteRange(0..<0) : target
     }
 }

@@ -79,7 +79,7 @@ extension Worker {
         _ rules: RequestRules?
     ) -> Bool {
         let context = forwardingContext(exchange, slot, upgrade: upgrade)
-        let subject = subjectLine(slot, rules)
+        let subject = rules == nil ? [] : subjectLine(slot, rules)
         let headRules = rules?.head
         if let headRules, !keepValues(exchange, headRules, context, head) { return false }
         let size =

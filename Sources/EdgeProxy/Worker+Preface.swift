@@ -44,6 +44,14 @@ extension Worker {
         armReceive(slot)
     }
 
+    /// Its place in the router; -1 if a reload has taken it away.
+    @inline(__always)
+    func viewIndex(_ slot: Int) -> Int {
+        let number = Int(downstreams[slot].pointee.view)
+        return number < snapshot.routing.viewIndexes.count
+            ? Int(snapshot.routing.viewIndexes[number]) : -1
+    }
+
     /// The view of a client's connection or stream; nil if a reload has taken it away.
     func clientView(_ slot: Int) -> ClientView? {
         let number = Int(downstreams[slot].pointee.view)

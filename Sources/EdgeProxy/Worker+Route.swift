@@ -10,10 +10,11 @@ extension Worker {
     /// - Returns: nil if it goes nowhere: it has been answered.
     // hot: once per request; no allocation.
     func route(_ slot: Int, _ head: Span<UInt8>) -> Route? {
-        let listener = snapshot.listeners[Int(downstreams[slot].pointee.listener)]
-        if let port = listener.redirectPort {
-            guard let pool = listener.challengePool,
-                RuntimeSnapshot.Listener.isChallenge(head.extracting(requestHead.pathIndices(head)))
+        let listener = Int(downstreams[slot].pointee.listener)
+        if let port = snapshot.listeners[listener].redirectPort {
+            guard let pool = snapshot.listeners[listener].challengePool,
+                RuntimeSnapshot.Listener.isChallenge(
+                    head.extracting(requestHead.writtenTarget.indices))
             else {
                 redirect(slot, head, to: port)
                 return nil
@@ -21,13 +22,14 @@ extension Worker {
             return Route(pool: pool)
         }
         let host = head.extracting(requestHead.host.indices)
-        guard let view = clientView(slot) else {
+        let view = viewIndex(slot)
+        guard view >= 0 else {
             // Its view has gone with a reload; nothing of another one is for it.
             decline(slot, head, status: 421, .misdirected)
             return nil
         }
         let found = snapshot.routing.router.request(
-            view: view.index, host: host, path: head.extracting(requestHead.pathIndices(head)))
+            view: view, host: host, target: head.extracting(requestHead.writtenTarget.indices))
         guard mayServe(slot, host, found) else {
             decline(slot, head, status: 421, .misdirected)
             return nil

@@ -136,11 +136,19 @@ package final class Router: Sendable {
     /// - Returns: nil if the view has no such host; 421 on TLS, else 404.
     // hot: once per request; no allocation.
     package func request(view: Int, host: Span<UInt8>, path: Span<UInt8>) -> Route? {
+        request(view: view, host: host, target: path)
+    }
+
+    /// The same for a path with its query behind it, which does not count.
+    // hot: once per request; the query is looked for only where paths matter.
+    package func request(view: Int, host: Span<UInt8>, target: Span<UInt8>) -> Route? {
         let number = entry(view, host)
         guard number >= 0 else { return nil }
+        guard entries[Int(number)].pathCount > 0 else { return entries[Int(number)].route }
         let entry = entries[Int(number)]
-        guard entry.pathCount > 0 else { return entry.route }
-        let match = match(entry, path)
+        var end = 0
+        while end < target.count, target[end] != UInt8(ascii: "?") { end += 1 }
+        let match = match(entry, target.extracting(0..<end))
         var route = entry.route
         route.reading = match.reading
         guard match.prefix >= 0 else { return route }

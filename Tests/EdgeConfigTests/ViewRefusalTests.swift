@@ -55,6 +55,10 @@ struct ViewRefusalTests {
             "3:17: views.v.unknown: no site has 'b.example' in this view "
                 + "('refuse', 'not_found' or one of the view's hosts)"
         ),
+        (
+            "  v: { resolver: nobody }",
+            "3:18: views.v.resolver: undefined resolver 'nobody' (no resolver is defined)"
+        ),
         ("  v: { unknown: 10.0.0.1 }", "3:17: '10.0.0.1' is an address, not a host name"),
         (
             "  v: { tls: { min_version: 1.1 } }",

@@ -5,8 +5,8 @@ internal import Foundation
 /// The internet's side of a `ReferenceSite`: a machine with a public address (a VPS) that forwards
 /// what arrives there to the nodes, through a tunnel that is their `wg0` (MTU 1420), and a visitor.
 ///
-/// The VPS also routes to the LAN's addresses through the tunnel, as a VPS may; so a visitor can send
-/// packets to a node's LAN address. Gone with the site's network.
+/// The VPS also routes to the LAN's addresses through the tunnel, as a VPS may; so a visitor can
+/// send packets to a node's LAN address. Gone with the site's network.
 package final class PublicSite {
     package let site: ReferenceSite
     package let vps: VirtualHost

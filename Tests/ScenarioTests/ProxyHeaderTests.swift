@@ -4,8 +4,8 @@ internal import Foundation
 internal import Testing
 
 extension Scenarios {
-    /// proxy-protocol.txt, as a live daemon reads it: what is right, what is not, and who the client
-    /// is from then on.
+    /// proxy-protocol.txt, as a live daemon reads it: what is right, what is not, and who the
+    /// client is from then on.
     @Suite("PROXY headers")
     struct ProxyHeaders {}
 }
