@@ -40,12 +40,7 @@ extension Worker {
         }
         if let redirect = rules.redirect {
             let values = templateValues(slot, redirect.location.variables, head)
-            let count = redirect.location.byteCountMax(values)
-            let location = [UInt8](unsafeUninitializedCapacity: count) { buffer, used in
-                var writer = ByteWriter(UnsafeMutableRawBufferPointer(buffer))
-                redirect.location.write(values, head, into: &writer)
-                used = writer.count
-            }
+            let location = redirect.location.bytes(values, head)
             answerRedirect(slot, head, status: redirect.status, location)
             return false
         }

@@ -175,14 +175,14 @@ package final class Router: Sendable {
 
     /// The host pattern of the view that `request` finds, and whether it is the one for unknown
     /// hosts. Allocates.
-    func pattern(view: Int, host: Span<UInt8>) -> (text: String, isFallback: Bool)? {
+    package func pattern(view: Int, host: Span<UInt8>) -> (text: String, isFallback: Bool)? {
         let number = entry(view, host)
         guard number >= 0 else { return nil }
         return (hosts.pattern(number), hosts.find(host, view: view) < 0)
     }
 
     /// The pattern of the passthrough that `connection` finds by protocol. Allocates.
-    func offerPattern(
+    package func offerPattern(
         view: Int, serverName: Span<UInt8>, offers isOffered: (Span<UInt8>) -> Bool
     ) -> String? {
         guard serverName.count > 0 else { return nil }
@@ -190,7 +190,7 @@ package final class Router: Sendable {
     }
 
     /// The path prefix that `request` finds. Allocates.
-    func prefix(view: Int, host: Span<UInt8>, path: Span<UInt8>) -> String? {
+    package func prefix(view: Int, host: Span<UInt8>, path: Span<UInt8>) -> String? {
         let number = entry(view, host)
         guard number >= 0 else { return nil }
         let match = match(entries[Int(number)], path)
