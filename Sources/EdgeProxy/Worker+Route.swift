@@ -74,7 +74,8 @@ extension Worker {
 
     // MARK: - Listeners that redirect
 
-    /// `/.well-known/acme-challenge/` (RFC 8555 §8.3), which is asked for in the clear.
+    /// `/.well-known/acme-challenge/` and a token (RFC 8555 §8.3), which is asked for in the clear.
+    /// Nothing else goes there: no dot segment leads out of it, whoever reads the path.
     private func isChallenge(_ head: Span<UInt8>) -> Bool {
         let path = head.extracting(path(head))
         let prefix: StaticString = "/.well-known/acme-challenge/"
@@ -82,7 +83,20 @@ extension Worker {
         for index in 0..<prefix.utf8CodeUnitCount where path[index] != prefix.utf8Start[index] {
             return false
         }
+        for index in prefix.utf8CodeUnitCount..<path.count where !isOfToken(path[index]) {
+            return false
+        }
         return true
+    }
+
+    /// base64url, RFC 8555 §8.1.
+    private func isOfToken(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"):
+            true
+        default: false
+        }
     }
 
     /// 308 to https, for listeners that only redirect (RFC 9110 §15.4.9).

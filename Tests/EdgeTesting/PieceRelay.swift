@@ -1,3 +1,4 @@
+internal import CEdge
 package import EdgeCore
 internal import Foundation
 
