@@ -31,7 +31,9 @@ struct RoutingBuilder {
         let configuration = preparation.configuration
         let isDivided = configuration.views != [.only]
         var build = Build(count: configuration.views.count)
-        rules.begin()
+        rules.begin(
+            subjectFields: (configuration.views.compactMap(\.clientCertificates)
+                + configuration.sites.compactMap(\.clientCertificates)).compactMap(\.field))
         build.maps = configuration.views.indices.map { Self.map(of: $0, configuration.sites) }
         for view in configuration.views {
             build.profiles.append(profile(of: view, view.clientCertificates, preparation))

@@ -2,15 +2,27 @@ package import EdgeHTTP
 
 /// What listeners that only redirect do.
 extension RuntimeSnapshot.Listener {
-    /// Whether a target is below `/.well-known/acme-challenge/` (RFC 8555 §8.3), which is asked for in
-    /// the clear.
+    /// Whether a target is `/.well-known/acme-challenge/` and a token (RFC 8555 §8.3), which is
+    /// asked for in the clear. Nothing else goes there: no dot segment leads out of it, whoever
+    /// reads the path.
     package static func isChallenge(_ target: Span<UInt8>) -> Bool {
         let prefix: StaticString = "/.well-known/acme-challenge/"
-        guard target.count > prefix.utf8CodeUnitCount else { return false }
-        for index in 0..<prefix.utf8CodeUnitCount where target[index] != prefix.utf8Start[index] {
-            return false
+        let start = prefix.utf8CodeUnitCount
+        guard target.count > start else { return false }
+        for index in 0..<start where target[index] != prefix.utf8Start[index] { return false }
+        var end = start
+        while end < target.count, isOfToken(target[end]) { end += 1 }
+        return end > start && (end == target.count || target[end] == UInt8(ascii: "?"))
+    }
+
+    /// base64url, RFC 8555 §8.1.
+    private static func isOfToken(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "A")...UInt8(ascii: "Z"), UInt8(ascii: "a")...UInt8(ascii: "z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "_"):
+            true
+        default: false
         }
-        return true
     }
 
     /// The same resource by https.

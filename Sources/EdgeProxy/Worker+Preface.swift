@@ -25,6 +25,11 @@ extension Worker {
     private func beginServing(_ slot: Int) {
         channels[slot].pointee.flags.remove(.awaitsPreface)
         downstreams[slot].pointee.preface = .none
+        guard let view = clientView(slot) else {
+            // A reload has taken it away: what its listener does is for others.
+            downstreamFailed(slot, .noView)
+            return
+        }
         let listener = snapshot.listeners[Int(downstreams[slot].pointee.listener)]
         if let pool = listener.relayPool {
             beginRelay(slot, pool)
@@ -35,7 +40,7 @@ extension Worker {
             armReceive(slot)
             return
         }
-        if clientView(slot)?.looksAtHellos ?? true {
+        if view.looksAtHellos {
             channels[slot].pointee.flags.insert(.awaitsPreface)
             downstreams[slot].pointee.preface = .hello
         }
@@ -162,8 +167,8 @@ extension Worker {
             return .waits(used)
         case .malformed:
             // OpenSSL says what is wrong with it, and never that nothing is.
-            endHello(slot, profile: clientView(slot)?.profile ?? -1, .refused)
-        case .complete: judgeHello(slot)
+            judgeHello(slot, isSound: false)
+        case .complete: judgeHello(slot, isSound: true)
         }
         return isOpen(slot, generation) ? .over(used) : .closed
     }
@@ -171,9 +176,13 @@ extension Worker {
     // MARK: - ClientHello
 
     /// Passed on, or terminated here, and with which certificates.
-    private func judgeHello(_ slot: Int) {
+    private func judgeHello(_ slot: Int, isSound: Bool) {
         guard let view = clientView(slot) else {
-            endHello(slot, profile: -1, .refused)
+            downstreamFailed(slot, .noView)
+            return
+        }
+        guard isSound else {
+            endHello(slot, profile: view.profile, .refused)
             return
         }
         // The worker's own while it is asked: nothing on the way reads another one.
@@ -208,7 +217,7 @@ extension Worker {
         guard
             let session = engine.makeServerSession(profile: Int(profile), name: name)
         else {
-            markBroken(slot, .memoryLimit)
+            markBroken(slot, clientView(slot) == nil ? .noView : .memoryLimit)
             return nil
         }
         channels[slot].pointee.session = session

@@ -32,7 +32,9 @@ extension Worker {
     /// Another snapshot has other views, or an interface may have come or gone. Some 100 µs.
     func learnInterfaces() {
         guard snapshot.routing.onlyView < 0 else { return }
-        let interfaces = setup.interfaces()
+        let found = setup.interfaces()
+        // There is always `lo`: none at all means that they could not be read.
+        if !found.isEmpty { interfaces = found }
         knownInterfaces = Set(interfaces.map(\.index))
         var byName: [String: [Int32]] = [:]
         for interface in interfaces { byName[interface.name, default: []].append(interface.index) }

@@ -1,7 +1,7 @@
 import EdgeTesting
 
-/// Configurations at random, as text: two views with their names, wildcards, passthroughs, paths and
-/// rules. Some are refused; a test counts those that are not.
+/// Configurations at random, as text: two views with their names, wildcards, passthroughs, paths
+/// and rules. Some are refused; a test counts those that are not.
 struct RandomSites {
     static let names = ["a", "b", "c", "d", "w"]
     static let paths = [

@@ -45,6 +45,7 @@ final class Bench {
         var tellsFailures = 0
         var retriesAlways = 100
         /// Nil: one view with the host `home.example`.
+        var challengePool: Int32?
         var routing: Routing?
         var interfaces: () -> [NetworkInterface] = { [] }
     }
@@ -121,7 +122,9 @@ final class Bench {
             listeners: [
                 .init(name: "plain", isTLS: false, redirectPort: nil, port: 80),
                 .init(name: "tls", isTLS: true, redirectPort: nil, port: 443),
-                .init(name: "redirect", isTLS: false, redirectPort: 8443),
+                .init(
+                    name: "redirect", isTLS: false, redirectPort: 8443,
+                    challengePool: options.challengePool),
                 .init(name: "tcp", isTLS: false, redirectPort: nil, relayPool: pool),
             ],
             pools: [

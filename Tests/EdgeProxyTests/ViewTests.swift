@@ -219,6 +219,84 @@ private enum TwoViews {
         #expect(bench.ring.takeSent(to: client) == "and back")
     }
 
+    @Test(
+        "An end in the middle of a header or hello is answered by nothing",
+        arguments: zip(
+            [3, 3, 2] as [Int32], [Bench.listener, Bench.tlsListener, Bench.tlsListener]))
+    func endsEarly(interface: Int32, listener: Int32) throws {
+        let bench = try TwoViews.bench()
+        let client = Self.arrive(bench, interface, listener)
+        let header: [UInt8] = [13, 10, 13, 10, 0, 13, 10, 0x51, 0x55, 0x49, 0x54, 10, 0x21]
+        bench.ring.receives(
+            client, interface == 3 ? header : Array(HelloBuilder().bytes.prefix(50)))
+        bench.settle()
+        bench.ring.ends(client)
+        bench.settle()
+
+        #expect(bench.ring.isClosed(client) && bench.ring.sent(to: client).isEmpty)
+        #expect(bench.count(ReasonCode.clientBadRequest) == 0)
+        bench.expectEmpty()
+    }
+
+    @Test(
+        "A view that a reload takes away begins nothing on connections that it had taken",
+        arguments: [Bench.tlsListener, Bench.tcpListener])
+    func goneEarly(listener: Int32) throws {
+        for isSplit in [false, true] {
+            let bench = try TwoViews.bench()
+            let client = Self.arrive(bench, 3, listener)
+            var bytes = Array("PROXY TCP4 198.51.100.7 192.0.2.1 5000 80\r\n".utf8)
+            if listener == Bench.tlsListener {
+                if isSplit {
+                    bench.ring.receives(client, bytes)
+                    bench.settle()
+                    bytes = []
+                }
+                bytes += HelloBuilder.browser("open.example").bytes
+            }
+            bench.apply(2, routing: TwoViews.routing(hasPublic: false))
+            bench.ring.receives(client, bytes)
+            bench.settle()
+
+            #expect(bench.ring.isClosed(client) && bench.ring.sent(to: client).isEmpty)
+            #expect(bench.ring.opened.isEmpty)
+            #expect(bench.count(ReasonCode.noView) == 1)
+            bench.expectEmpty()
+        }
+    }
+
+    @Test("Interfaces that cannot be read for a moment are those that were there before")
+    func unreadable() throws {
+        let interfaces = TwoViews.Interfaces()
+        let bench = try TwoViews.bench(TwoViews.routing(), interfaces)
+        interfaces.list.withLock { $0 = [] }
+        bench.apply(2, routing: TwoViews.routing())
+        bench.pass(.seconds(3))
+
+        bench.send(Self.arrive(bench, 2, Bench.listener), bench.get())
+        #expect(bench.ring.opened.count == 1)
+        #expect(bench.count(ReasonCode.noView) == 0)
+    }
+
+    @Test(
+        "A challenge is a token: nothing else goes past the redirect",
+        arguments: [
+            ("token-_09", true), ("../../admin", false), ("..%2f..%2fadmin", false),
+            ("a/b", false), ("a;b", false), ("..", false), ("", false),
+        ])
+    func challenge(name: String, isPassed: Bool) throws {
+        var options = Bench.Options()
+        options.challengePool = 0
+        let bench = try Bench(options)
+        let client = bench.client(Bench.redirectListener)
+
+        bench.send(client, bench.get("/.well-known/acme-challenge/\(name)"))
+        #expect(bench.ring.opened.count == (isPassed ? 1 : 0))
+        if !isPassed {
+            #expect(bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 308"))
+        }
+    }
+
     @Test("A view that a reload takes away serves nothing more on its connections")
     func gone() throws {
         let bench = try TwoViews.bench()

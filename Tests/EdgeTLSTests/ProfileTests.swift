@@ -72,6 +72,7 @@ import Testing
         #expect(!client.isOpen)
         #expect(engine.makeServerSession(profile: 0, name: .known) == nil)
         #expect(engine.makeServerSession(profile: 7, name: .known) == nil)
+        #expect(engine.makeServerSession(profile: -1, name: .refused) == nil)
     }
 
     @Test("A view may speak TLS 1.3 alone")
