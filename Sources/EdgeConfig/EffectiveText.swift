@@ -1,13 +1,24 @@
 /// A configuration as one file: what is written, and every default that is not, each with its
-/// place. Loaded again from the same folder it is the same configuration. Made by the schema alone:
-/// no key is treated in particular but `include`, as its files are in there. Names of files stay
-/// names; none is read.
+/// place, but for defaults that have no effect beside what is written. Loaded again from the same
+/// folder it is the same configuration. Made by the schema alone: no key is treated in particular
+/// but `include`, as its files are in there. Names of files stay names; none is read.
 package struct EffectiveText {
     /// What mappings say that are not written although all of their keys have defaults.
     private static let filled = "the defaults of its keys"
 
+    /// Defaults that have no effect beside what is written are found by reading the text again:
+    /// so often at most.
+    private static let roundsMax = 64
+
     private let schema = Schema.current
     private var lines: [String] = []
+    /// Defaults that are left out, in mappings of one shape: that have the same keys, and the same
+    /// words where there is a choice.
+    private let skipped: Set<String>
+    /// Of the lines that are defaults.
+    private var defaults: [Int: String] = [:]
+
+    private init(skipping skipped: Set<String>) { self.skipped = skipped }
 
     /// - Throws: what is wrong with the files.
     package static func render(_ bundle: ConfigurationBundle) throws(ConfigError) -> String {
@@ -17,9 +28,33 @@ package struct EffectiveText {
             guard case .mapping(let own) = document.root.content else { continue }
             for entry in own where entry.key != "include" { Self.join(entry, to: &entries) }
         }
-        var text = EffectiveText()
+        var skipped: Set<String> = []
+        for _ in 0..<roundsMax {
+            let text = Self.text(entries, skipped)
+            let idle = text.idleDefaults(in: bundle)
+            guard !idle.isEmpty else { return text.joined }
+            skipped.formUnion(idle)
+        }
+        return Self.text(entries, skipped).joined
+    }
+
+    private static func text(_ entries: [Node.Entry], _ skipped: Set<String>) -> EffectiveText {
+        var text = EffectiveText(skipping: skipped)
         text.mapping(entries, path: "", indent: 0)
-        return text.lines.map { $0 + "\n" }.joined()
+        return text
+    }
+
+    private var joined: String { lines.map { $0 + "\n" }.joined() }
+
+    /// Defaults that may not be written beside what is written.
+    private func idleDefaults(in bundle: ConfigurationBundle) -> [String] {
+        let file = ConfigurationBundle.File(path: bundle.main.path, bytes: Array(joined.utf8))
+        do throws(ConfigError) {
+            _ = try Configuration.load(ConfigurationBundle(main: file))
+            return []
+        } catch {
+            return error.diagnostics.compactMap { defaults[$0.location.line - 1] }
+        }
     }
 
     /// Included files go on with what the main file begins.
@@ -42,20 +77,31 @@ package struct EffectiveText {
 
     // MARK: - By the schema
 
-    private mutating func mapping(_ entries: [Node.Entry], path: String, indent: Int) {
-        for key in schema.children(of: path) {
+    private mutating func mapping(
+        _ entries: [Node.Entry], path: String, indent: Int
+    ) {
+        let keys = schema.children(of: path)
+        let shape = Self.shape(entries, keys)
+        for key in keys {
+            let own = "\(shape) \(key.path)"
             if let entry = entries.first(where: { $0.key == key.name }) {
                 write(entry, key, indent)
+            } else if skipped.contains(own) {
+                continue
             } else if let text = key.defaultText {
+                defaults[lines.count] = own
                 line(indent, "\(key.name): \(text)", "default")
             } else if key.absence == Self.filled, let path = key.childrenPath {
+                defaults[lines.count] = own
                 line(indent, "\(key.name):", "default")
                 mapping([], path: path, indent: indent + 2)
             }
         }
     }
 
-    private mutating func write(_ entry: Node.Entry, _ key: Schema.Key, _ indent: Int) {
+    private mutating func write(
+        _ entry: Node.Entry, _ key: Schema.Key, _ indent: Int
+    ) {
         guard let path = key.childrenPath else { return write(entry, indent) }
         switch (entry.value.content, key.type) {
         case (.mapping(let named), .named):
@@ -64,21 +110,23 @@ package struct EffectiveText {
         case (.mapping, _): nested(entry, path, indent)
         case (.sequence(let items), _):
             line(indent, "\(entry.key):" + (items.isEmpty ? " []" : ""), entry.location)
-            for item in items { self.item(item, path, indent + 2) }
+            for item in items {
+                self.item(item, path, indent + 2)
+            }
         case (.scalar, _): write(entry, indent)
         }
     }
 
-    private mutating func nested(_ entry: Node.Entry, _ path: String, _ indent: Int) {
+    private mutating func nested(
+        _ entry: Node.Entry, _ path: String, _ indent: Int
+    ) {
         guard case .mapping(let own) = entry.value.content else { return write(entry, indent) }
         let start = lines.count
         line(indent, "\(Self.name(entry.key)):", entry.location)
         mapping(own, path: path, indent: indent + 2)
-        if lines.count == start + 1 {
-            lines[start] = ""
-            lines.removeLast()
-            line(indent, "\(Self.name(entry.key)): {}", entry.location)
-        }
+        guard lines.count == start + 1 else { return }
+        lines.removeLast()
+        line(indent, "\(Self.name(entry.key)): {}", entry.location)
     }
 
     private mutating func item(_ node: Node, _ path: String, _ indent: Int) {
@@ -86,6 +134,15 @@ package struct EffectiveText {
         let start = lines.count
         mapping(own, path: path, indent: indent + 2)
         begin(at: start, indent)
+    }
+
+    private static func shape(_ entries: [Node.Entry], _ keys: [Schema.Key]) -> String {
+        entries.map { entry in
+            guard case .choice? = keys.first(where: { $0.name == entry.key })?.type,
+                case .scalar(let word, _) = entry.value.content
+            else { return entry.key }
+            return "\(entry.key)=\(word)"
+        }.joined(separator: ",")
     }
 
     // MARK: - As it is

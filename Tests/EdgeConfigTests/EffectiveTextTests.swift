@@ -72,8 +72,30 @@ import Testing
         let text = try EffectiveText.render(
             Self.bundle(Self.minimal + "\nlimits: { connections: 77 }"))
 
-        #expect(text.contains("  connections: 77"))
-        #expect(!text.contains("connections: auto"))
+        let lines = text.split(separator: "\n")
+        let limits = lines.drop { !$0.hasPrefix("limits:") }.dropFirst().prefix {
+            $0.hasPrefix("  ")
+        }
+        #expect(limits.count > 3)
+        #expect(limits.filter { $0.hasPrefix("  connections: ") }.count == 1)
+        #expect(limits.contains { $0.hasPrefix("  connections: 77 ") }, "\(text)")
+    }
+
+    @Test("However many sites have a default without effect, it loads again")
+    func many() throws {
+        let sites = (0..<2000).map { "  - { hosts: a\($0).example, passthrough: app }" }
+        let bundle = Self.bundle(
+            """
+            version: 1
+            listeners: [{ name: secure, port: 443, protocol: tls }]
+            upstreams: { app: { servers: ["10.0.0.1:80"] } }
+            sites:
+            \(sites.joined(separator: "\n"))
+            """)
+        let text = try EffectiveText.render(bundle)
+
+        #expect(try Configuration.load(Self.bundle(text)).0 == Configuration.load(bundle).0)
+        #expect(!text.contains("maintenance"))
     }
 
     @Test("What is wrong with the files is told")
