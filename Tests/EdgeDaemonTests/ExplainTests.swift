@@ -68,9 +68,7 @@ import Testing
         }
     }
 
-    @Test(
-        "A served certificate for a name that is passed through is found, nothing the other way round"
-    )
+    @Test("A served certificate for a passed-through name is found, nothing the other way round")
     func coalescing() throws {
         let folder = try TemporaryDirectory("coalescing")
         defer { folder.remove() }
