@@ -4,7 +4,7 @@ internal import EdgeCore
 /// What each path of the admin server does. Over TCP there is only what is safe for anybody on
 /// this host to read.
 enum ControlRoute: CaseIterable {
-    case status, upstreams, member, dns, explain, metrics, livez, readyz, reload
+    case status, upstreams, member, dns, explain, configuration, metrics, livez, readyz, reload
 
     /// From which side a connection came.
     enum Origin {
@@ -19,6 +19,7 @@ enum ControlRoute: CaseIterable {
         case .member: MemberRoute.pattern
         case .dns: "/dns"
         case .explain: "/explain"
+        case .configuration: "/config"
         case .metrics: "/metrics"
         case .livez: "/livez"
         case .readyz: "/readyz"
@@ -28,7 +29,8 @@ enum ControlRoute: CaseIterable {
 
     private var methods: [String] {
         switch self {
-        case .status, .upstreams, .dns, .explain, .metrics, .livez, .readyz: ["GET", "HEAD"]
+        case .status, .upstreams, .dns, .explain, .configuration, .metrics, .livez, .readyz:
+            ["GET", "HEAD"]
         case .member, .reload: ["POST"]
         }
     }
@@ -36,7 +38,7 @@ enum ControlRoute: CaseIterable {
     private var isPublic: Bool {
         switch self {
         case .metrics, .livez, .readyz: true
-        case .status, .upstreams, .member, .dns, .explain, .reload: false
+        case .status, .upstreams, .member, .dns, .explain, .configuration, .reload: false
         }
     }
 
@@ -69,6 +71,7 @@ enum ControlRoute: CaseIterable {
             reply(member.answer(by: peer, target: target))
         case .dns: reply(dns(request.query, target))
         case .explain: reply(explain(request.query, target))
+        case .configuration: reply(configuration(request.query, target))
         case .metrics:
             var text = ""
             target.metrics(into: &text)
@@ -87,6 +90,19 @@ enum ControlRoute: CaseIterable {
                 reply(.json(result.outcome == .refused ? 422 : 200, result.json))
             }
         }
+    }
+
+    /// `GET /config?effective=yes`.
+    private static func configuration(
+        _ query: String, _ target: any ControlTarget
+    ) -> ControlResponse {
+        guard PercentText.parameter("effective", in: query) == "yes" else {
+            return .error(400, "only /config?effective=yes is known")
+        }
+        guard let reply = target.effectiveConfiguration() else {
+            return .error(503, "no configuration is in use yet")
+        }
+        return .json(200, reply.json)
     }
 
     /// `GET /explain?url=URL&view=NAME`, and more as `ExplainQuestion` has it.

@@ -16,6 +16,7 @@ struct EdgeCtl: ParsableCommand {
         version: EdgedVersion.text,
         subcommands: [
             StatusCommand.self, UpstreamCommand.self, DNSCommand.self, ExplainCommand.self,
+            ConfigCommand.self,
             ReloadCommand.self,
             VersionCommand.self,
         ])

@@ -80,6 +80,11 @@ final class AdminSite: Sendable {
 
         func status() -> StatusReply { site.read(\.status) }
         func metrics(into text: inout String) { text += "edged_up 1\n" }
+        func effectiveConfiguration() -> ConfigurationReply? {
+            site.read(\.isReady).0
+                ? ConfigurationReply(path: "/etc/edged.yaml", text: "version: 1  # default\n") : nil
+        }
+
         func explain(_ question: ExplainQuestion) -> Result<ExplainReply, ExplainRefusal> {
             guard question.view != "none" else { return .failure(.unknown("no such view")) }
             var reply = ExplainReply(outcome: .forwarded, verdict: "sent to upstream app")

@@ -9,8 +9,6 @@ import Testing
 @testable import EdgeProxy
 
 @Suite("What becomes of a request") struct ExplainTests {
-    private static let now: Int64 = 1_800_000_000
-
     private static func bundle(_ text: String) -> ConfigurationBundle {
         ConfigurationBundle(main: .init(path: "main.yaml", bytes: Array(text.utf8)))
     }
@@ -68,6 +66,74 @@ import Testing
             #expect(
                 statuses.isSuperset(of: [302, 308, 400, 403, 404, 405, 421, 503]), "\(statuses)")
         }
+    }
+
+    @Test("A served certificate for a passed-through name is found, nothing the other way round")
+    func coalescing() throws {
+        let folder = try TemporaryDirectory("coalescing")
+        defer { folder.remove() }
+        let certificates = try Self.certificates(folder)
+        func findings(_ sites: String) throws -> [String] {
+            let (preparation, snapshot) = try Self.prepared(
+                """
+                version: 1
+                listeners: [{ name: secure, port: 443, protocol: tls }]
+                certificates: { directory: \(certificates) }
+                views: { lan: { interfaces: [eth0] }, public: { interfaces: [wg0] } }
+                sites: [\(sites)]
+                upstreams: { u: { servers: ["10.0.0.1:80"] }, v: { servers: ["10.0.0.2:443"] } }
+                """)
+            return Coalescing(preparation, snapshot.routing, at: Self.seconds).findings
+        }
+        let served = "{ hosts: { lan: a.lan.example, public: a.open.example }, upstream: u }"
+
+        let found = try findings(
+            served + ", { hosts: { lan: [b.lan.example, b.other.example] }, passthrough: v }")
+        #expect(found.count == 1 && found[0].contains("for 'b.lan.example' too"), "\(found)")
+        #expect(found[0].hasPrefix("view 'lan': \(certificates)/lan.pem, which clients of"))
+        // In another view, for one protocol that no requests are made over, with a name of its own.
+        for other in [
+            "{ hosts: { public: b.lan.example }, passthrough: v }",
+            "{ hosts: { lan: b.lan.example }, passthrough: v, alpn: acme-tls/1 }",
+            "{ hosts: { lan: b.other.example }, passthrough: v }",
+        ] {
+            #expect(try findings("\(served), \(other)") == [], "\(other)")
+        }
+    }
+
+    @Test("Questions that nobody can answer have a reason")
+    func unclear() throws {
+        let folder = try TemporaryDirectory("unclear")
+        defer { folder.remove() }
+        var sites = RandomSites(random: SeededRandom(seed: 1))
+        var prepared: (Preparation, RuntimeSnapshot)?
+        let certificates = try Self.certificates(folder)
+        for _ in 0..<50 where prepared == nil {
+            prepared = try? Self.prepared(sites.text(certificates: certificates))
+        }
+        let (preparation, snapshot) = try #require(prepared)
+        let explainer = Explainer(
+            preparation: preparation, snapshot: snapshot, now: Self.seconds, members: nil)
+        func refusal(_ url: String, _ change: (inout ExplainQuestion) -> Void = { _ in }) -> String?
+        {
+            var question = ExplainQuestion(url: url)
+            question.view = "lan"
+            change(&question)
+            do throws(ExplainRefusal) {
+                _ = try explainer.explain(question)
+                return nil
+            } catch {
+                return error.text
+            }
+        }
+
+        #expect(refusal("http://all.lan.example/u0") == nil)
+        #expect(refusal("ftp://all.lan.example/")?.contains("is no URL") == true)
+        #expect(refusal("https://all.lan.example:0/")?.contains("is no URL") == true)
+        #expect(refusal("http://a/") { $0.view = "lam" }?.contains("did you mean 'lan'") == true)
+        #expect(refusal("http://a/") { $0.view = nil }?.contains("say which view") == true)
+        #expect(refusal("http://a/") { $0.from = "here" }?.contains("no address") == true)
+        #expect(refusal("http://a/") { $0.method = "G T" }?.contains("answered with 400") == true)
     }
 
     private static var seconds: Int64 { Int64(WallClock.now() / 1_000_000_000) }
