@@ -3,8 +3,8 @@ internal import EdgeRouting
 internal import EdgeSystem
 
 /// Which view a connection belongs to. Interfaces are looked up by the kernel's numbers, which
-/// change when one goes and comes back: a number that is not known yet is asked for at once, before
-/// it can be taken for "any interface".
+/// change when one goes and comes back: a number that is not known yet, or is another
+/// interface's by now, is asked for at once, before it can be taken for "any interface".
 extension Worker {
     /// - Returns: the view's number; if it is negative, the connection must be closed for the
     ///   reason.
@@ -15,8 +15,8 @@ extension Worker {
         var number = snapshot.routing.onlyView
         if number < 0 {
             let interface = ring.arrivalInterface(of: descriptor)
-            if !knownInterfaces.contains(interface) { learnInterfaces() }
-            guard knownInterfaces.contains(interface),
+            if !isKnown(interface, socket: descriptor) { learnInterfaces() }
+            guard knownInterfaces[interface] != nil,
                 let index = places.view(
                     listener: listener, interface: interface, source: peer)
             else { return (-1, .noView) }
@@ -29,13 +29,21 @@ extension Worker {
         return (number, .none)
     }
 
+    /// The number stands for what it stood for when interfaces were last read. One that has been given
+    /// to another interface would bring its clients into a view that is not theirs.
+    private func isKnown(_ interface: Int32, socket descriptor: Int32) -> Bool {
+        guard let name = knownInterfaces[interface] else { return false }
+        return ring.isInterface(interface, named: name, socket: descriptor)
+    }
+
     /// Another snapshot has other views, or an interface may have come or gone. Some 100 µs.
     func learnInterfaces() {
         guard snapshot.routing.onlyView < 0 else { return }
         let found = setup.interfaces()
         // There is always `lo`: none at all means that they could not be read.
         if !found.isEmpty { interfaces = found }
-        knownInterfaces = Set(interfaces.map(\.index))
+        knownInterfaces = Dictionary(
+            interfaces.map { ($0.index, $0.nameBytes) }, uniquingKeysWith: { first, _ in first })
         var byName: [String: [Int32]] = [:]
         for interface in interfaces { byName[interface.name, default: []].append(interface.index) }
         // What is made upon an interface to have an address of its own there belongs to it.

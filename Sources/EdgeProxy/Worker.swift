@@ -149,7 +149,8 @@ package final class Worker {
     /// The machine's, as they were last read.
     var interfaces: [NetworkInterface] = []
     /// The kernel's numbers of them.
-    var knownInterfaces: Set<Int32> = []
+    /// And what they are called.
+    var knownInterfaces: [Int32: SIMD16<UInt8>] = [:]
     /// The snapshot's, with these.
     var places: ViewTable
     /// The hello that is being looked at.

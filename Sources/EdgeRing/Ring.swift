@@ -331,6 +331,19 @@ open class Ring {
     /// The kernel's number of the interface that an accepted connection arrived on; 0: not known.
     open func arrivalInterface(of descriptor: Int32) -> Int32 { ce_arrival_interface(descriptor) }
 
+    /// Whether the kernel's number still stands for the interface of that name: it may be renamed,
+    /// or gone and its number another one's.
+    ///
+    /// - Parameters:
+    ///   - name: its bytes, zeros behind them.
+    ///   - descriptor: any socket of ours.
+    // hot: once per connection with several views; a system call.
+    open func isInterface(
+        _ index: Int32, named name: SIMD16<UInt8>, socket descriptor: Int32
+    ) -> Bool {
+        withUnsafeBytes(of: name) { ce_is_interface(descriptor, index, $0.baseAddress) } != 0
+    }
+
     /// The address of ours that a client has connected to; nil if the kernel does not tell.
     open func localAddress(of descriptor: Int32) -> SocketAddress? {
         var length = socklen_t(64)

@@ -19,6 +19,13 @@ package struct NetworkInterface: Sendable, Equatable {
         self.kind = kind
     }
 
+    /// The name with zeros behind it, as the kernel compares names (IFNAMSIZ).
+    package var nameBytes: SIMD16<UInt8> {
+        var bytes = SIMD16<UInt8>()
+        for (index, byte) in name.utf8.prefix(15).enumerated() { bytes[index] = byte }
+        return bytes
+    }
+
     /// All of them, in the kernel's order (RTM_GETLINK, rtnetlink(7)). Takes some 100 µs.
     package static func readAll() throws(SystemError) -> [NetworkInterface] {
         let kind = Int32(SOCK_RAW.rawValue) | Int32(SOCK_CLOEXEC.rawValue)

@@ -127,6 +127,24 @@ private enum TwoViews {
         #expect(Self.arrive(bench, 3, Bench.listener) < 0 || bench.count(ReasonCode.noView) == 1)
     }
 
+    @Test("An interface that has another one's number, or another name, is not taken for it")
+    func reusedNumber() throws {
+        let interfaces = TwoViews.Interfaces()
+        let bench = try TwoViews.bench(TwoViews.routing(), interfaces)
+        bench.send(Self.arrive(bench, 2, Bench.listener), bench.get())
+        #expect(bench.ring.opened.count == 1)
+
+        interfaces.list.withLock { $0[1] = NetworkInterface(index: 2, name: "guest0") }
+        bench.ring.interfacesRemain = false
+        let client = Self.arrive(bench, 2, Bench.listener)
+        #expect(client < 0 || bench.ring.isClosed(client))
+        #expect(bench.count(ReasonCode.noView) == 1)
+
+        interfaces.list.withLock { $0[1] = NetworkInterface(index: 2, name: "eth0") }
+        #expect(Self.arrive(bench, 2, Bench.listener) >= 0)
+        #expect(bench.count(ReasonCode.noView) == 1)
+    }
+
     @Test("What is made upon an interface belongs to it")
     func macvlan() throws {
         let interfaces = TwoViews.Interfaces()

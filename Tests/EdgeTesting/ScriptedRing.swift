@@ -78,6 +78,8 @@ package final class ScriptedRing: Ring {
     package var acceptFailures: [Int32] = []
     /// Where a client's connection arrives.
     package var arrival: (SocketAddress) -> Int32 = { _ in 0 }
+    /// The kernel's numbers of interfaces stand for what they did.
+    package var interfacesRemain = true
     /// What the next sockets fail with.
     package var socketFailures: [Int32] = []
     /// How a connect ends; nil leaves it hanging until `connects`.
@@ -472,6 +474,10 @@ package final class ScriptedRing: Ring {
     package override func arrivalInterface(of descriptor: Int32) -> Int32 {
         sockets[descriptor]?.address.map(arrival) ?? 0
     }
+
+    package override func isInterface(
+        _ index: Int32, named name: SIMD16<UInt8>, socket descriptor: Int32
+    ) -> Bool { interfacesRemain }
 
     package override func localAddress(of descriptor: Int32) -> SocketAddress? {
         SocketAddress(ipv4: 0x0A00_0101, port: 443)

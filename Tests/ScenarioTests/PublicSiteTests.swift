@@ -279,6 +279,44 @@ extension Scenarios.PublicSites {
         #expect(text.contains("no_view"), "\(text)")
     }
 
+    @Test("the number of an interface that is gone makes no other interface its view's")
+    func reusedNumber() throws {
+        let views = ["  lan: { interfaces: [eth0, eth5] }"] + PublicRun.views.dropFirst()
+        let run = try PublicRun(views: views)
+        defer { run.end() }
+        let node = run.site.nodes[0]
+        let guest = try run.site.network.addHost("guest")
+        /// A cable from the node to the guest, under a name and with a number.
+        func plug(_ name: String, number: Int? = nil) throws {
+            let index = number.map { " index \($0)" } ?? ""
+            try node.ip(
+                "link add \(name)\(index) type veth peer name eth0 netns \(guest.namespace)")
+            try node.ip("address add 10.5.0.1/24 dev \(name)")
+            try node.ip("link set \(name) up")
+            try guest.ip("address add 10.5.0.2/24 dev eth0")
+            try guest.ip("link set eth0 up")
+        }
+        func ask() throws -> PublicRun.Seen {
+            try run.get(
+                "grafana.home.example", at: "10.5.0.1", from: guest, within: .seconds(1))
+        }
+
+        try plug("eth5")
+        #expect(eventually { (try? ask())?.status == 200 })
+        let number = try run.outside.interfaceNumber("eth5")
+        try node.ip("link delete eth5")
+        try plug("guest0", number: number)
+        #expect(try run.outside.interfaceNumber("guest0") == number)
+        // The link is there before the kernel forwards: the first that comes through counts.
+        for _ in 0..<4 { expectRefused("by the old number", alert: false) { try ask() } }
+
+        // And one that is renamed is what it is called.
+        try node.ip("link set guest0 down")
+        try node.ip("link set guest0 name eth5")
+        try node.ip("link set eth5 up")
+        #expect(eventually { (try? ask())?.status == 200 })
+    }
+
     @Test("lo is a place where it is listed")
     func loopback() throws {
         let views = ["  lan: { interfaces: [eth0, lo] }"] + PublicRun.views.dropFirst()

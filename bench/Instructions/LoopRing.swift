@@ -146,6 +146,9 @@ final class LoopRing: Ring {
     override func unacknowledged(_ descriptor: Int32) -> Int? { 0 }
     override func silence(of descriptor: Int32) -> UInt64? { nil }
     override func arrivalInterface(of descriptor: Int32) -> Int32 { 2 }
+    override func isInterface(
+        _ index: Int32, named name: SIMD16<UInt8>, socket descriptor: Int32
+    ) -> Bool { true }
     override func localAddress(of descriptor: Int32) -> SocketAddress? {
         SocketAddress(ipv4: 0x7F00_0001, port: 443)
     }

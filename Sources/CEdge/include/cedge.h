@@ -130,6 +130,13 @@ CE_INLINE int32_t ce_arrival_interface(int fd) {
   return 0;
 }
 
+/* Whether the interface of that number has that name, 16 bytes with zeros at the end, where the socket is
+   (netdevice(7): struct ifreq begins with the name, then the index). */
+CE_INLINE int ce_is_interface(int fd, int32_t index, const void *name) {
+  struct { char name[16]; int32_t index; char rest[20]; } r; memset(&r, 0, sizeof r); r.index = index;
+  return ioctl(fd, SIOCGIFNAME, &r) == 0 && memcmp(r.name, name, 16) == 0;
+}
+
 struct ce_ucred { int32_t pid; uint32_t uid; uint32_t gid; };
 static const int CE_SO_PEERCRED = 17;
 
