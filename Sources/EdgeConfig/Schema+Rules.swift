@@ -46,14 +46,16 @@ extension Schema {
         + [
             Key(
                 "(rules).allow", .texts(.block, orSingle: true),
-                effect: "The clients that may come; others get 403. At most 1024 blocks.",
+                effect: "The clients that may come; others get 403, and where a view says so their "
+                    + "connections are not passed on either. At most 1024 blocks.",
                 absence: "all",
                 pitfalls: "This is the true client: behind trusted proxies, whom they name. A "
                     + "block holds addresses of its own family only.",
                 seeAlso: ["(rules).deny", "forwarding.trusted", "views.*.proxy_protocol"]),
             Key(
                 "(rules).deny", .texts(.block, orSingle: true),
-                effect: "Clients that get 403, even if `allow` has them. At most 1024 blocks.",
+                effect: "Clients that get what `allow` keeps from others, even if it has them. At "
+                    + "most 1024 blocks.",
                 absence: "nobody", seeAlso: ["(rules).allow"]),
             Key(
                 "(rules).methods", .texts(.method, orSingle: true),

@@ -127,7 +127,7 @@ extension Explainer {
         guard let name = answer.serverName else { return true }
         let isNamed = Router.areSameHost(Array(host.utf8).span, Array(name.utf8).span)
         let isCovered = answer.certificates.contains { $0.covers(host) }
-        guard let route else {
+        guard route != nil else {
             if !view.refusesUnknown, isNamed || isCovered { return true }
             answer.refuse(421, "the connection is not for the host \(host)")
             return false

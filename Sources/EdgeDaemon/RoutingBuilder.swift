@@ -49,7 +49,9 @@ struct RoutingBuilder {
                     name: view.name, index: index, requiresProxyHeader: view.requiresProxyHeader,
                     trustedProxies: CIDRList(view.trustedProxies),
                     profile: build.profiles[index].number,
-                    refusesUnknown: view.unknown == .refuse, looksAtHellos: looksAtHellos)
+                    refusesUnknown: view.unknown == .refuse, looksAtHellos: looksAtHellos,
+                    allowed: view.rules.allowed.isEmpty ? nil : CIDRList(view.rules.allowed),
+                    denied: CIDRList(view.rules.denied))
             )
         }
         let router = Router(

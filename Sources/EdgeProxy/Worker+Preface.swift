@@ -32,7 +32,7 @@ extension Worker {
         }
         let listener = snapshot.listeners[Int(downstreams[slot].pointee.listener)]
         if let pool = listener.relayPool {
-            beginRelay(slot, pool)
+            passOn(slot, view, pool)
             return
         }
         guard listener.isTLS else {
@@ -47,6 +47,17 @@ extension Worker {
         channels[slot].pointee.flags.insert(.isTLS)
         setDeadline(slot, .clientHello, snapshot.client.clientHello)
         armReceive(slot)
+    }
+
+    /// Bytes go to the pool as they are, if the view's rules let the client have that.
+    private func passOn(
+        _ slot: Int, _ view: ClientView, _ pool: Int32, name: Span<UInt8> = Span()
+    ) {
+        guard view.admits(downstreams[slot].pointee.peer) else {
+            downstreamFailed(slot, .clientForbidden)
+            return
+        }
+        beginRelay(slot, pool, name: name)
     }
 
     /// Its place in the router; -1 if a reload has taken it away.
@@ -194,7 +205,7 @@ extension Worker {
             channels[slot].pointee.phase = .established
             downstreams[slot].pointee.preface = .none
             clearDeadline(slot)
-            beginRelay(slot, pool, name: hello.serverName)
+            passOn(slot, view, pool, name: hello.serverName)
         case .terminate(_, let profile): endHello(slot, profile: profile, .known)
         case .terminateUnknown(_, let profile): endHello(slot, profile: profile, .unknown)
         case .refuse: endHello(slot, profile: view.profile, .refused)

@@ -26,11 +26,12 @@ private enum TwoViews {
     static func routing(
         lan: [Router.Host] = [host("home.example", 0)],
         open: [Router.Host] = [host("open.example", 0)], hasPublic: Bool = true,
-        access: [[RuleConfiguration]] = [], rules: [RequestRules?] = []
+        access: [[RuleConfiguration]] = [], rules: [RequestRules?] = [],
+        denied: CIDRList = CIDRList()
     ) -> Routing {
         let trusted = CIDRList(["192.0.2.0/24"].compactMap { CIDR($0) })
         var views: [(UInt16, ClientView)] = [
-            (0, ClientView(name: "lan", index: 0, looksAtHellos: true))
+            (0, ClientView(name: "lan", index: 0, looksAtHellos: true, denied: denied))
         ]
         if hasPublic {
             views.append(
@@ -394,6 +395,24 @@ private enum TwoViews {
         #expect(bench.count(ReasonCode.clientHelloTimeout) == 1)
         bench.ring.ends(bad)
         bench.settle()
+        bench.expectEmpty()
+    }
+
+    @Test("Whom a view denies gets no connection passed on either")
+    func denied() throws {
+        var site = TwoViews.host("registry.example", 0)
+        site.isPassthrough = true
+        let all = CIDRList(["192.0.2.0/24"].compactMap { CIDR($0) })
+        let bench = try TwoViews.bench(TwoViews.routing(lan: [site], denied: all))
+
+        let raw = Self.arrive(bench, 2, Bench.tcpListener)
+        let named = Self.arrive(bench, 2, Bench.tlsListener)
+        bench.ring.receives(named, HelloBuilder.browser("registry.example").bytes)
+        bench.settle()
+
+        #expect(bench.ring.opened.isEmpty)
+        #expect(bench.ring.isClosed(raw) && bench.ring.isClosed(named))
+        #expect(bench.count(ReasonCode.clientForbidden) == 2)
         bench.expectEmpty()
     }
 
