@@ -156,11 +156,11 @@ let package = Package(
         unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests(
-            "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeProxy", "EdgeRouting",
-            "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
+            "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgeProxy",
+            "EdgeRouting", "EdgeSystem", "EdgeTLS", "EdgeUpstream", "CEdge"),
         unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem", "CEdge"),
         unitTests(
-            "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeTLS",
+            "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeRouting", "EdgeTLS",
             "EdgeUpstream", "EdgeSystem", "CEdge"),
         .testTarget(
             name: "ScenarioTests",

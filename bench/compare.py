@@ -32,20 +32,23 @@ def command(proxy, site, port, origin, options):
         "haproxy": lambda: ["haproxy", "-W", "-db", "-f", site.haproxy(port, origin)],
         "nginx": lambda: ["nginx", "-c", site.nginx(port, origin)],
         "edged": lambda: [options.edged, "-c", site.edged(port, origin)],
-        "baseline": lambda: [options.baseline, "-c", site.edged(port, origin, "baseline.sock")],
+        "baseline": lambda: [options.baseline, "-c", site.edged(port, origin, "baseline")],
+        "views": lambda: [options.edged, "-c", site.edged(port, origin, "views", views=True)],
     }[proxy]()
 
 
 def refusal(site, options):
     """Why edged does not take this site's configuration; None: it does."""
-    config = site.edged(free_port(), free_port())
+    config = site.edged(free_port(), free_port(), views=options.views != "off")
     check = subprocess.run([options.edged, "--check", "-c", config], capture_output=True, text=True)
     return None if check.returncode == 0 else (check.stdout + check.stderr).strip()
 
 
 def start(proxy, site, origin, options, cpu=PROXY_CPU):
     port = free_port()
-    return Server(proxy, command(proxy, site, port, origin, options), port, cpu, site.folder)
+    server = Server(proxy, command(proxy, site, port, origin, options), port, cpu, site.folder)
+    server.site = site
+    return server
 
 
 def combined(row, runs):
@@ -92,11 +95,15 @@ def one_round(row, variants, origin, options):
     return {name: combined(row, seen) for name, seen in runs.items()}
 
 
-def logged_lines_are_there(proxy, site, run):
-    with open(site.access_log(proxy), "rb") as f:
-        lines = sum(1 for _ in f)
-    if not run["failed"] and lines < run["requests"]:
-        run["failed"], run["error"] = 1, f"{lines} lines in the log for {run['requests']} requests"
+def compared(row, proxy, site, plain, other):
+    """What was seen with both of a row's sites, as one."""
+    for run in (plain, other):
+        if run["failed"]:
+            return run
+    figures = row.compared(proxy, site, plain, other)
+    if "error" in figures:
+        return {"failed": 1, "error": figures["error"]}
+    return {**plain, **figures}
 
 
 def run_row(row, options):
@@ -104,10 +111,12 @@ def run_row(row, options):
     folder = tempfile.mkdtemp(prefix="edged-bench-")
     servers, rounds = [], []
     try:
-        plain = Site(folder, **row.site)
+        views = options.views == "on"
+        plain = row.kind(folder, **row.site, views=views)
         sites = {"": plain}
-        if row.logged:
-            sites[" logged"] = Site(os.path.join(folder, "logged"), **row.site, log=True)
+        if row.other:
+            sites[" other"] = row.kind(os.path.join(folder, "other"),
+                                       **{**row.site, **row.other}, views=views)
         for site in sites.values():
             if "edged" in PROXIES and (why := refusal(site, options)):
                 return None, why
@@ -120,16 +129,10 @@ def run_row(row, options):
         for number in range(min(options.rounds, row.rounds_max)):
             shift = number % len(variants)
             seen = one_round(row, variants[shift:] + variants[:shift], origin, options)
-            if row.logged:
+            if row.other:
                 for proxy in able(row):
-                    logged = seen.pop(proxy + " logged")
-                    logged_lines_are_there(proxy, sites[" logged"], logged)
-                    if logged["failed"]:
-                        seen[proxy] = logged
-                    elif not seen[proxy]["failed"]:
-                        for figure in row.figures:
-                            seen[proxy][figure.name] = (
-                                logged[figure.name] - seen[proxy][figure.name])
+                    seen[proxy] = compared(row, proxy, sites[" other"], seen[proxy],
+                                           seen.pop(proxy + " other"))
             rounds.append(seen)
         return rounds, None
     finally:
@@ -185,7 +188,7 @@ def show(entry):
         if proxy in entry["without"]:
             continue
         if not seen:
-            print(f"{entry['row']:<18}{proxy:<9}void: {entry['void'].get(proxy, '')}", flush=True)
+            print(f"{entry['row']:<23}{proxy:<9}void: {entry['void'].get(proxy, '')}", flush=True)
             continue
         ratio = seen.get("ratio")
         text = (f"× {ratio['median']:.2f} ({ratio['min']:.2f}–{ratio['max']:.2f})" if ratio else "")
@@ -194,7 +197,7 @@ def show(entry):
         rate = f"{seen['rate']:.0f}/s" if "rate" in seen else ""
         void = f"  VOID: {entry['void'][proxy]}" if proxy in entry["void"] else ""
         mark = f"  {entry.get('reached', '')}" if proxy == "edged" else ""
-        print(f"{entry['row']:<18}{proxy:<9}{seen['median']:>9.2f} {entry['unit']:<16}"
+        print(f"{entry['row']:<23}{proxy:<9}{seen['median']:>9.2f} {entry['unit']:<16}"
               f"{text:<20}{split:<18}{rate:>9}  {times}{mark}{void}", flush=True)
 
 
@@ -234,7 +237,8 @@ def markdown(results, missing, options):
     lines += ["", f"{options.rounds} rounds of {options.seconds} s; {versions}; load average "
               f"{' '.join(open('/proc/loadavg').read().split()[:3])}; TLS 1.3, "
               "TLS_AES_128_GCM_SHA256, X25519, no early data; tickets: 2 of HAProxy and nginx, "
-              "1 of edged (their defaults)."]
+              "1 of edged (their defaults)"
+              f"{'; edged with views' if options.views == 'on' else ''}."]
     return "\n".join(lines)
 
 
@@ -250,6 +254,9 @@ def main():
     parser.add_argument("--baseline", metavar="PATH",
                         help="compare edged with this other build of edged, and with nothing else")
     parser.add_argument("--peers", action="store_true", help="without edged, to prove a row")
+    parser.add_argument("--views", choices=("off", "on", "both"), default="off",
+                        help="edged with two views, told apart by the interface; both: side by "
+                        "side, the second as `views`")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="measured time of a run")
     parser.add_argument("--slices", type=int, default=1, metavar="N",
@@ -267,7 +274,7 @@ def main():
     options = parser.parse_args()
     if options.list:
         for row in ROWS:
-            print(f"{row.name:<18}{row.title}")
+            print(f"{row.name:<23}{row.title}")
         return 0
     names = [row.name for row in ROWS]
     wanted = names if options.rows in ("all", "") else options.rows.split(",")
@@ -278,6 +285,10 @@ def main():
         PROXIES[:] = ["baseline", "edged"]
     elif options.peers:
         PROXIES.remove("edged")
+    if options.views == "both":
+        if "edged" not in PROXIES:
+            sys.exit("--views both needs edged")
+        PROXIES.append("views")
     if options.slices > 1 and options.client == "wrk":
         sys.exit("wrk counts whole seconds: --slices needs --client load")
     options.edged = os.path.abspath(options.edged)

@@ -2,7 +2,8 @@
  *
  * It does what wrk can't: it checks every answer (status, length, content), resumes sessions or
  * never does, uploads, keeps a schedule (open loop: latency counts from when a request was due,
- * not from when it was sent), and holds thousands of idle connections.
+ * not from when it was sent), asks for thousands of hosts in turn by chance, and holds thousands of
+ * idle connections.
  *
  * Prints `begin` when the measured time begins, `end {json}` when it ends; with -H `held`, waits
  * for a line, closes everything, prints `closed`, waits for the end of its input.
@@ -32,6 +33,7 @@ struct connection {
     long sent, to_send;      /* bytes of head and content */
     long got, length;        /* content received; -1: the head is incomplete */
     int head_count;
+    int host;                /* of this request, of `hosts` */
     char head[HEAD_MAX];
 };
 
@@ -40,12 +42,13 @@ static double seconds = 2, warm = 0.5, rate;
 static long expected = -1, upload, most = 1L << 60;
 static int pattern;          /* content is 64-bit counters, not a letter */
 static const char *path = "/";
+static int hosts;            /* h00000.sites.example and so on; 0: localhost alone */
 
 static SSL_CTX *context;
 static int poller, measuring;
 static struct connection *all;
 static char request[1024];
-static int request_count;
+static int request_count, host_at;
 static char *piece, *content;
 static long done, failed, bytes, resumed, warmed;
 static double lag;
@@ -118,7 +121,22 @@ static void finish(struct connection *c) {
     }
 }
 
+/* The same sequence in each run: what differs is the proxy. */
+static int any_host(void) {
+    static uint64_t state = 88172645463325252;
+    state ^= state << 13;
+    state ^= state >> 7;
+    state ^= state << 17;
+    return state % hosts;
+}
+
+/* All names are of one length, so only the digits differ between requests. */
+static void name_host(int number) {
+    for (int i = 4; i >= 0; i--, number /= 10) request[host_at + i] = '0' + number % 10;
+}
+
 static void advance_write(struct connection *c) {
+    if (hosts) name_host(c->host);
     for (long budget = PIECE; c->sent < c->to_send;) {
         long n;
         if (c->sent < request_count) n = put(c->fd, c->ssl, request + c->sent, request_count - c->sent);
@@ -153,6 +171,7 @@ static void begin_request(struct connection *c, double due) {
     c->got = 0;
     c->length = -1;
     c->head_count = 0;
+    if (hosts) c->host = any_host();
     c->state = WRITING;
     advance_write(c);
 }
@@ -256,7 +275,7 @@ static void connected(struct connection *c) {
     if (!tls) { begin_request(c, c->due); return; }
     c->ssl = SSL_new(context);
     SSL_set_fd(c->ssl, c->fd);
-    SSL_set_tlsext_host_name(c->ssl, "localhost");
+    SSL_set_tlsext_host_name(c->ssl, hosts ? "h00000.sites.example" : "localhost");
     SSL_set_app_data(c->ssl, c);
     if (c->session) SSL_set_session(c->ssl, c->session);
     SSL_set_connect_state(c->ssl);
@@ -379,13 +398,14 @@ static void usage(void) {
             "usage: load -a PORT [-c connections] [-s seconds] [-n requests] [-w warm-up] [-p path] [-b bytes]\n"
             "  -t TLS 1.3   -x a connection per request   -r resume sessions (with -x)\n"
             "  -b content that is expected   -v of 64-bit counters   -u bytes to upload\n"
-            "  -R requests per second, open loop   -H hold idle connections\n");
+            "  -R requests per second, open loop   -H hold idle connections\n"
+            "  -N hosts h00000.sites.example and so on by chance, instead of localhost\n");
     exit(2);
 }
 
 int main(int argc, char **argv) {
     int option;
-    while ((option = getopt(argc, argv, "a:c:s:n:w:p:b:u:R:txrvH")) != -1) switch (option) {
+    while ((option = getopt(argc, argv, "a:c:s:n:w:p:b:u:R:N:txrvH")) != -1) switch (option) {
         case 'a': port = atoi(optarg); break;
         case 'c': connections = atoi(optarg); break;
         case 's': seconds = atof(optarg); break;
@@ -395,6 +415,7 @@ int main(int argc, char **argv) {
         case 'b': expected = atol(optarg); break;
         case 'u': upload = atol(optarg); break;
         case 'R': rate = atof(optarg); break;
+        case 'N': hosts = atoi(optarg); break;
         case 't': tls = 1; break;
         case 'x': closes = 1; break;
         case 'r': resumes = 1; break;
@@ -402,13 +423,14 @@ int main(int argc, char **argv) {
         case 'H': holds = 1; break;
         default: usage();
         }
-    if (!port || connections < 1) usage();
+    if (!port || connections < 1 || hosts < 0 || hosts > 100000) usage();
     prctl(PR_SET_TIMERSLACK, 1000);
     signal(SIGPIPE, SIG_IGN);
     request_count = snprintf(
         request, sizeof request,
-        "%s %s HTTP/1.1\r\nHost: localhost\r\nUser-Agent: load\r\nAccept: */*\r\n%s",
-        upload ? "POST" : "GET", path, closes ? "Connection: close\r\n" : "");
+        "%s %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: load\r\nAccept: */*\r\n%s",
+        upload ? "POST" : "GET", path, hosts ? "h00000.sites.example" : "localhost", closes ? "Connection: close\r\n" : "");
+    if (hosts) host_at = strstr(request, "\r\nHost: h") + strlen("\r\nHost: h") - request;
     if (upload)
         request_count += sprintf(request + request_count, "Content-Length: %ld\r\n", upload);
     request_count += sprintf(request + request_count, "\r\n");

@@ -10,6 +10,11 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 BODY = "x" * 100
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+#: Loopback is the first's; the second's interface may be absent.
+VIEWS = """views:
+  local: { interfaces: [lo] }
+  public: { interfaces: [wg0] }
+"""
 #: Files of the upstream, by path: 64-bit counters, so that a lost or moved byte shows.
 FILES = {"16k": 16 << 10, "1m": 1 << 20, "100m": 100 << 20}
 
@@ -136,13 +141,18 @@ class Site:
     bridge: the upstream speaks TLS and is verified; key: `ec` (P-256) or `rsa` (2048 bits);
     tcp: bytes are passed on as they are; log: an access log is written; h2: clients are offered
     HTTP/2; upstream_h2: the upstream is spoken to in HTTP/2 in plaintext (nginx does so for gRPC
-    alone).
+    alone); views: edged has two views, told apart by the interface.
     """
 
+    #: What the upstream speaks besides nginx's default, where that matters.
+    upstream_tls = ""
+    #: How many host names clients ask for, see routed.py; 0: localhost alone.
+    hosts = 0
+
     def __init__(self, folder, bridge=False, key="ec", tcp=False, log=False, h2=False,
-                 upstream_h2=False):
+                 upstream_h2=False, views=False):
         self.folder, self.bridge, self.key, self.tcp, self.log = folder, bridge, key, tcp, log
-        self.h2, self.upstream_h2 = h2, upstream_h2
+        self.h2, self.upstream_h2, self.views = h2, upstream_h2, views
         os.makedirs(os.path.join(folder, "certs"), exist_ok=True)
         os.chmod(folder, 0o755)  # nginx's workers read the files as another user
         if not os.path.exists(self.path("cert.pem")):
@@ -160,11 +170,11 @@ class Site:
         subprocess.run(["openssl", *words], check=True, cwd=self.folder,
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
-    def mint(self):
+    def mint(self, name="localhost"):
         kind = (["ec", "-pkeyopt", "ec_paramgen_curve:P-256"] if self.key == "ec" else ["rsa:2048"])
         self.openssl("req", "-x509", "-newkey", *kind,
                      "-nodes", "-keyout", "key.pem", "-out", "cert.pem", "-days", "2",
-                     "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost")
+                     "-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}")
         with open(self.path("cert.pem")) as c, open(self.path("key.pem")) as k:
             self.write("certs/localhost.pem", c.read() + k.read())
         os.chmod(self.path("certs/localhost.pem"), 0o640)
@@ -174,10 +184,11 @@ class Site:
         return " ".join(f"{k}_temp_path {self.path(prefix + k)};" for k in kinds)
 
     def upstream(self, port):
-        """nginx as the origin: 100 bytes at /, and files at /16k, /1m, /100m."""
+        """nginx as the origin: 100 bytes at / and below /api, files at /16k, /1m, /100m."""
         tls = (f"ssl_certificate {self.path('cert.pem')}; "
                f"ssl_certificate_key {self.path('key.pem')}; "
-               "ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;") if self.bridge else ""
+               "ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256; "
+               f"{self.upstream_tls}") if self.bridge else ""
         listen = f"127.0.0.1:{port} backlog=4096" + (" ssl" if self.bridge else "")
         for name, size in FILES.items():
             if os.path.exists(self.path(name)):
@@ -193,6 +204,7 @@ http {{ access_log off; keepalive_requests 100000000; keepalive_timeout 600s; se
   sendfile_max_chunk 1m; {self.temporary('u-')}
   server {{ listen {listen}; {tls} server_name localhost;
     location = / {{ return 200 "{BODY}"; }}
+    location /api/ {{ return 200 "{BODY}"; }}
     location / {{ root {self.folder}; }} }} }}
 """)
 
@@ -231,12 +243,8 @@ http {{ access_log {log}; keepalive_requests 100000000; client_max_body_size 0;
     location / {{ {passed} }} }} }}
 """)
 
-    def haproxy(self, port, upstream):
-        tls = (f" ssl verify required ca-file {self.path('cert.pem')} sni str(localhost) "
-               "verifyhost localhost") if self.bridge else ""
-        tls += " proto h2" if self.upstream_h2 else ""
-        alpn = "h2,http/1.1" if self.h2 else "http/1.1"
-        head = f"""
+    def haproxy_head(self):
+        return f"""
 global
   nbthread 1
   maxconn {9500 if self.h2 else 8192}
@@ -247,6 +255,13 @@ defaults
   timeout server 60s
   timeout connect 5s
 """
+
+    def haproxy(self, port, upstream):
+        tls = (f" ssl verify required ca-file {self.path('cert.pem')} sni str(localhost) "
+               "verifyhost localhost") if self.bridge else ""
+        tls += " proto h2" if self.upstream_h2 else ""
+        alpn = "h2,http/1.1" if self.h2 else "http/1.1"
+        head = self.haproxy_head()
         if self.tcp:
             return self.write("haproxy.cfg", head + f"""
 listen f
@@ -267,27 +282,35 @@ backend b
   server s 127.0.0.1:{upstream}{tls}
 """)
 
-    def edged(self, port, upstream, admin="admin.sock"):
-        tls = f"\n    tls: {{ ca: {self.path('cert.pem')} }}" if self.bridge else ""
-        log = f"access_log: {{ path: {self.path('edged.access')} }}\n" if self.log else ""
-        http2 = "http2: { enabled: true }\n" if self.h2 else ""
-        spoken = "\n    protocol: h2" if self.upstream_h2 else ""
+    def edged_served(self, port):
+        """The listener on `port`, its certificates and its sites."""
         if self.tcp:
-            served = (f"  - {{ name: tcp, address: 127.0.0.1, port: {port}, protocol: tcp, "
-                      "upstream: app }")
-        else:
-            served = f"""  - {{ name: https, address: 127.0.0.1, port: {port}, protocol: tls }}
+            return f"""listeners:
+  - {{ name: tcp, address: 127.0.0.1, port: {port}, protocol: tcp, upstream: app }}"""
+        return f"""listeners:
+  - {{ name: https, address: 127.0.0.1, port: {port}, protocol: tls }}
 certificates: {{ directory: certs, default: localhost }}
 sites:
   - {{ hosts: localhost, upstream: app }}"""
-        return self.write("edged.yaml", f"""
+
+    def edged_upstreams(self, upstream):
+        tls = f"\n    tls: {{ ca: {self.path('cert.pem')} }}" if self.bridge else ""
+        spoken = "\n    protocol: h2" if self.upstream_h2 else ""
+        return f"""  app:
+    servers: ["127.0.0.1:{upstream}"]{spoken}{tls}"""
+
+    def edged(self, port, upstream, name="edged", views=None):
+        """name: of its files; views: another answer than the site's."""
+        log = f"access_log: {{ path: {self.path(name + '.access')} }}\n" if self.log else ""
+        shown = VIEWS if (self.views if views is None else views) else ""
+        http2 = "http2: { enabled: true }\n" if self.h2 else ""
+        admin = "admin.sock" if name == "edged" else f"{name}.sock"
+        return self.write(f"{name}.yaml", f"""
 version: 1
 workers: 1
-listeners:
-{served}
+{shown}{self.edged_served(port)}
 upstreams:
-  app:
-    servers: ["127.0.0.1:{upstream}"]{spoken}{tls}
+{self.edged_upstreams(upstream)}
 {log}{http2}admin: {{ socket: {self.path(admin)} }}
 """)
 

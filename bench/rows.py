@@ -5,12 +5,13 @@ cost: `user` and `system` in µs, and `per`, the units of work by which they are
 row's first figure. Other figures are returned by name. Gates and goals are ratios to HAProxy in the
 same round where `against` is "haproxy", else bounds of the figure itself.
 """
-import time
+import os, time
 from dataclasses import dataclass, field
 from typing import Callable
 
 from clients import Held, ask_once, held_requests, load, wrk
-from proxies import private_kib, rollup_kib
+from proxies import STREAM_MODULE, Site, private_kib, rollup_kib
+from routed import PassthroughSite, RoutingSite
 
 
 @dataclass
@@ -29,12 +30,16 @@ class Row:
     figures: list
     measure: Callable
     site: dict = field(default_factory=dict)
+    kind: type = Site
     #: nginx, or a program of this folder.
     upstream: str = "nginx"
     #: Proxies that can't do what the row is about.
     without: tuple = ()
-    #: Also run with the access log; the figure is the difference.
-    logged: bool = False
+    #: Also run with a site that differs so, see `compared`.
+    other: dict = field(default_factory=dict)
+    #: The figures of what was seen with `site` and with `other`: {name: value}, and `error` if a
+    #: run proves nothing.
+    compared: Callable | None = None
     rounds_max: int = 99
     #: May be measured in slices, the proxies taking turns.
     sliced: bool = True
@@ -66,6 +71,33 @@ def keep_alive(tls=True):
             return wrk(server, seconds, tls=tls)
         return load(server, seconds, *(["-t"] if tls else []), "-b", 100, warm=warm)
     return run
+
+
+def log_cost(proxy, site, plain, logged):
+    """What the log adds, if its lines are there."""
+    with open(site.access_log(proxy), "rb") as f:
+        lines = sum(1 for _ in f)
+    if lines < logged["requests"]:
+        return {"error": f"{lines} lines in the log for {logged['requests']} requests"}
+    return {"log": logged["log"] - plain["log"]}
+
+
+def passed_on(measure):
+    """The run of a row about passing TLS on, if it is passed on."""
+    def checked(server, options, seconds, warm):
+        if fault := server.site.fault(server.port):
+            return {"failed": 1, "error": fault}
+        return measure(server, options, seconds, warm)
+    return checked
+
+
+def routed(server, options, seconds, warm):
+    return load(server, seconds, "-t", "-b", 100, "-p", "/api/v1/items", "-N", server.site.hosts,
+                warm=warm)
+
+
+def routing_cost(proxy, site, few, many):
+    return {"routing": many["routing"] / few["routing"], "routing-many": many["routing"]}
 
 
 def quiet(server, options, seconds, warm):
@@ -157,6 +189,9 @@ def connections(*words):
     return run
 
 
+#: nginx passes connections on by a module of its own.
+WITHOUT_STREAM = () if os.path.exists(STREAM_MODULE) else ("nginx",)
+
 ROWS = [
     request_row("h1-offload", "HTTP/1.1 keep-alive, TLS 1.3 → plaintext, 64 connections",
                 0.75, 0.60, keep_alive()),
@@ -182,6 +217,18 @@ ROWS = [
                 connections("-c", 64), unit="µs/connection", site={"tcp": True}, cipher=""),
     request_row("tcp-exchange", "TCP listener: exchange of 100 bytes, 64 connections", 0.90, 0.78,
                 keep_alive(tls=False), unit="µs/exchange", site={"tcp": True}, cipher=""),
+    Row("passthrough", "TLS passed on by its SNI: download 1 MiB × 16 connections",
+        [Figure("passthrough", "s/GiB", 0.75, 0.55)],
+        passed_on(per_gib("-t", "-c", 16, "-p", "/1m", "-b", 1 << 20, "-v")),
+        kind=PassthroughSite, without=WITHOUT_STREAM),
+    request_row("passthrough-connection", "TLS passed on by its SNI: connection + 1 request",
+                0.95, 0.88, passed_on(connections("-t", "-c", 32)), unit="µs/connection",
+                kind=PassthroughSite, without=WITHOUT_STREAM),
+    Row("routing", "requests to any of 10,000 sites, a tenth with a path: to those to 10",
+        [Figure("routing", "× that of 10", 1.05, 1.0, against="none"),
+         Figure("routing-many", "µs/request", 0.75, 0.60)],
+        per_request(routed), kind=RoutingSite, site={"hosts": 10}, other={"hosts": 10_000},
+        compared=routing_cost),
     request_row("h2-h1", "HTTP/2, 16 connections × 32 streams → plaintext h1", 0.75, 0.60,
                 h2("-c", 16, "-m", 32, "-b", 100), site={"h2": True}),
     request_row("h2-h2", "the same → plaintext h2", None, None,
@@ -203,7 +250,7 @@ ROWS = [
         quiet),
     Row("log", "what the access log adds to h1-offload",
         [Figure("log", "µs/request", 1.5, 0.5, against="none")],
-        per_request(keep_alive()), logged=True),
+        per_request(keep_alive()), other={"log": True}, compared=log_cost),
     Row("idle", "idle TLS connections after one request each; kept 1.5 s after they closed",
         [Figure("idle-memory", "KiB/connection", 0.95, 0.87),
          Figure("idle-kept", "MiB kept", 0.50, 0.10)],

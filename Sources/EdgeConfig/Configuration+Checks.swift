@@ -11,7 +11,9 @@ extension Configuration {
         guard let health = upstream.health else { return nil }
         if let name = health.tls?.name ?? upstream.tls?.name { return name }
         guard upstream.tls != nil else { return nil }
-        let used = sites.lazy.filter { $0.destination == .upstream(index) }
+        let used = sites.lazy.filter { site in
+            site.destination == .upstream(index) || site.paths.contains { $0.upstream == index }
+        }
         let hosts = used.flatMap { site in
             site.internalHost.map { [$0] } ?? site.hosts.map(\.pattern)
         }

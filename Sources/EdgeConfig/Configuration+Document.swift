@@ -116,7 +116,7 @@ struct Assembly {
             checkServing(listeners: listeners, certificates: certificates, sites)
         }
         checkAdmin(admin, listeners: listeners)
-        checkResolvers(resolvers, upstreams: upstreams)
+        checkResolvers(resolvers, upstreams: upstreams, views: views)
         let state = main.path("state")
         checkState(state, upstreams: upstreams)
         return Configuration(
@@ -140,11 +140,13 @@ struct Assembly {
         let diagnostics = main.pass.diagnostics
         let before = diagnostics.errorCount
         checkUpstreams(of: listeners, upstreams)
-        let sites = SiteDecoder(roots, views: views, upstreams: upstreams)
+        let sites = SiteDecoder(
+            roots, listeners: listeners, views: views, upstreams: upstreams)
         // A site that could not be read might be the one that uses it, or has the host.
         guard diagnostics.errorCount == before else { return sites }
         upstreams.reportUnused()
         checkUnknown(views, hosts: sites.hosts)
+        checkLoops(views, sites)
         checkViews(views, listeners: listeners, hosts: sites.hosts)
         return sites
     }

@@ -48,7 +48,8 @@ extension Configuration.Resolver {
 extension Assembly {
     /// A resolver that is never asked is most likely one with a mistyped domain.
     func checkResolvers(
-        _ resolvers: [Located<Configuration.Resolver>], upstreams: [UpstreamDraft]
+        _ resolvers: [Located<Configuration.Resolver>], upstreams: [UpstreamDraft],
+        views: ViewList
     ) {
         var indexes: [String: Int] = [:]
         for (index, resolver) in resolvers.enumerated() {
@@ -65,6 +66,19 @@ extension Assembly {
             let labels = name.split(separator: ".")
             let suffixes = labels.indices.lazy.map { labels[$0...].joined(separator: ".") }
             used.insert(suffixes.compactMap { indexes[$0] }.first ?? general)
+        }
+        let names = resolvers.map(\.value.name)
+        for view in views.drafts {
+            guard let resolver = view.resolver else { continue }
+            if let index = names.firstIndex(of: resolver.value) {
+                used.insert(index)
+            } else {
+                view.section.error(
+                    resolver.location,
+                    "\(view.section.title).resolver: undefined resolver "
+                        + quoted(resolver.value),
+                    hint: Suggestion.defined(for: resolver.value, among: names, kind: "resolver"))
+            }
         }
         for (index, resolver) in resolvers.enumerated() where !used.contains(index) {
             main.warning(

@@ -66,7 +66,9 @@ extension Schema {
     private static let healthTLSKeys: [Key] = [
         Key(
             "upstreams.*.health.port", .integer(1...65535),
-            effect: "Another port to ask than that of traffic.", absence: "the server's port"),
+            effect: "Another port to ask than that of traffic.", absence: "the server's port",
+            pitfalls: "Checks of another port do not begin with a PROXY header.",
+            seeAlso: ["upstreams.*.proxy_protocol"]),
         Key(
             "upstreams.*.health.ca", .text(.path),
             effect: "A PEM file with the authorities that the check trusts.",

@@ -58,7 +58,8 @@ extension Schema {
                 + "`name.crt` with `name.key`. It is read at the start and by every reload, which "
                 + "passes over files that have not changed. A name may have an ECDSA and an RSA "
                 + "certificate: the client's abilities choose, ECDSA first. Of several of one type "
-                + "a valid one is served, the one that ends last.",
+                + "a valid one is served, the one that ends last. A folder in it that is called "
+                + "like a view has certificates of that view alone, which come first.",
             pitfalls: "Keys that everybody may read are refused, and so is a key without its "
                 + "certificate. Of more than 256 new files at once, damage that only OpenSSL can "
                 + "see is found in the background, logged and counted; `--check` finds all."),

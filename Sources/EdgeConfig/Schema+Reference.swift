@@ -32,8 +32,10 @@ extension Schema {
         - **Paths** are relative to the folder of the main file.
         - **Names** are a letter, then letters, digits, `-`, `_` or `.`.
 
-        In the headings, `[]` is an entry of a list and `*` a name of your choice. Commented
-        examples are in `conf/`.
+        In the headings, `[]` is an entry of a list and `*` a name of your choice; `(rules)` stands
+        for a view, a site and a path of a site: what is said there can be said of each. A request
+        has to be allowed by all of them; where they contradict each other, the path counts more
+        than the site, and the site more than the view. Commented examples are in `conf/`.
 
         """
 
@@ -47,7 +49,9 @@ extension Schema {
             ? words.prefix(1).map { $0.uppercased() }.joined() + words.dropFirst() : "General"
     }
 
-    private static let abbreviations = ["http2": "HTTP/2", "tls": "TLS", "dns": "DNS"]
+    private static let abbreviations = [
+        "http2": "HTTP/2", "tls": "TLS", "dns": "DNS", rules: "Rules",
+    ]
 
     private func entry(for key: Key) -> String {
         var lines = ["### `\(key.path)`", "", key.effect, ""]
@@ -62,6 +66,9 @@ extension Schema {
     }
 
     private static func place(of key: Key) -> String {
+        if key.parent == rules {
+            return "in " + ruleOwners.map { "`\($0)`" }.joined(separator: ", ")
+        }
         guard key.parent.isEmpty else { return "in `\(key.parent)`" }
         return key.isAllowedInFragments
             ? "top level of the main file and of included files" : "top level of the main file"
@@ -101,6 +108,10 @@ extension Schema {
             return "\(kind.rawValue); or a list of such"
         case .texts(let kind, orSingle: false):
             return "a list, each entry \(kind.rawValue)"
+        case .textOrMapping(let kind):
+            return "\(kind.rawValue); or a mapping with the keys below"
+        case .fields:
+            return "a mapping from names of header fields to their values"
         case .textsByView(let kind):
             return "\(kind.rawValue); or a list of such; or a mapping from views to one of both"
         case .statuses(let range):

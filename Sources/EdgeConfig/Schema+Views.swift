@@ -15,7 +15,9 @@ extension Schema {
                 "views.*.interfaces", .texts(.interface, orSingle: true),
                 effect: "The network interfaces that its connections arrive on; at most 16.",
                 absence: "any interface",
-                pitfalls: "They may come and go: what does not exist has no connections."),
+                pitfalls: "They may come and go: what does not exist has no connections. This "
+                    + "machine's own (`lo`) belong only to views that list it, or name sources. A "
+                    + "macvlan counts as the interface below it."),
             Key(
                 "views.*.sources", .texts(.block, orSingle: true),
                 effect: "Where its connections come from, as the socket says; at most 256 blocks.",
@@ -34,6 +36,11 @@ extension Schema {
                 "views.*.addresses.aaaa", .texts(.address, orSingle: true),
                 effect: "IPv6 addresses, for AAAA records; at most 16.",
                 absence: "no AAAA records"),
+            Key(
+                "views.*.resolver", .text(.name),
+                effect: "Which of `resolvers` `edged --check --dns` asks about the view's names.",
+                absence: "the resolver whose domain fits the name, else the system's",
+                seeAlso: ["resolvers"]),
             Key(
                 "views.*.proxy_protocol", .choice(["off", "required"]), default: "off",
                 effect: "`required`: every connection begins with a PROXY header, version 1 or 2, "

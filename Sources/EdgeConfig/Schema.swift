@@ -31,6 +31,10 @@ package struct Schema: Sendable {
         case named
         /// A string or a list of them, for all views; or a mapping from views to such.
         case textsByView(Text)
+        /// A string, or keys of its own.
+        case textOrMapping(Text)
+        /// Names of header fields with their values.
+        case fields
     }
 
     /// The forms of a string; `TextValue` and `HostName` check them.
@@ -60,6 +64,10 @@ package struct Schema: Sendable {
         case unknown = "`refuse`, `not_found` or a host name"
         case alpn = "the name of a protocol (ALPN), such as acme-tls/1"
         case fieldName = "the name of a header field"
+        case method = "a method, such as GET"
+        case prefix = "the path of a URL, such as /api"
+        case location = "a URL or a path, with variables"
+        case transport = "a duration, or max-age and more as in RFC 6797"
     }
 
     /// One key. In `path`, `[]` stands for an entry of a list and `*` for a chosen name.
@@ -92,11 +100,11 @@ package struct Schema: Sendable {
             name = String(parts.last ?? "")
             parent = parts.dropLast().joined(separator: ".")
             switch type {
-            case .mapping, .mappingOrOff: childrenPath = path
+            case .mapping, .mappingOrOff, .textOrMapping: childrenPath = path
             case .mappings, .textsOrMappings: childrenPath = path + "[]"
             case .named: childrenPath = path + ".*"
             case .integer, .integerOrAuto, .duration, .durationOrUnlimited, .size,
-                .sizeOrUnlimited, .choice, .text, .texts, .textsByView, .statuses:
+                .sizeOrUnlimited, .choice, .text, .texts, .textsByView, .fields, .statuses:
                 childrenPath = nil
             }
             self.type = type
@@ -111,7 +119,8 @@ package struct Schema: Sendable {
     }
 
     package static let current = Schema(
-        keys: generalKeys + viewKeys + listenerKeys + siteKeys + upstreamKeys + balanceKeys
+        keys: generalKeys + viewKeys + listenerKeys + siteKeys + pathKeys + ruleKeys + upstreamKeys
+            + balanceKeys
             + healthKeys
             + recoveryKeys + resolverKeys + dnsKeys + forwardingKeys + http2Keys + tuningKeys)
 
@@ -122,7 +131,9 @@ package struct Schema: Sendable {
     init(keys: [Key]) {
         self.keys = keys
         byPath = Dictionary(keys.map { ($0.path, $0) }, uniquingKeysWith: { first, _ in first })
-        byParent = Dictionary(grouping: keys, by: \.parent)
+        var byParent = Dictionary(grouping: keys, by: \.parent)
+        for owner in Self.ruleOwners { byParent[owner, default: []] += byParent[Self.rules] ?? [] }
+        self.byParent = byParent
     }
 
     package func key(_ path: String) -> Key? { byPath[path] }

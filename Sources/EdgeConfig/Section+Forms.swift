@@ -1,4 +1,5 @@
 import EdgeCore
+import EdgeRouting
 
 /// One entry of a list whose entries are strings or mappings.
 enum MixedEntry<Value> {
@@ -55,6 +56,60 @@ extension Section {
                 return section.map(MixedEntry.section)
             }
             return text(item, called: "\(title)[\(index)]", parse: parse).map(MixedEntry.text)
+        }
+    }
+}
+
+// MARK: - A string or a section, header fields
+
+extension Section {
+    /// Nil if it is absent or wrong.
+    func textOrSection<Value>(
+        _ name: String, as expected: Schema.Text,
+        parse: (String) throws(ValueProblem) -> Value
+    ) -> MixedEntry<Value>? {
+        let (key, node) = find(name)
+        let children = children(of: key)
+        guard let node, case .textOrMapping(let kind) = key.type else { return nil }
+        invariant(kind == expected, "schema and decoder agree on the form of a string")
+        if case .mapping = node.content {
+            return Section(node, title: displayPath(name), keys: children, pass: pass)
+                .map(MixedEntry.section)
+        }
+        return text(node, called: displayPath(name), parse: parse).map(MixedEntry.text)
+    }
+
+    /// Every valid field, in the order written; each name once, whatever its letters' case.
+    func fields(_ name: String) -> [(name: Located<String>, value: Template)] {
+        let (key, node) = find(name)
+        guard let node, case .fields = key.type else { return [] }
+        let title = displayPath(name)
+        guard case .mapping(let entries) = node.content else {
+            error(
+                node.location, "\(title) must be a mapping, not \(node.kindText)",
+                hint: "names of fields with their values")
+            return []
+        }
+        if entries.isEmpty { error(node.location, "\(title) is an empty mapping") }
+        var places: [String: Location] = [:]
+        return entries.compactMap { entry in
+            do throws(ValueProblem) {
+                _ = try TextValue.fieldName(entry.key)
+            } catch {
+                self.error(entry.location, error.reason, hint: error.hint)
+                return nil
+            }
+            if let first = places[entry.key.lowercased()] {
+                error(
+                    entry.location, "\(title) has the field '\(entry.key)' twice",
+                    hint: "first at \(first)")
+            }
+            places[entry.key.lowercased()] = entry.location
+            let value = text(
+                entry.value, called: "\(title).\(entry.key)", parse: TextValue.template)
+            return value.map {
+                (Located(value: entry.key, location: entry.location), $0.value)
+            }
         }
     }
 }

@@ -41,19 +41,26 @@ final class KeyList {
     /// A bit per key.
     private var marks: UInt64 = 0
 
+    /// A bit per key that is one of the rules.
+    let rules: UInt64
+
     init(_ keys: [Schema.Key]) {
         invariant(keys.count <= 64, "a mapping has at most 64 keys")
         self.keys = keys
+        rules = keys.indices.reduce(0) {
+            $0 | (keys[$1].parent == Schema.rules ? 1 << UInt64($1) : 0)
+        }
     }
 
     var visited: [String] {
         keys.indices.filter { marks >> UInt64($0) & 1 == 1 }.map { keys[$0].path }
     }
 
-    func visit(_ name: String) -> Schema.Key {
-        for (index, key) in keys.enumerated() where key.name == name {
+    /// The key, and its bit.
+    func visit(_ name: String) -> (Schema.Key, bit: UInt64) {
+        for index in keys.indices where keys[index].name == name {
             marks |= 1 << UInt64(index)
-            return key
+            return (keys[index], 1 << UInt64(index))
         }
         brokenInvariant("the decoder reads only keys of the schema", file: #fileID, line: #line)
     }
@@ -82,6 +89,8 @@ struct Section {
     /// What it may have, by the schema.
     private let list: KeyList
     private let entries: [Node.Entry]
+    /// A bit per key of `list` that is written.
+    private var present: UInt64 = 0
 
     /// - Returns: nil, after a report, if `node` is not a mapping.
     init?(
@@ -114,26 +123,38 @@ struct Section {
         entries = []
     }
 
-    private func checkKeys(isFragment: Bool) {
+    private mutating func checkKeys(isFragment: Bool) {
         let keys = list.keys
-        let valid = isFragment ? keys.filter(\.isAllowedInFragments) : keys
-        for entry in entries where !valid.contains(where: { $0.name == entry.key }) {
-            if isFragment, keys.contains(where: { $0.name == entry.key }) {
-                pass.diagnostics.error(
-                    entry.location, "\(quoted(entry.key)) is not allowed in an included file",
-                    hint: "allowed: \(valid.map(\.name).joined(separator: ", "))")
+        for entry in entries {
+            guard let index = keys.firstIndex(where: { $0.name == entry.key }),
+                !isFragment || keys[index].isAllowedInFragments
+            else {
+                refuse(entry, isFragment: isFragment)
                 continue
             }
-            pass.diagnostics.error(
-                entry.location,
-                "unknown key \(quoted(entry.key)) "
-                    + (title.isEmpty ? "at the top level" : "in \(title)"),
-                hint: Suggestion.text(for: entry.key, among: valid.map(\.name)))
+            present |= 1 << UInt64(index)
         }
         guard !isFragment else { return }
-        for key in keys where key.isRequired && !key.parent.isEmpty {
+        for (index, key) in keys.enumerated()
+        where key.isRequired && present >> UInt64(index) & 1 == 0 && !key.parent.isEmpty {
             requireKey(key.name)
         }
+    }
+
+    private func refuse(_ entry: Node.Entry, isFragment: Bool) {
+        let keys = list.keys
+        let valid = isFragment ? keys.filter(\.isAllowedInFragments) : keys
+        if isFragment, keys.contains(where: { $0.name == entry.key }) {
+            pass.diagnostics.error(
+                entry.location, "\(quoted(entry.key)) is not allowed in an included file",
+                hint: "allowed: \(valid.map(\.name).joined(separator: ", "))")
+            return
+        }
+        pass.diagnostics.error(
+            entry.location,
+            "unknown key \(quoted(entry.key)) "
+                + (title.isEmpty ? "at the top level" : "in \(title)"),
+            hint: Suggestion.text(for: entry.key, among: valid.map(\.name)))
     }
 
     /// Reports a missing key; for those at the top level, which fragments may supply.
@@ -166,8 +187,12 @@ struct Section {
         title.isEmpty ? name : "\(title).\(name)"
     }
 
+    /// Any of those keys is written that views, sites and paths may all have.
+    var hasRules: Bool { present & list.rules != 0 }
+
     func find(_ name: String) -> (key: Schema.Key, node: Node?) {
-        (list.visit(name), entries.first { $0.key == name }?.value)
+        let (key, bit) = list.visit(name)
+        return (key, present & bit == 0 ? nil : entries.first { $0.key == name }?.value)
     }
 }
 
@@ -263,7 +288,8 @@ extension Section {
         case .integer(let allowed): (range, words) = (allowed, "")
         case .integerOrAuto(let allowed): (range, words) = (allowed, "'auto' or ")
         case .duration, .durationOrUnlimited, .size, .sizeOrUnlimited, .choice, .text, .texts,
-            .textsByView, .statuses, .mapping, .mappingOrOff, .mappings, .textsOrMappings, .named:
+            .textsByView, .textOrMapping, .fields, .statuses, .mapping, .mappingOrOff, .mappings,
+            .textsOrMappings, .named:
             return nil
         }
         guard let node else { return key.defaultText.flatMap { Int($0) } }

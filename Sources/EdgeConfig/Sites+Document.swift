@@ -5,17 +5,22 @@ import EdgeRouting
 struct SiteDecoder {
     let views: ViewList
     let upstreams: UpstreamNames
-    private(set) var hosts: HostTable
+    let listeners: [Configuration.Listener]
+    private(set) var hosts: ServedHosts
     private(set) var sites: [SiteConfiguration] = []
     /// The first of each, for those rules that need a tls listener.
     private(set) var firstPassthrough: Located<String>?
     private(set) var firstClientCertificates: Located<String>?
 
-    init(_ roots: [Section], views: ViewList, upstreams: UpstreamNames) {
+    init(
+        _ roots: [Section], listeners: [Located<Configuration.Listener>], views: ViewList,
+        upstreams: UpstreamNames
+    ) {
+        self.listeners = listeners.map(\.value)
         self.views = views
         self.upstreams = upstreams
         let count = roots.reduce(0) { $0 + $1.itemCount("sites") }
-        hosts = HostTable(views, countMax: count)
+        hosts = ServedHosts(views, countMax: count)
         sites.reserveCapacity(count)
         for root in roots {
             root.forEachSection("sites") { section in
@@ -39,17 +44,27 @@ struct SiteDecoder {
                 hint: "where TLS ends here, ALPN chooses between HTTP/1.1 and HTTP/2")
         }
         let internalHost = names.internalHost(section)
-        guard let upstream = section.text("upstream") else {
-            if !section.has("upstream") {
-                section.error(section.location, "\(section.title) has no 'upstream'")
-            }
-            return nil
+        let rules = RuleConfiguration.decode(section)
+        let paths =
+            section.has("paths")
+            ? paths(
+                of: PathOwner(
+                    section: section, names: names, internalHost: internalHost, rules: rules,
+                    hasUpstream: section.has("upstream"))) : []
+        let destination = destination(
+            section, names, internalHost, isAnswered: rules.answersAll, paths: paths)
+        guard let destination else { return nil }
+        if rules.redirect != nil, section.has("upstream") {
+            section.error(
+                section.location(of: "upstream"),
+                "\(section.title).upstream has no effect with 'redirect'",
+                hint: "every request is answered with it; 'paths' can have one of their own")
         }
-        let index = upstreams.use(upstream, by: "\(section.title).upstream", in: section)
-        guard let index else { return nil }
-        checkName(of: upstreams.drafts[index], names, internalHost, in: section)
-        var site = SiteConfiguration(hosts: names.hosts, destination: .upstream(index))
+        var site = SiteConfiguration(hosts: names.hosts, destination: destination)
         site.internalHost = internalHost
+        site.rules = rules
+        site.paths = paths
+        checkLoop(site, names, in: section)
         site.upgrades = section.texts("upgrade").map(\.value)
         site.clientCertificates = .decode(section.section("client_certificates"))
         if site.clientCertificates != nil, firstClientCertificates == nil {
@@ -57,6 +72,27 @@ struct SiteDecoder {
                 value: section.title, location: section.location(of: "client_certificates"))
         }
         return site
+    }
+
+    /// Where requests go that no path sends elsewhere; nil, after a report, if nobody can tell.
+    private func destination(
+        _ section: Section, _ names: SiteHosts, _ internalHost: String?, isAnswered: Bool,
+        paths: [PathConfiguration]
+    ) -> SiteConfiguration.Destination? {
+        if let upstream = section.text("upstream") {
+            let index = upstreams.use(upstream, by: "\(section.title).upstream", in: section)
+            guard let index else { return nil }
+            checkName(of: upstreams.drafts[index], names, internalHost, in: section)
+            return .upstream(index)
+        }
+        guard !section.has("upstream") else { return nil }
+        if isAnswered || paths.contains(where: { $0.prefix == "/" }) {
+            return SiteConfiguration.Destination.none
+        }
+        section.error(
+            section.location, "\(section.title) has no 'upstream'",
+            hint: section.has("paths") ? "nobody answers what none of its 'paths' fits" : nil)
+        return nil
     }
 
     /// Each once.
@@ -79,27 +115,29 @@ struct SiteDecoder {
         _ names: SiteHosts, _ named: [(view: Int, place: Location, names: Range<Int>)],
         passthrough: Bool, _ protocols: [Located<String>], in section: Section
     ) {
-        let service = passthrough ? HostTable.Service.passthrough : .terminated
-        let asked = passthrough ? protocols : []
-        if named.isEmpty {
-            for name in names.names {
-                hosts.insert(
-                    name, views: 0..<views.count, service, protocols: asked, in: section)
+        let service = passthrough ? ServedHosts.Service.passthrough : .terminated
+        let protocols = passthrough ? protocols : []
+        func insert(_ range: Range<Int>, views: Range<Int>) {
+            for name in names.names[range] {
+                if protocols.isEmpty { hosts.insert(name, views: views, service, in: section) }
+                for one in protocols {
+                    hosts.insert(name, views: views, protocol: one.value, in: section)
+                }
             }
         }
+        if named.isEmpty { insert(names.names.indices, views: 0..<views.count) }
         for (view, place, range) in named {
             hosts.noteNamed(view, at: place)
-            for name in names.names[range] {
-                hosts.insert(
-                    name, views: view..<view + 1, service, protocols: asked, in: section)
-            }
+            insert(range, views: view..<view + 1)
         }
     }
 
     // MARK: - Connections that are passed through
 
     /// What nobody can say about requests that are not seen.
-    private static let requestKeys = ["internal", "upgrade", "client_certificates"]
+    private static let requestKeys =
+        ["internal", "upgrade", "client_certificates", "paths"]
+        + Schema.ruleKeys.filter { $0.parent == Schema.rules }.map(\.name)
 
     private mutating func decode(
         passthrough: Located<String>?, _ names: SiteHosts, _ protocols: [Located<String>],
@@ -132,7 +170,7 @@ struct SiteDecoder {
     }
 
     /// A wildcard host says nothing about the name to expect in the upstream's certificate.
-    private func checkName(
+    func checkName(
         of upstream: UpstreamDraft, _ names: SiteHosts, _ internalHost: String?,
         in section: Section
     ) {

@@ -8,8 +8,9 @@ extension TextValue {
     /// What would change how messages are framed, or names the connection they came on: these are
     /// the proxy's own.
     private static let framingFields: Set<String> = [
-        "connection", "content-length", "host", "http2-settings", "keep-alive", "proxy-connection",
-        "te", "trailer", "transfer-encoding", "upgrade",
+        "connection", "content-length", "expect", "host", "http2-settings", "keep-alive",
+        "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade",
     ]
 
     /// As the kernel allows it (IFNAMSIZ).

@@ -246,7 +246,11 @@ extension Schema.Text {
         case .interface: try TextValue.interface(text)
         case .alpn: try TextValue.alpn(text)
         case .fieldName: try TextValue.fieldName(text)
-        case .unknown, .address, .block, .endpoint, .resolver, .server, .hashKey, .field: text
+        case .method: try TextValue.method(text)
+        case .prefix: try TextValue.prefix(text)
+        case .transport: try TextValue.transport(text)
+        case .unknown, .location, .address, .block, .endpoint, .resolver, .server, .hashKey, .field:
+            text
         }
     }
 }

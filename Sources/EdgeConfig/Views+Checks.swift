@@ -4,7 +4,7 @@ import EdgeRouting
 extension Assembly {
     /// What views, listeners and the hosts of sites need of each other.
     func checkViews(
-        _ views: ViewList, listeners: [Located<Configuration.Listener>], hosts: HostTable
+        _ views: ViewList, listeners: [Located<Configuration.Listener>], hosts: ServedHosts
     ) {
         for (index, view) in views.drafts.enumerated() {
             checkReach(of: index, in: views)
@@ -25,7 +25,7 @@ extension Assembly {
                     named, "the view '\(view.name.value)' has hosts, and no listener answers there",
                     hint: "its listeners redirect, or pass bytes on")
             }
-            if answers, hosts.isEmpty(index) {
+            if answers, hosts.isEmpty(index), !view.configuration.rules.answersAll {
                 main.warning(
                     view.name.location, "the view '\(view.name.value)' has no sites",
                     hint: "its clients find nothing: name it in a site's 'hosts'")
@@ -56,7 +56,7 @@ extension Assembly {
     }
 
     /// The host that stands for unknown ones has to be known itself.
-    func checkUnknown(_ views: ViewList, hosts: HostTable) {
+    func checkUnknown(_ views: ViewList, hosts: ServedHosts) {
         for (index, view) in views.drafts.enumerated() {
             guard let unknown = view.unknown, case .host(let name) = unknown.value else { continue }
             switch hosts.find(name, view: index) {
@@ -73,6 +73,26 @@ extension Assembly {
                     "\(view.section.title).unknown: no site has '\(name)' in this view",
                     hint: "'refuse', 'not_found' or one of the view's hosts")
             }
+        }
+    }
+
+    /// A view that redirects all its requests to itself serves nobody.
+    func checkLoops(_ views: ViewList, _ sites: SiteDecoder) {
+        for (index, view) in views.drafts.enumerated() {
+            guard let redirect = view.configuration.rules.redirect,
+                let target = RedirectTarget(redirect.location)
+            else { continue }
+            let comesBack = target.comesBack(to: sites.listeners) { host in
+                let owner = sites.sites.first { site in
+                    site.hosts.contains { $0.view == index && $0.pattern == host }
+                }
+                return owner.map { !$0.isPassthrough && $0.rules.redirect == nil } ?? false
+            }
+            guard comesBack else { continue }
+            view.section.error(
+                view.section.location(of: "redirect"),
+                "\(view.section.title).redirect leads back to itself",
+                hint: "its target is served here, and redirected again")
         }
     }
 
@@ -97,7 +117,11 @@ extension ViewConfiguration {
         if !interfaces.isEmpty {
             guard let interface, interfaces.contains(interface) else { return false }
         }
-        if sources.isEmpty { return true }
+        // This machine's own clients are in no view that does not ask for them.
+        if sources.isEmpty {
+            let isOwn = interface == "lo" || source?.isLoopback == true
+            return !interfaces.isEmpty || !isOwn
+        }
         guard let source else {
             return [true, false].allSatisfy { isIPv4 in
                 sources.contains { $0.bits == 0 && $0.base.isIPv4 == isIPv4 }
@@ -105,4 +129,9 @@ extension ViewConfiguration {
         }
         return sources.contains { $0.covers(source) }
     }
+}
+
+extension CIDR {
+    /// Addresses by which a machine speaks to itself, and no others.
+    fileprivate var isLoopback: Bool { base.isLoopback && bits >= (base.isIPv4 ? 8 : 128) }
 }

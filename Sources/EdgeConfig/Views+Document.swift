@@ -7,6 +7,7 @@ struct ViewDraft {
     let name: Located<String>
     var configuration: ViewConfiguration
     let unknown: Located<ViewConfiguration.Unknown>?
+    let resolver: Located<String>?
 }
 
 /// All views, for those who name them. Without `views:` there is one, and it has no name.
@@ -90,7 +91,12 @@ extension ViewConfiguration {
             "min_version", as: Configuration.TLS.Version.self)
         view.requiresTLS13 = lowest == .tls13
         view.clientCertificates = .decode(section.section("client_certificates"))
-        return ViewDraft(section: section, name: name, configuration: view, unknown: unknown)
+        view.rules = .decode(section)
+        let resolver = section.text("resolver")
+        view.resolver = resolver?.value
+        return ViewDraft(
+            section: section, name: name, configuration: view, unknown: unknown,
+            resolver: resolver)
     }
 
     private static func interfaces(_ section: Section) -> [String] {

@@ -4,7 +4,7 @@ internal import EdgeCore
 /// What each path of the admin server does. Over TCP there is only what is safe for anybody on
 /// this host to read.
 enum ControlRoute: CaseIterable {
-    case status, upstreams, member, dns, metrics, livez, readyz, reload
+    case status, upstreams, member, dns, explain, configuration, metrics, livez, readyz, reload
 
     /// From which side a connection came.
     enum Origin {
@@ -18,6 +18,8 @@ enum ControlRoute: CaseIterable {
         case .upstreams: "/upstreams"
         case .member: MemberRoute.pattern
         case .dns: "/dns"
+        case .explain: "/explain"
+        case .configuration: "/config"
         case .metrics: "/metrics"
         case .livez: "/livez"
         case .readyz: "/readyz"
@@ -27,7 +29,8 @@ enum ControlRoute: CaseIterable {
 
     private var methods: [String] {
         switch self {
-        case .status, .upstreams, .dns, .metrics, .livez, .readyz: ["GET", "HEAD"]
+        case .status, .upstreams, .dns, .explain, .configuration, .metrics, .livez, .readyz:
+            ["GET", "HEAD"]
         case .member, .reload: ["POST"]
         }
     }
@@ -35,7 +38,7 @@ enum ControlRoute: CaseIterable {
     private var isPublic: Bool {
         switch self {
         case .metrics, .livez, .readyz: true
-        case .status, .upstreams, .member, .dns, .reload: false
+        case .status, .upstreams, .member, .dns, .explain, .configuration, .reload: false
         }
     }
 
@@ -67,6 +70,8 @@ enum ControlRoute: CaseIterable {
             }
             reply(member.answer(by: peer, target: target))
         case .dns: reply(dns(request.query, target))
+        case .explain: reply(explain(request.query, target))
+        case .configuration: reply(configuration(request.query, target))
         case .metrics:
             var text = ""
             target.metrics(into: &text)
@@ -84,6 +89,33 @@ enum ControlRoute: CaseIterable {
                 Log.notice("audit: reload by \(peer): \(result.outcome.rawValue)")
                 reply(.json(result.outcome == .refused ? 422 : 200, result.json))
             }
+        }
+    }
+
+    /// `GET /config?effective=yes`.
+    private static func configuration(
+        _ query: String, _ target: any ControlTarget
+    ) -> ControlResponse {
+        guard PercentText.parameter("effective", in: query) == "yes" else {
+            return .error(400, "only /config?effective=yes is known")
+        }
+        guard let reply = target.effectiveConfiguration() else {
+            return .error(503, "no configuration is in use yet")
+        }
+        return .json(200, reply.json)
+    }
+
+    /// `GET /explain?url=URL&view=NAME`, and more as `ExplainQuestion` has it.
+    private static func explain(
+        _ query: String, _ target: any ControlTarget
+    ) -> ControlResponse {
+        let question = ExplainQuestion { PercentText.parameter($0, in: query) }
+        guard let question else { return .error(400, "say which URL, /explain?url=URL&view=NAME") }
+        switch target.explain(question) {
+        case .success(let explanation): return .json(200, explanation.json)
+        case .failure(.unclear(let reason)): return .error(400, reason)
+        case .failure(.unknown(let reason)): return .error(404, reason)
+        case .failure(.notServing(let reason)): return .error(503, reason)
         }
     }
 

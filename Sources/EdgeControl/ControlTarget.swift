@@ -40,6 +40,11 @@ package protocol ControlTarget: AnyObject {
     ///
     /// - Parameter view: nil: none was named.
     func dnsRecords(view: String?) -> Result<DNSRecordsReply, DNSRecordsRefusal>
+    /// The configuration that is in use, with every default and where each value comes from; nil:
+    /// none is.
+    func effectiveConfiguration() -> ConfigurationReply?
+    /// What becomes of a request.
+    func explain(_ question: ExplainQuestion) -> Result<ExplainReply, ExplainRefusal>
     /// - Parameter completion: to be called once, now or later, on the loop's thread.
     func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void)
 }

@@ -57,6 +57,21 @@ package struct ControlClient: Sendable {
         return try decode(json)
     }
 
+    /// The configuration that is in use, with every default.
+    package func effectiveConfiguration() throws(ControlFailure) -> ConfigurationReply {
+        let (code, json) = try exchange("GET", "/config?effective=yes")
+        guard code == 200 else { throw refusal(code, json) }
+        return try decode(json)
+    }
+
+    /// What becomes of a request.
+    package func explain(_ question: ExplainQuestion) throws(ControlFailure) -> ExplainReply {
+        let query = question.parameters.map { "\($0.name)=\(Self.escaped($0.value))" }
+        let (code, json) = try exchange("GET", "/explain?" + query.joined(separator: "&"))
+        guard code == 200 else { throw refusal(code, json) }
+        return try decode(json)
+    }
+
     /// - Parameter member: an address with port, or the name of a server with one address.
     package func order(
         _ order: MemberOrder, upstream: String, member: String

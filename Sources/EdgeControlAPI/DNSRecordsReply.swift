@@ -1,4 +1,4 @@
-package import EdgeCore
+internal import EdgeCore
 
 /// The answer to `GET /dns?view=NAME`: what DNS has to say to the clients of that view. Each name
 /// has all of the addresses. It ends up in files of name servers, so nothing is read that could

@@ -3,8 +3,8 @@ package import EdgeSystem
 
 /// Asks DNS once about every name of every view and says what is not as it should be. As the daemon
 /// asks: each name of all servers of its group at once, both families, at most
-/// `Resolver.outstandingMax` names of a group at a time. A question has 2 s, all of it 10 s; what was
-/// not asked until then is reported as that. It turns the loop itself and is to be used once.
+/// `Resolver.outstandingMax` names of a group at a time. A question has 2 s, all of it 10 s; what
+/// was not asked until then is reported as that. It turns the loop itself and is to be used once.
 package final class DNSAudit {
     /// A name below a wildcard that nobody has.
     package static let probe = "edged-dns-check"

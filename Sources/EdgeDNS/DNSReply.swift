@@ -1,8 +1,8 @@
 internal import CEdge
 internal import EdgeCore
 
-/// Answers as c-ares hands them over, taken apart by it. All that a message of at most 64 KiB has is
-/// read: what is kept of it must not depend on its order.
+/// Answers as c-ares hands them over, taken apart by it. All that a message of at most 64 KiB has
+/// is read: what is kept of it must not depend on its order.
 enum DNSReply {
     /// Addresses that a message may have: each record takes at least 15 bytes (RFC 1035 §4.1.3).
     private static func recordsMax(_ byteCount: Int32) -> Int {

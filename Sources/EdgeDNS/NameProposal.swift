@@ -46,8 +46,7 @@ package struct NameProposal: Sendable, Equatable {
     /// - Parameter own: never proposed.
     package init(_ machine: NameMachine, without own: Set<SocketAddress>) {
         func endpoints(_ addresses: [SocketAddress]) -> [ProposedEndpoint] {
-            addresses.filter { machine.schedule.isLiteral || !own.contains($0) }
-                .map { ProposedEndpoint(address: $0) }
+            addresses.filter { !own.contains($0) }.map { ProposedEndpoint(address: $0) }
         }
         isExpired = machine.confirmation.isExpired && !machine.addresses.isEmpty
         let known = isExpired ? [] : endpoints(machine.addresses)

@@ -69,6 +69,8 @@ package struct NameRound: Sendable {
     /// Whether what is known does not work, so that news is worth a moment's wait.
     private let isHurried: Bool
     private let patience: Duration
+    /// The same, of one family's answer with the other's.
+    private let partialPatience: Duration
     /// By number of the server.
     package private(set) var replies: [Int: Reply]
 
@@ -79,6 +81,7 @@ package struct NameRound: Sendable {
         asked = now
         deadline = now.advanced(by: timing.queryDeadline)
         patience = timing.patience
+        partialPatience = isHurried ? timing.patience / 2 : timing.patience
         self.isHurried = isHurried
         replies = Dictionary(servers.map { ($0, .awaited) }) { first, _ in first }
     }
@@ -95,8 +98,8 @@ package struct NameRound: Sendable {
         var due = deadline
         for reply in replies.values {
             switch reply {
-            case .partial(let since), .good(_, let since):
-                due = min(due, since.advanced(by: patience))
+            case .partial(let since): due = min(due, since.advanced(by: partialPatience))
+            case .good(_, let since): due = min(due, since.advanced(by: patience))
             case .held(_, _, let until): due = min(due, until)
             case .awaited, .suspicious, .useless: break
             }
@@ -108,7 +111,9 @@ package struct NameRound: Sendable {
     /// up.
     package func overdue(now: Instant) -> [Int] {
         replies.filter { _, reply in
-            if case .partial(let since) = reply { return now >= min(since + patience, deadline) }
+            if case .partial(let since) = reply {
+                return now >= min(since + partialPatience, deadline)
+            }
             if case .held(_, _, let until) = reply { return now >= min(until, deadline) }
             return reply.isOpen && now >= deadline
         }.keys.sorted()

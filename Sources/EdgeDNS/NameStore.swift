@@ -16,6 +16,8 @@ final class NameStore {
     private(set) var writes = 0
     private(set) var writeFailures = 0
     private(set) var lastError: String?
+    /// Called when a write has ended: `due` is another.
+    var didEnd: () -> Void = {}
     private let file: StateFile
     private let loop: PollLoop
     private var isDirty = false
@@ -123,6 +125,9 @@ final class NameStore {
             self.records = records
         }
 
-        func ended(_ error: StateFileError?) { store?.ended(error, records) }
+        func ended(_ error: StateFileError?) {
+            store?.ended(error, records)
+            store?.didEnd()
+        }
     }
 }

@@ -185,11 +185,11 @@ extension Resolver {
             // before: those are asked again, and not waited for longer than that.
             let moment = cache.timing.patience / 2
             for name in wanted {
-                let isMute = server.watch.isMute([name])
+                let isMute = server.watch.isMute(name)
                 ask(.host(name), of: server, lostAfter: isMute ? .zero : moment, now: now)
             }
             let until =
-                server.watch.isMute(asked)
+                asked.allSatisfy(server.watch.isMute)
                 ? now.advanced(by: moment) : rounds[subject]?.deadline ?? now
             rounds[subject]?.set(server.number, .held(answer, witnesses: asked, until: until))
         }

@@ -69,6 +69,7 @@ package final class Resolver {
         cache = NameCache(
             timing: timing ?? settings.timing, seed: seed,
             remembered: store?.load() ?? NameRecords(), wallSeconds: Self.wallSeconds, now: .now())
+        store?.didEnd = { [weak self] in self?.pump() }
     }
 
     deinit { close() }

@@ -37,14 +37,15 @@ package struct ServerWatch: Sendable {
     package private(set) var failed = 0
     /// Of the newest query; nil if that gave something.
     package private(set) var lastFailure: QueryFailure?
-    /// When it has answered anything.
+    /// When it has answered anything, and when before that.
     package private(set) var lastAnswer: Instant?
+    private var answerBefore: Instant?
     private var knew: Set<String> = []
     private var lost: Set<String> = []
     private var own: Set<String> = []
     private var latest: [String: (addresses: [SocketAddress], at: Instant)] = [:]
-    /// Names whose newest query it did not answer.
-    private var mute: Set<String> = []
+    /// Since when it has answered no query for these names.
+    private var unanswered: [String: Instant] = [:]
     /// What all names have, while that is so: at most one address of each family.
     private var everywhere: [SocketAddress] = []
     private var alike: Set<String> = []
@@ -86,7 +87,7 @@ package struct ServerWatch: Sendable {
         case .timeout, .serverFailure, .refused, .malformed, .notImplemented, .noServerUsable,
             .responseCode, .unexpected:
             failed += 1
-            mute.insert(name)
+            if unanswered[name] == nil { unanswered[name] = now }
         }
         lastFailure = failure
     }
@@ -96,8 +97,10 @@ package struct ServerWatch: Sendable {
     ) {
         answered += 1
         latest[name] = (addresses, now)
+        // Several that came together are one.
+        if lastAnswer != now { answerBefore = lastAnswer }
         lastAnswer = now
-        mute.remove(name)
+        unanswered[name] = nil
     }
 
     private mutating func endEverywhere() {
@@ -111,7 +114,7 @@ package struct ServerWatch: Sendable {
         lost.formIntersection(names)
         own.formIntersection(names)
         alike.formIntersection(names)
-        mute.formIntersection(names)
+        unanswered = unanswered.filter { names.contains($0.key) }
         latest = latest.filter { names.contains($0.key) }
         if alike.count < 2 { endEverywhere() }
     }
@@ -122,7 +125,8 @@ package struct ServerWatch: Sendable {
     ///
     /// One single address for a name that had others looks like any renumbering; what tells them
     /// apart are the other names. If each of those asked since has that same address, where at
-    /// least two had others before, this is no renumbering but a server that says one thing.
+    /// least two had different ones before, this is no renumbering but a server that says one
+    /// thing. Names of the same host (the same addresses before) say nothing about each other.
     ///
     /// - Parameters:
     ///   - before: what is believed of the name.
@@ -151,7 +155,8 @@ package struct ServerWatch: Sendable {
             return .believed
         }
         let others = known().filter { other, had in
-            other != name && !had.isEmpty && !had.contains(where: addresses.contains)
+            other != name && !had.isEmpty && had != before
+                && !had.contains(where: addresses.contains)
         }.keys
         let oldest =
             isKnownFault
@@ -172,7 +177,7 @@ package struct ServerWatch: Sendable {
         if !isFinal, same.count < wanted, !(isKnownFault && !same.isEmpty) {
             // Those that will say something first.
             let missing = others.filter { !same.contains($0) }.sorted {
-                (mute.contains($0) ? 1 : 0, $0) < (mute.contains($1) ? 1 : 0, $1)
+                (isMute($0) ? 1 : 0, $0) < (isMute($1) ? 1 : 0, $1)
             }
             return .undecided(witnesses: Set(missing.prefix(wanted - same.count)))
         }
@@ -197,8 +202,12 @@ package struct ServerWatch: Sendable {
 
     // MARK: - Queries
 
-    /// Whether it answered the newest query for none of these.
-    package func isMute(_ names: Set<String>) -> Bool { names.isSubset(of: mute) }
+    /// Whether it answers others, but not for this name. The newest answer does not count: a server
+    /// that is back has answered for one name first.
+    package func isMute(_ name: String) -> Bool {
+        guard let since = unanswered[name], let answerBefore else { return false }
+        return answerBefore > since
+    }
 
     /// In the order of `Reason`; empty: nothing is wrong with it.
     package var degraded: [Degradation] {

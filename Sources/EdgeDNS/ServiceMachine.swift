@@ -32,8 +32,8 @@ package enum ServiceAnswer: Sendable, Equatable {
 
 /// One service and the hosts that offer it. Sans-IO, by the rules of `NameMachine`: no failure, no
 /// empty answer and no "service not available" (a target of ".", RFC 2782) takes anything away.
-/// New targets take over once one has an address, and each has been asked for or a moment has passed;
-/// until then those before them are proposed.
+/// New targets take over once one has an address, and each has been asked for or a moment has
+/// passed; until then those before them are proposed.
 package struct ServiceMachine: Sendable {
     /// Records kept; what sorts behind is left out.
     package static let recordsMax = 64

@@ -6,7 +6,8 @@ internal import EdgeRouting
 
 /// What the configuration's views have to do with DNS.
 extension Configuration {
-    /// For the admin socket. Without `views:` there is one without a name, which cannot be asked for.
+    /// For the admin socket. Without `views:` there is one without a name, which cannot be asked
+    /// for.
     func dnsRecords(view name: String?) -> Result<DNSRecordsReply, DNSRecordsRefusal> {
         let names = views.map(\.name).filter { !$0.isEmpty }
         guard let name else {

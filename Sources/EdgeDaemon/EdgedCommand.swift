@@ -11,6 +11,7 @@ package enum EdgedCommand {
     /// Exit codes (sysexits.h).
     enum Code {
         static let ok: Int32 = 0
+        static let refused: Int32 = 1
         static let findings: Int32 = 5
         static let usage: Int32 = 64
         static let system: Int32 = 71
@@ -22,21 +23,26 @@ package enum EdgedCommand {
         usage: edged -c FILE            run in the foreground
                edged --check -c FILE    check the configuration and everything it names
                edged --check --dns -c FILE    and whether DNS says what the views' clients need
+               edged --explain URL [--view NAME] [--interface NAME] [--from ADDRESS]
+                     [--method NAME] [--sni NAME|none] [--alpn h2,http/1.1|none] [--json] -c FILE
+                                        what becomes of a request, by the configuration alone
                edged --version
 
         signals: HUP reload, TERM drain and stop (a second one: at once), INT stop at once,
                  USR1 open the access log anew
-        exit codes: 0 ok, 5 findings of --dns, 64 usage, 71 the system lacks something,
-                    77 permission, 78 configuration
+        exit codes: 0 ok, 1 what --explain asks for is not served, 5 findings of --dns, 64 usage,
+                    71 the system lacks something, 77 permission, 78 configuration
         """
 
     private enum Mode {
-        case run, check, version, help, proxy
+        case run, check, explain, version, help, proxy
     }
 
     private struct Arguments {
         var mode = Mode.run
         var asksDNS = false
+        var question: ExplainQuestion?
+        var wantsJSON = false
         var file: String?
         var user: String?
         var group: String?
@@ -63,12 +69,15 @@ package enum EdgedCommand {
             print("edged \(EdgedVersion.text)")
             return Code.ok
         case .proxy: return ProxyMain.run(user: parsed.user, group: parsed.group)
-        case .check, .run:
+        case .check, .explain, .run:
             guard let file = parsed.file else {
                 complain("edged: a configuration file is needed\n\(usage)")
                 return Code.usage
             }
             let path = absolute(file)
+            if let question = parsed.question {
+                return explain(path, question, json: parsed.wantsJSON)
+            }
             guard parsed.mode == .check else { return supervise(path) }
             return check(path, asksDNS: parsed.asksDNS)
         }
@@ -77,11 +86,23 @@ package enum EdgedCommand {
     private static func parse(_ words: [String]) throws(UsageError) -> Arguments {
         var result = Arguments()
         var rest = words[...]
+        let none = ExplainQuestion(url: "")
+        var more = none
         while let word = rest.popFirst() {
             switch word {
             case "-c", "--config": result.file = try value(word, &rest)
             case "--check": result.mode = .check
             case "--dns": result.asksDNS = true
+            case "--explain":
+                result.mode = .explain
+                result.question = ExplainQuestion(url: try value(word, &rest))
+            case "--view": more.view = try value(word, &rest)
+            case "--interface": more.interface = try value(word, &rest)
+            case "--from": more.from = try value(word, &rest)
+            case "--method": more.method = try value(word, &rest)
+            case "--sni": more.serverName = try value(word, &rest)
+            case "--alpn": more.setProtocols(try value(word, &rest))
+            case "--json": result.wantsJSON = true
             case "--version", "-V": result.mode = .version
             case "--help", "-h": result.mode = .help
             case "--proxy": result.mode = .proxy
@@ -92,6 +113,12 @@ package enum EdgedCommand {
         }
         guard !result.asksDNS || result.mode == .check else {
             throw UsageError(text: "--dns goes with --check")
+        }
+        if let url = result.question?.url {
+            more.url = url
+            result.question = more
+        } else if more != none || result.wantsJSON {
+            throw UsageError(text: "--view and the like go with --explain")
         }
         return result
     }
@@ -141,11 +168,46 @@ package enum EdgedCommand {
                 let result = try Preparation.prepare(
                     read.bundle, previous: nil, workers: nil,
                     parsed: (read.configuration, read.warnings), checking: .all)
+                let routing = SnapshotBuilder().build(result, workers: 1) { _ in [] }.routing
+                let findings = Coalescing(result, routing, at: Int64(time(nil))).findings
+                for finding in findings { complain("warning: \(finding)") }
                 print(
                     "\(path): ok (\(result.configuration.sites.count) sites, "
                         + "\(result.configuration.upstreams.count) upstreams, "
                         + "\(result.certificateEntries.count) certificates)")
                 return asksDNS ? checkDNS(result.configuration) : Code.ok
+            } catch {
+                for line in error.diagnostics { complain(line) }
+                return Code.configuration
+            }
+        } catch {
+            for line in error.diagnostics { complain("\(line)") }
+            return Code.configuration
+        }
+    }
+
+    // MARK: - Explain
+
+    /// By the tables that workers would have, made from the files as a start would make them.
+    private static func explain(_ path: String, _ question: ExplainQuestion, json: Bool) -> Int32 {
+        do throws(ConfigError) {
+            let read = try Configuration.read(path: path)
+            do throws(Preparation.Refusal) {
+                let preparation = try Preparation.prepare(
+                    read.bundle, previous: nil, workers: nil,
+                    parsed: (read.configuration, read.warnings))
+                let explainer = Explainer(
+                    preparation: preparation,
+                    snapshot: SnapshotBuilder().build(preparation, workers: 1) { _ in [] },
+                    now: Int64(time(nil)), members: nil)
+                do throws(ExplainRefusal) {
+                    let reply = try explainer.explain(question)
+                    print(json ? reply.json.prettyText : reply.text, terminator: json ? "\n" : "")
+                    return reply.isServed ? Code.ok : Code.refused
+                } catch {
+                    complain("edged: \(error.text)")
+                    return Code.usage
+                }
             } catch {
                 for line in error.diagnostics { complain(line) }
                 return Code.configuration

@@ -320,7 +320,8 @@ final class HealthKeeper {
         }
         let target = Checker.Target(
             address: address, upstream: name, policy: policy, tls: tls,
-            sendsProxyHeader: entry.health.configuration.sendsProxyHeader)
+            // Who listens at a port for checks knows nothing of traffic's clients.
+            sendsProxyHeader: entry.health.configuration.sendsProxyHeader && policy.port == nil)
         lastCheck += 1
         let number = lastCheck
         upstreams[name]?.asked[address] = number
@@ -337,6 +338,11 @@ final class HealthKeeper {
         let now = Instant.now()
         if report.isInconclusive {
             upstreams[name]?.health.notChecked(address, now: now)
+            if case .failed(let reason) = report.outcome {
+                Log.warning(
+                    "upstream: a check could not be made, what is known stands",
+                    ["upstream": name, "member": "\(address)", "reason": reason])
+            }
         } else {
             if isMember(address, of: name) { noteSeen(name, address, report) }
             upstreams[name]?.health.checked(address, report.outcome, now: now)

@@ -27,6 +27,8 @@ struct Preparation {
     let fingerprint: UInt64
     let byteCount: Int
     let path: String
+    /// The files' bytes.
+    let bundle: ConfigurationBundle
     /// Nil: requests are not logged, or this was a check.
     let accessLog: AccessLog?
 
@@ -77,7 +79,8 @@ struct Preparation {
             configuration: configuration, warnings: warnings, certificates: store,
             viewCertificates: views, trusts: trusts, clientTrusts: clientTrusts,
             identities: identities, errorPages: pages, fingerprint: fingerprint,
-            byteCount: byteCount, path: bundle.main.path, accessLog: accessLog)
+            byteCount: byteCount, path: bundle.main.path, bundle: bundle,
+            accessLog: accessLog)
     }
 
     /// What is in `certs/<view>/`.

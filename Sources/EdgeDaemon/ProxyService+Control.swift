@@ -110,6 +110,31 @@ extension ProxyService: ControlTarget {
             ?? .failure(.unknown("no configuration is in use yet"))
     }
 
+    func effectiveConfiguration() -> ConfigurationReply? {
+        guard let current else { return nil }
+        do throws(ConfigError) {
+            return ConfigurationReply(
+                path: current.path, text: try EffectiveText.render(current.bundle))
+        } catch {
+            // It has been read before.
+            return nil
+        }
+    }
+
+    func explain(_ question: ExplainQuestion) -> Result<ExplainReply, ExplainRefusal> {
+        guard let current, let snapshot else {
+            return .failure(.notServing("no configuration is in use yet"))
+        }
+        let explainer = Explainer(
+            preparation: current, snapshot: snapshot, now: Int64(time(nil)),
+            members: { [self] in members(of: $0) })
+        do throws(ExplainRefusal) {
+            return .success(try explainer.explain(question))
+        } catch {
+            return .failure(error)
+        }
+    }
+
     func isReady() -> (Bool, String) { (phase == .serving, phase.rawValue) }
 
     // MARK: - Reload over the socket

@@ -21,6 +21,19 @@ extension ProxyService {
             allDown: allDown)
     }
 
+    /// An upstream's members as an explanation shows them, and whether none of them may be asked.
+    func members(of upstream: String) -> (members: [ExplainMember], isDown: Bool) {
+        let known = current?.configuration.upstreams.first { $0.name == upstream }
+        guard let status = known.map(upstreamStatus) else { return ([], true) }
+        return (
+            status.members.map {
+                ExplainMember(
+                    address: $0.address.isEmpty ? $0.source : $0.address, state: $0.state,
+                    reason: $0.reason)
+            }, status.allDown == "closed"
+        )
+    }
+
     private func member(_ row: MemberHealthReport, of upstream: String) -> MemberStatus {
         let seen = row.address.flatMap { health?.seen(upstream, $0) }
         let isFine = row.state == .up || row.state == .standby

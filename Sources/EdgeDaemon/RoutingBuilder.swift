@@ -22,15 +22,18 @@ struct RoutingBuilder {
     private var viewNumbers: [String: UInt16] = [:]
     private var profileNumbers: [ProfileKey: Int32] = [:]
     private var rules = RuleBuilder()
-    /// - Parameter pool: the number of an upstream's pool, by its index, for the name that its servers
-    ///   are asked for.
+
+    /// - Parameter pool: the number of an upstream's pool, by its index, for the name that its
+    ///   servers are asked for.
     mutating func build(
         _ preparation: Preparation, pool: (_ upstream: Int, _ host: String) -> Int32
     ) -> Routing {
         let configuration = preparation.configuration
         let isDivided = configuration.views != [.only]
         var build = Build(count: configuration.views.count)
-        rules.begin()
+        rules.begin(
+            subjectFields: (configuration.views.compactMap(\.clientCertificates)
+                + configuration.sites.compactMap(\.clientCertificates)).compactMap(\.field))
         build.maps = configuration.views.indices.map { Self.map(of: $0, configuration.sites) }
         for view in configuration.views {
             build.profiles.append(profile(of: view, view.clientCertificates, preparation))
@@ -46,7 +49,9 @@ struct RoutingBuilder {
                     name: view.name, index: index, requiresProxyHeader: view.requiresProxyHeader,
                     trustedProxies: CIDRList(view.trustedProxies),
                     profile: build.profiles[index].number,
-                    refusesUnknown: view.unknown == .refuse, looksAtHellos: looksAtHellos)
+                    refusesUnknown: view.unknown == .refuse, looksAtHellos: looksAtHellos,
+                    allowed: view.rules.allowed.isEmpty ? nil : CIDRList(view.rules.allowed),
+                    denied: CIDRList(view.rules.denied))
             )
         }
         let router = Router(

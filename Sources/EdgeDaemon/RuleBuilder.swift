@@ -15,20 +15,28 @@ struct RuleBuilder {
         /// That something stands for; else empty.
         let prefix: String
         let subjectField: String
+        /// As of `RuleBuilder`.
+        let untrustedFields: [String]
         let isMapped: Bool
     }
 
     private var numbers: [Key: Int32] = [:]
     private(set) var compiled: [RequestRules?] = []
     private var sources: [[RuleConfiguration]] = []
+    /// Fields that tell some upstream a client's subject: nobody may send them, in no view.
+    private var untrustedFields: [String] = []
 
     /// As `Routing.access`.
     var access: AccessRules { AccessRules(sources) }
 
     /// Forgets what the last configuration came to; numbers stay.
-    mutating func begin() {
+    ///
+    /// - Parameter subjectFields: `ClientCertificateConfiguration.field` of every view and site. A
+    ///   server that believes one is reached through other views, too, which ask nobody.
+    mutating func begin(subjectFields: [String]) {
         compiled = []
         sources = []
+        untrustedFields = Set(subjectFields.map { $0.lowercased() }).sorted()
     }
 
     /// - Parameters:
@@ -43,11 +51,13 @@ struct RuleBuilder {
         subjectField: String?
     ) -> Int32 {
         let rules = rules.filter { $0 != RuleConfiguration() }
-        guard !rules.isEmpty || map != nil || subjectField != nil else { return -1 }
+        guard !rules.isEmpty || map != nil || subjectField != nil || !untrustedFields.isEmpty
+        else { return -1 }
         let replaced = rules.last(where: { $0.replacesPrefix != nil })?.replacesPrefix
         let key = Key(
             view: view, rules: rules, prefix: replaced == nil ? "" : prefix ?? "/",
-            subjectField: subjectField ?? "", isMapped: map != nil)
+            subjectField: subjectField ?? "", untrustedFields: untrustedFields, isMapped: map != nil
+        )
         let number = numbers[key] ?? Int32(numbers.count)
         numbers[key] = number
         while compiled.count <= Int(number) {
@@ -63,7 +73,11 @@ struct RuleBuilder {
 
     private func compile(_ key: Key, _ map: HostMap?, _ replaced: String?) -> RequestRules {
         let view = Array(key.view.utf8)
-        var requestEdits = key.rules.flatMap(\.requestEdits).map(Self.edit)
+        // Before what the operator puts in.
+        var requestEdits = key.untrustedFields.map {
+            FieldEdits.Edit(.remove, Array($0.utf8))
+        }
+        requestEdits += key.rules.flatMap(\.requestEdits).map(Self.edit)
         // Whoever sends it himself is not believed.
         if !key.subjectField.isEmpty {
             requestEdits.append(.init(.remove, Array(key.subjectField.utf8)))

@@ -135,7 +135,7 @@ package struct Authority: Equatable {
     }
 
     @inline(__always)
-    private static func isNameByte(_ byte: UInt8) -> Bool {
+    static func isNameByte(_ byte: UInt8) -> Bool {
         // Bits of letters, digits and `-._~`, for the lower and upper 64 of ASCII.
         let low: UInt64 = 0x03FF_6000_0000_0000
         let high: UInt64 = 0x47FF_FFFE_87FF_FFFE

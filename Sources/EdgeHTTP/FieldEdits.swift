@@ -87,13 +87,17 @@ package final class FieldEdits: Sendable {
     // MARK: - Use
 
     /// Whether a field is left out, be it set anew or not.
+    ///
+    /// - Parameter isRequest: a name with `_` is as one with `-`: some applications, as CGI does,
+    ///   cannot tell them apart, and would take a client's for the one that a rule has set.
     // hot: once per field of heads that rules change.
-    package func drops(_ field: Field, _ bytes: Span<UInt8>) -> Bool {
+    package func drops(_ field: Field, _ bytes: Span<UInt8>, isRequest: Bool) -> Bool {
         // Most names are in no list.
         guard !field.nameRange.isEmpty,
             signatures & Self.bit(bytes, field.nameRange.indices) != 0
         else { return false }
-        return isListed(bytes, field.nameRange)
+        let folds = isRequest && field.flags.contains(.underscore)
+        return isListed(bytes, field.nameRange, foldsUnderscores: folds)
     }
 
     /// Whether fields of that name, which is not `.other` or another group's, are left out.
@@ -114,11 +118,18 @@ package final class FieldEdits: Sendable {
     /// Bytes that `write` writes at most.
     package func byteCountMax(_ values: TemplateValues) -> Int { lines.byteCountMax(values) }
 
-    private func isListed(_ bytes: Span<UInt8>, _ range: ByteRange) -> Bool {
+    private func isListed(
+        _ bytes: Span<UInt8>, _ range: ByteRange, foldsUnderscores: Bool
+    ) -> Bool {
         search: for entry in dropped where entry.count == range.count {
-            for offset in 0..<Int(entry.count)
-            where names[Int(entry.start) + offset] != Self.lower(bytes[Int(range.start) + offset]) {
-                continue search
+            for offset in 0..<Int(entry.count) {
+                var own = names[Int(entry.start) + offset]
+                var other = Self.lower(bytes[Int(range.start) + offset])
+                if foldsUnderscores {
+                    own = Self.hyphen(own)
+                    other = Self.hyphen(other)
+                }
+                if own != other { continue search }
             }
             return true
         }
@@ -128,14 +139,19 @@ package final class FieldEdits: Sendable {
     /// By count, first and last letter.
     @inline(__always)
     private static func bit(_ bytes: Span<UInt8>, _ range: Range<Int>) -> UInt64 {
-        let first = UInt64(lower(bytes[range.lowerBound]))
-        let last = UInt64(lower(bytes[range.upperBound - 1]))
+        let first = UInt64(hyphen(lower(bytes[range.lowerBound])))
+        let last = UInt64(hyphen(lower(bytes[range.upperBound - 1])))
         return 1 << ((UInt64(range.count) &* 7 &+ first &* 3 &+ last) & 63)
     }
 
     @inline(__always)
     private static func lower(_ byte: UInt8) -> UInt8 {
         byte &- UInt8(ascii: "A") < 26 ? byte | 0x20 : byte
+    }
+
+    @inline(__always)
+    private static func hyphen(_ byte: UInt8) -> UInt8 {
+        byte == UInt8(ascii: "_") ? UInt8(ascii: "-") : byte
     }
 
     // MARK: - Making

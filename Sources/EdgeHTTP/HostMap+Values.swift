@@ -16,20 +16,20 @@ extension HostMap {
         case outward
     }
 
-    /// Whether values of the field name hosts.
-    // hot: once per field of heads that go through a map.
-    @inline(__always)
-    package static func isNamedBy(_ field: FieldName, _ direction: Direction) -> Bool {
-        switch (field, direction) {
-        case (.origin, .inward), (.referer, .inward), (.xForwardedHost, .inward): true
-        case (.location, .outward), (.contentLocation, .outward), (.refresh, .outward),
-            (.accessControlAllowOrigin, .outward), (.setCookie, .outward):
-            true
-        default: false
+    /// Fields whose values name hosts: bits by `FieldName`.
+    package static func names(_ direction: Direction) -> UInt64 {
+        switch direction {
+        case .inward: bit(.origin) | bit(.referer) | bit(.xForwardedHost)
+        case .outward:
+            bit(.location) | bit(.contentLocation) | bit(.refresh) | bit(.setCookie)
+                | bit(.accessControlAllowOrigin)
         }
     }
 
-    /// What is to be replaced in the value of a field that `isNamedBy`; nil: nothing.
+    @inline(__always)
+    private static func bit(_ name: FieldName) -> UInt64 { 1 << UInt64(name.rawValue) }
+
+    /// What is to be replaced in the value of one of the fields `names`; nil: nothing.
     package func change(
         _ field: FieldName, _ value: ByteRange, in bytes: Span<UInt8>, _ direction: Direction
     ) -> Change? {
@@ -60,18 +60,21 @@ extension HostMap {
         output.append(bytes, replaced.upperBound..<value.end)
     }
 
-    /// Writes `host[:port]` with the host's other name.
+    /// Writes the authority of a request with its host's other name.
     ///
     /// - Parameter defaultPort: is left out.
     /// - Returns: false if it has none: nothing has been written.
-    package func write(
-        authority: ByteRange, from bytes: Span<UInt8>, _ direction: Direction,
-        defaultPort: UInt16, into output: inout ByteWriter
+    package func writeAuthority(
+        of head: borrowing RequestHead, from bytes: Span<UInt8>, defaultPort: UInt16,
+        into output: inout ByteWriter
     ) -> Bool {
-        let range = authority.indices
-        guard let change = authorityChange(range, bytes, direction, defaultPort: defaultPort)
-        else { return false }
-        write(authority, from: bytes, change, into: &output)
+        let host = bytes.extracting(head.host.indices)
+        guard let name = internalName(of: host) else { return false }
+        write(name, of: host, into: &output)
+        if let port = head.port, port != defaultPort {
+            output.append(UInt8(ascii: ":"))
+            output.append(decimal: UInt64(port))
+        }
         return true
     }
 
@@ -87,18 +90,45 @@ extension HostMap {
         return authorityChange(start..<end, bytes, direction, defaultPort: defaultPort)
     }
 
+    /// What is no `host[:port]` is not found: names of the map are well-formed, and so have to be
+    /// the labels and ports beside them.
     private func authorityChange(
         _ range: Range<Int>, _ bytes: Span<UInt8>, _ direction: Direction, defaultPort: UInt16?
     ) -> Change? {
-        // Refuses user information, too: whoever has that does not mean one of our sites.
-        guard let authority = Authority(bytes, ByteRange(range)) else { return nil }
-        let host = bytes.extracting(authority.host.indices)
-        let found =
-            direction == .inward ? internalName(of: host) : externalName(of: host)
-        guard let found else { return nil }
-        let isPortKept = authority.port != nil && authority.port != defaultPort
-        let end = isPortKept ? authority.host.end : range.upperBound
-        return Change(replaced: ByteRange(Int(authority.host.start)..<end), name: found)
+        var colon = range.lowerBound
+        while colon < range.upperBound, bytes[colon] != UInt8(ascii: ":") { colon += 1 }
+        let host = bytes.extracting(range.lowerBound..<colon)
+        let found = direction == .inward ? internalName(of: host) : externalName(of: host)
+        guard let found, Self.isLabel(host, found) else { return nil }
+        var end = colon
+        if colon < range.upperBound {
+            let digits = colon + 1..<range.upperBound
+            guard let port = Self.port(digits, bytes) else { return nil }
+            // One that goes without saying goes.
+            if digits.isEmpty || port == defaultPort { end = range.upperBound }
+        }
+        return Change(replaced: ByteRange(range.lowerBound..<end), name: found)
+    }
+
+    /// Whether what is kept of a name can stand in one.
+    private static func isLabel(_ host: Span<UInt8>, _ name: Name) -> Bool {
+        for index in 0..<Int(name.keptCount) where !Authority.isNameByte(host[index]) {
+            return false
+        }
+        return true
+    }
+
+    /// 0 without digits; nil for what is no port.
+    private static func port(_ range: Range<Int>, _ bytes: Span<UInt8>) -> UInt16? {
+        guard range.count <= 5 else { return nil }
+        var number: UInt32 = 0
+        for index in range {
+            let digit = bytes[index] &- UInt8(ascii: "0")
+            guard digit < 10 else { return nil }
+            number = number * 10 + UInt32(digit)
+        }
+        guard number <= 65535, number > 0 || range.isEmpty else { return nil }
+        return UInt16(truncatingIfNeeded: number)
     }
 
     private static func startOfAuthority(
@@ -178,9 +208,8 @@ extension HostMap {
             isFirst = false
             position = end + 1
         }
-        guard let domain, let name = Authority(bytes, ByteRange(domain)), name.port == nil,
-            Int(name.host.count) == domain.count,
-            let found = externalDomain(of: bytes.extracting(domain))
+        guard let domain, let found = externalDomain(of: bytes.extracting(domain)),
+            Self.isLabel(bytes.extracting(domain), found)
         else { return nil }
         return Change(replaced: ByteRange(domain), name: found)
     }

@@ -9,7 +9,7 @@ package final class HostMap: Sendable {
     /// of the map's. To be used with the map and the name that it came from.
     package struct Name: BitwiseCopyable, Equatable, Sendable {
         /// Of the name that was looked up: none, or its first label with the dot.
-        fileprivate let keptCount: Int32
+        let keptCount: Int32
         fileprivate let start: Int32
         fileprivate let count: Int32
 
@@ -119,71 +119,83 @@ package final class HostMap: Sendable {
 
     /// - Parameter start: bytes in front of it are kept.
     private func find(_ kind: Kind, _ name: Span<UInt8>, from start: Int) -> Name? {
-        var hash = Self.begin(kind)
-        for index in start..<name.count { Self.add(name[index], &hash) }
-        let whole = Self.finish(hash)
-        var index = Int(truncatingIfNeeded: whole) & mask
+        guard let bucket = bucket(kind, name, from: start), bucket.otherCount >= 0 else {
+            return nil
+        }
+        return Name(keptCount: Int32(start), start: bucket.otherStart, count: bucket.otherCount)
+    }
+
+    private func bucket(_ kind: Kind, _ name: Span<UInt8>, from start: Int) -> Bucket? {
+        let names = names
+        let hash = Self.hash(kind, name, from: start)
+        var index = Int(truncatingIfNeeded: hash) & mask
         while buckets[index].count >= 0 {
             let bucket = buckets[index]
+            if bucket.hash == hash, bucket.kind == kind, Int(bucket.count) == name.count - start,
+                Self.matches(names.span, Int(bucket.start), name, from: start)
+            {
+                return bucket
+            }
             index = (index + 1) & mask
-            guard bucket.hash == whole, bucket.kind == kind,
-                Int(bucket.count) == name.count - start,
-                matches(Int(bucket.start), name, start..<name.count)
-            else { continue }
-            guard bucket.otherCount >= 0 else { return nil }
-            return Name(
-                keptCount: Int32(start), start: bucket.otherStart, count: bucket.otherCount)
         }
         return nil
     }
 
     /// Whether what was found for `host` is an external name without a wildcard.
     private func isExternal(_ name: Name, _ host: Span<UInt8>) -> Bool {
-        let names = names
+        guard name.byteCount <= Self.hostBytesMax else { return false }
+        var whole: InlineArray<255, UInt8> = .init(repeating: 0)
         let kept = Int(name.keptCount)
-        let rest = Int(name.start)..<Int(name.start) + Int(name.count)
-        var hash = Self.begin(.externalName)
-        for index in 0..<kept { Self.add(host[index], &hash) }
-        for index in rest { Self.add(names[index], &hash) }
-        let whole = Self.finish(hash)
-        var index = Int(truncatingIfNeeded: whole) & mask
-        while buckets[index].count >= 0 {
-            let bucket = buckets[index]
-            index = (index + 1) & mask
-            guard bucket.hash == whole, bucket.kind == .externalName,
-                Int(bucket.count) == name.byteCount,
-                matches(Int(bucket.start), host, 0..<kept),
-                matches(Int(bucket.start) + kept, names.span, rest)
-            else { continue }
+        for index in 0..<kept { whole[index] = host[index] }
+        for index in 0..<Int(name.count) { whole[kept + index] = names[Int(name.start) + index] }
+        return bucket(.externalName, whole.span.extracting(0..<name.byteCount), from: 0) != nil
+    }
+
+    /// Whether lower-case bytes are those of a name in any letter case.
+    @inline(__always)
+    private static func matches(
+        _ names: Span<UInt8>, _ own: Int, _ name: Span<UInt8>, from start: Int
+    ) -> Bool {
+        let count = name.count - start
+        guard count >= 8 else {
+            for offset in 0..<count where names[own + offset] != lower(name[start + offset]) {
+                return false
+            }
             return true
         }
-        return false
-    }
-
-    private func matches(_ start: Int, _ name: Span<UInt8>, _ range: Range<Int>) -> Bool {
-        var own = start
-        for index in range {
-            if names[own] != Self.lower(name[index]) { return false }
-            own += 1
+        var offset = 0
+        while true {
+            let word = ByteWords.lower(ByteWords.load(name, start + offset))
+            guard ByteWords.load(names, own + offset) == word else { return false }
+            guard offset + 8 < count else { return true }
+            // The last word overlaps the one before it.
+            offset = min(offset + 8, count - 8)
         }
-        return true
     }
 
-    // FNV-1a over the lower-case bytes. Names in the table come from the configuration only, so
-    // nobody outside can make them collide.
-
+    /// Of the lower-case bytes. Names in the table come from the configuration only, so nobody
+    /// outside can make them collide.
     @inline(__always)
-    private static func begin(_ kind: Kind) -> UInt64 {
-        0xCBF2_9CE4_8422_2325 ^ UInt64(kind.rawValue) << 56
+    private static func hash(_ kind: Kind, _ name: Span<UInt8>, from start: Int) -> UInt64 {
+        let count = name.count - start
+        var hash = 0xCBF2_9CE4_8422_2325 ^ UInt64(kind.rawValue) << 56 ^ UInt64(count)
+        guard count >= 8 else {
+            let word = ByteWords.loadRest(name, start..<name.count)
+            return mix(hash, ByteWords.lower(word))
+        }
+        var offset = 0
+        while true {
+            hash = mix(hash, ByteWords.lower(ByteWords.load(name, start + offset)))
+            guard offset + 8 < count else { return hash }
+            offset = min(offset + 8, count - 8)
+        }
     }
 
     @inline(__always)
-    private static func add(_ byte: UInt8, _ hash: inout UInt64) {
-        hash = (hash ^ UInt64(lower(byte))) &* 0x100_0000_01B3
+    private static func mix(_ hash: UInt64, _ word: UInt64) -> UInt64 {
+        let product = (hash ^ word) &* 0x9E37_79B9_7F4A_7C15
+        return product ^ product >> 32
     }
-
-    @inline(__always)
-    private static func finish(_ hash: UInt64) -> UInt64 { hash ^ (hash >> 29) }
 
     @inline(__always)
     private static func lower(_ byte: UInt8) -> UInt8 {
@@ -240,9 +252,7 @@ extension HostMap {
 
         private mutating func insert(_ kind: Kind, _ name: [UInt8], means other: [UInt8]) {
             guard name.count <= hostBytesMax, other.count <= hostBytesMax else { return }
-            var hash = begin(kind)
-            for byte in name { add(byte, &hash) }
-            let whole = finish(hash)
+            let whole = hash(kind, name.span, from: 0)
             var index = Int(truncatingIfNeeded: whole) & mask
             while buckets[index].count >= 0 {
                 let bucket = buckets[index]

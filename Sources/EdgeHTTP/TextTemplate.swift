@@ -100,11 +100,19 @@ package struct TextTemplate: Sendable {
         _ source: Span<UInt8>, _ range: ByteRange, _ output: inout ByteWriter
     ) {
         var start = Int(range.start)
-        for index in range.indices where isControl(source[index]) {
-            output.append(source, start..<index)
-            start = index + 1
+        var index = start
+        while index < range.end {
+            if index + 8 <= range.end, !ByteWords.hasControl(ByteWords.load(source, index)) {
+                index += 8
+                continue
+            }
+            if isControl(source[index]) {
+                output.append(source, start..<index)
+                start = index + 1
+            }
+            index += 1
         }
-        output.append(source, start..<max(start, range.end))
+        output.append(source, start..<range.end)
     }
 
     fileprivate static func isControl(_ byte: UInt8) -> Bool { byte < 0x20 || byte == 0x7F }
@@ -171,22 +179,23 @@ package struct TemplateValues: BitwiseCopyable, Sendable {
         self.requestID = requestID
     }
 
-    /// Of a request whose head `bytes` is.
+    /// What `variables` ask for of a request whose head `bytes` is.
     ///
     /// - Parameter keepsID: an ID that the request came with goes on: its client is trusted.
     package init(
-        client: SocketAddress, requestID: (high: UInt64, low: UInt64),
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, keepsID: Bool
+        _ variables: TextTemplate.Variables, client: SocketAddress,
+        requestID: (high: UInt64, low: UInt64), of head: borrowing RequestHead,
+        _ bytes: Span<UInt8>, keepsID: Bool
     ) {
         self.client = client
         self.requestID = requestID
         host = head.host
-        if keepsID, let field = head.fields.first(.xRequestID),
+        if keepsID, variables.contains(.id), let field = head.fields.first(.xRequestID),
             !field.flags.contains(.hopByHop)
         {
             id = field.value
         }
-        guard !head.isAsterisk else { return }
+        guard !head.isAsterisk, !variables.isDisjoint(with: [.path, .query]) else { return }
         let target = head.target.indices
         var end = target.lowerBound
         while end < target.upperBound, bytes[end] != UInt8(ascii: "?") { end += 1 }

@@ -6,8 +6,8 @@ package enum CannedResponse {
     ///
     /// - Parameters:
     ///   - reason: the token of the reason code or violation; printable ASCII.
-    ///   - field: of a redirect's Location, or a 405's Allow; the caller made its value from checked
-    ///     parts. Empty: no field.
+    ///   - field: of a redirect's Location, or a 405's Allow; the caller made its value from
+    ///     checked parts. Empty: no field.
     ///   - retryAfterSeconds: for 429 and 503.
     /// - Returns: false if the output did not fit.
     package static func write(

@@ -69,17 +69,33 @@ struct ForwardingClaims {
         return false
     }
 
-    /// Writes those that are not there yet, unless `edits` leave them out.
+    /// Writes those that are not there yet.
+    // hot: once per request; no allocation.
+    func write(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext,
+        _ output: inout ByteWriter
+    ) {
+        write(head, bytes, context, host: nil, Dropped(), &output)
+    }
+
+    /// The same, without what `edits` leave out.
     ///
     /// - Parameter host: where in the output the name stands that the upstream takes for its own;
     ///   nil: it is told the client's.
-    // hot: once per request; no allocation.
-    @inline(__always)
+    // hot: once per request that rules apply to; no allocation.
     func write(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext,
-        host: Range<Int>?, edits: FieldEdits?, _ output: inout ByteWriter
+        host: Range<Int>?, by edits: FieldEdits?, _ output: inout ByteWriter
     ) {
-        let drops = Dropped(edits)
+        write(head, bytes, context, host: host, Dropped(edits), &output)
+    }
+
+    // Inlined twice: without rules, nothing of them is left.
+    @inline(__always)
+    private func write(
+        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext,
+        host: Range<Int>?, _ drops: Dropped, _ output: inout ByteWriter
+    ) {
         // One line, as many readers look at one only.
         if drops.xFor {
             // The others begin with the end of the line before.
@@ -129,7 +145,8 @@ struct ForwardingClaims {
         var requestID = false
         var forwarded = false
 
-        @inline(__always)
+        init() {}
+
         init(_ edits: FieldEdits?) {
             guard let edits else { return }
             xFor = edits.drops(.xForwardedFor)
@@ -159,6 +176,7 @@ struct ForwardingClaims {
     }
 
     /// RFC 7239 §4. A further line continues the list of the ones before it.
+    @inline(__always)
     private func writeForwarded(
         _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext,
         host: Range<Int>?, _ output: inout ByteWriter

@@ -4,12 +4,16 @@ package import EdgeHTTP
 /// Heads that the rules of a view, a site or a path change. The same order as without them: fields
 /// of the hop are left out first; what then stays is what rules see.
 extension HTTP1Writer {
-    /// As `writeRequest` without rules.
+    /// Writes a request head as `writeRequest` does without rules, and changes what they say. With
+    /// a map of names the upstream sees nothing but its own: without a `host` the client's is
+    /// translated, and X-Forwarded-Host is what Host is.
+    ///
+    /// - Parameter adding: whole lines of ours; the rules leave out a client's of that name.
     // hot: once per request that rules apply to; no allocation.
-    @inline(never)
-    static func writeRequest(
+    package static func writeRequest(
         _ head: borrowing RequestHead, from bytes: Span<UInt8>, context: ForwardingContext,
-        host: Span<UInt8>, hiding cookie: Span<UInt8>, by rules: HeadRules, adding: Span<UInt8>,
+        host: Span<UInt8>, hiding cookie: Span<UInt8> = Span(), by rules: HeadRules,
+        adding: Span<UInt8> = Span(),
         into output: inout ByteWriter
     ) -> Bool {
         output.append(bytes, head.methodRange)
@@ -27,17 +31,21 @@ extension HTTP1Writer {
 
         var lines = LineCopier()
         var claims = ForwardingClaims()
+        let (edits, map) = (rules.requestEdits, rules.map)
+        let mapped = map == nil ? 0 : HostMap.names(.inward)
         for index in 0..<head.fields.count {
             let field = head.fields[index]
             guard isForwarded(field, bytes, context) else { continue }
-            if let edits = rules.requestEdits, edits.drops(field, bytes) { continue }
+            if let edits, edits.drops(field, bytes, isRequest: true) {
+                continue
+            }
             if field.name.isForwardingClaim, claims.note(field) { continue }
             if !cookie.isEmpty, field.name == .cookie,
                 writeCookies(field, bytes, without: cookie, &lines, &output)
             {
                 continue
             }
-            if let map = rules.map, HostMap.isNamedBy(field.name, .inward),
+            if mapped >> UInt64(field.name.rawValue) & 1 == 1, let map,
                 writeLine(field, bytes, through: map, .inward, &lines, &output)
             {
                 continue
@@ -46,16 +54,32 @@ extension HTTP1Writer {
         }
         lines.flush(from: bytes, into: &output)
         claims.write(
-            head, bytes, context, host: rules.map == nil ? nil : sentHost,
-            edits: rules.requestEdits, &output)
-        if let edits = rules.requestEdits {
-            edits.write(values(head, bytes, context), bytes, into: &output)
+            head, bytes, context, host: map == nil ? nil : sentHost, by: edits, &output)
+        if let edits {
+            edits.write(values(edits.variables, head, bytes, context), bytes, into: &output)
         }
         if !adding.isEmpty { output.append(adding) }
         if context.loopID != 0 { LoopMark.writeLine(context.loopID, into: &output) }
         writeRequestConnection(head, bytes, context, &output)
         output.append("\r\n")
         return !output.hasOverflowed
+    }
+
+    /// Writes a final response head as `writeResponse` does without rules, and changes what they
+    /// say.
+    ///
+    /// - Parameter kept: what the ranges of the rules' values lie in.
+    // hot: once per response that rules apply to; no allocation.
+    package static func writeResponse(
+        _ head: borrowing ResponseHead, from bytes: Span<UInt8>, context: ResponseContext,
+        setting cookie: Span<UInt8> = Span(), by rules: ResponseRules, kept: Span<UInt8>,
+        into output: inout ByteWriter
+    ) -> Bool {
+        writeStatusLine(head, bytes, &output)
+        writeResponseFields(
+            head, from: bytes, announcesTrailers: context.framing.isChunked, by: rules,
+            kept: kept, into: &output)
+        return endResponse(head, bytes, context, cookie, &output)
     }
 
     /// The end-to-end fields of an answer as lines in normal form, for clients of whichever
@@ -65,17 +89,18 @@ extension HTTP1Writer {
     ///   - announcesTrailers: a Trailer field goes on.
     ///   - kept: what the ranges of the rules' values lie in.
     // hot: once per answer that rules apply to; no allocation.
-    @inline(never)
     package static func writeResponseFields(
         _ head: borrowing ResponseHead, from bytes: Span<UInt8>, announcesTrailers: Bool,
         by rules: ResponseRules, kept: Span<UInt8>, into output: inout ByteWriter
     ) {
         var lines = LineCopier()
+        let (edits, map) = (rules.edits, rules.map)
+        let mapped = map == nil ? 0 : HostMap.names(.outward)
         for index in 0..<head.fields.count {
             let field = head.fields[index]
             guard isForwarded(field, announcesTrailers: announcesTrailers) else { continue }
-            if let edits = rules.edits, edits.drops(field, bytes) { continue }
-            if let map = rules.map, HostMap.isNamedBy(field.name, .outward),
+            if let edits, edits.drops(field, bytes, isRequest: false) { continue }
+            if mapped >> UInt64(field.name.rawValue) & 1 == 1, let map,
                 writeLine(field, bytes, through: map, .outward, &lines, &output)
             {
                 continue
@@ -83,15 +108,16 @@ extension HTTP1Writer {
             lines.copy(field, from: bytes, into: &output)
         }
         lines.flush(from: bytes, into: &output)
-        if let edits = rules.edits { edits.write(rules.values, kept, into: &output) }
+        if let edits { edits.write(rules.values, kept, into: &output) }
     }
 
-    /// What templates get to know of a request: the ranges lie in `bytes`.
+    /// What templates that ask for `variables` get to know of a request: the ranges lie in `bytes`.
     package static func values(
-        _ head: borrowing RequestHead, _ bytes: Span<UInt8>, _ context: ForwardingContext
+        _ variables: TextTemplate.Variables, _ head: borrowing RequestHead, _ bytes: Span<UInt8>,
+        _ context: ForwardingContext
     ) -> TemplateValues {
         TemplateValues(
-            client: context.client, requestID: context.requestID, head, bytes,
+            variables, client: context.client, requestID: context.requestID, of: head, bytes,
             keepsID: context.isClientTrusted)
     }
 
@@ -108,7 +134,8 @@ extension HTTP1Writer {
         guard let rules else { return count }
         return count
             + rules.requestGrowthMax(
-                fieldCount: head.fields.count, values(head, bytes, context))
+                fieldCount: head.fields.count,
+                values(rules.requestEdits?.variables ?? [], head, bytes, context))
     }
 
     /// What the upstream is told as its name.
@@ -127,9 +154,7 @@ extension HTTP1Writer {
             case .https: 443
             }
         if let map,
-            map.write(
-                authority: head.authority, from: bytes, .inward, defaultPort: defaultPort,
-                into: &output)
+            map.writeAuthority(of: head, from: bytes, defaultPort: defaultPort, into: &output)
         {
             return
         }

@@ -27,20 +27,11 @@ package enum HTTP1Writer {
     ///   - host: the upstream's name for the site, if it has one of its own; else empty, and the
     ///     client's authority is sent. X-Forwarded-Host is the client's.
     ///   - cookie: the name of a cookie of ours, which is not sent on; empty: there is none.
-    ///   - rules: what else is changed. With a map of names the upstream sees nothing but its own:
-    ///     without a `host` the client's is translated, and X-Forwarded-Host is what Host is.
-    ///   - adding: whole lines of ours, which need `rules` that leave out a client's of that name.
     // hot: once per request; no allocation, one copy of the forwarded lines.
     package static func writeRequest(
         _ head: borrowing RequestHead, from bytes: Span<UInt8>, context: ForwardingContext,
-        host: Span<UInt8>, hiding cookie: Span<UInt8> = Span(), rules: HeadRules? = nil,
-        adding: Span<UInt8> = Span(), into output: inout ByteWriter
+        host: Span<UInt8>, hiding cookie: Span<UInt8> = Span(), into output: inout ByteWriter
     ) -> Bool {
-        if let rules {
-            return writeRequest(
-                head, from: bytes, context: context, host: host, hiding: cookie, by: rules,
-                adding: adding, into: &output)
-        }
         output.append(bytes, head.methodRange)
         if head.isAsterisk {
             output.append(" * HTTP/1.1\r\nHost: ")
@@ -67,7 +58,7 @@ package enum HTTP1Writer {
             lines.copy(field, from: bytes, into: &output)
         }
         lines.flush(from: bytes, into: &output)
-        claims.write(head, bytes, context, host: nil, edits: nil, &output)
+        claims.write(head, bytes, context, &output)
         if context.loopID != 0 { LoopMark.writeLine(context.loopID, into: &output) }
         writeRequestConnection(head, bytes, context, &output)
         output.append("\r\n")
@@ -76,25 +67,24 @@ package enum HTTP1Writer {
 
     /// Writes a final response head, or the 101 that accepted an upgrade.
     ///
-    /// - Parameters:
-    ///   - cookie: the value of a Set-Cookie field of ours; empty: there is none.
-    ///   - rules: what else is changed.
-    ///   - kept: what the ranges of their values lie in.
+    /// - Parameter cookie: the value of a Set-Cookie field of ours; empty: there is none.
     // hot: once per response; no allocation, one copy of the forwarded lines.
     package static func writeResponse(
         _ head: borrowing ResponseHead, from bytes: Span<UInt8>, context: ResponseContext,
-        setting cookie: Span<UInt8> = Span(), rules: ResponseRules? = nil,
-        kept: Span<UInt8> = Span(), into output: inout ByteWriter
+        setting cookie: Span<UInt8> = Span(), into output: inout ByteWriter
     ) -> Bool {
         writeStatusLine(head, bytes, &output)
-        if let rules {
-            writeResponseFields(
-                head, from: bytes, announcesTrailers: context.framing.isChunked, by: rules,
-                kept: kept, into: &output)
-        } else {
-            writeResponseFields(
-                head, bytes, announcesTrailers: context.framing.isChunked, &output)
-        }
+        writeResponseFields(
+            head, bytes, announcesTrailers: context.framing.isChunked, &output)
+        return endResponse(head, bytes, context, cookie, &output)
+    }
+
+    /// Our own fields of a final response head, and its end.
+    @inline(__always)
+    static func endResponse(
+        _ head: borrowing ResponseHead, _ bytes: Span<UInt8>, _ context: ResponseContext,
+        _ cookie: Span<UInt8>, _ output: inout ByteWriter
+    ) -> Bool {
         if !cookie.isEmpty {
             output.append("Set-Cookie: ")
             output.append(cookie)
@@ -175,7 +165,7 @@ extension HTTP1Writer {
             guard TrailerRules.allow(field, bytes),
                 !(isRequest && field.flags.contains(.underscore))
             else { continue }
-            if let edits, edits.drops(field, bytes) { continue }
+            if let edits, edits.drops(field, bytes, isRequest: isRequest) { continue }
             lines.copy(field, from: bytes, into: &output)
         }
         lines.flush(from: bytes, into: &output)
@@ -268,7 +258,7 @@ extension HTTP1Writer {
         }
     }
 
-    private static func writeStatusLine(
+    static func writeStatusLine(
         _ head: borrowing ResponseHead, _ bytes: Span<UInt8>, _ output: inout ByteWriter
     ) {
         // Ours is the version that we speak (RFC 9110 §2.5), whatever the upstream's is.

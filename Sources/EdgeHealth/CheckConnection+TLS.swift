@@ -6,6 +6,10 @@ internal import EdgeUpstream
 /// TLS of a check, as workers speak it with upstreams, over the checker's one wire: it is empty
 /// before and after each of these functions.
 extension CheckConnection {
+    /// Seven of the handshake itself, and some tickets and key updates: of those, a peer could send
+    /// any number, and each costs us far more than the peer (RFC 8446 §4.6.3).
+    private static let handshakeMessagesMax = 64
+
     func startHandshake(_ tls: CheckTLS) {
         let protocols: ALPNOffer =
             switch target.policy.kind {
@@ -49,6 +53,11 @@ extension CheckConnection {
         if case .handshaking = phase { continueHandshake(session, engine) }
         if case .exchanging = phase { decrypt(session, engine) }
         _ = engine.wire.takeInput()
+        // Of this connection alone: there are none before, and none of another's meanwhile.
+        handshakeMessages += engine.wire.takeHandshakeMessages()
+        if handshakeMessages > Self.handshakeMessagesMax {
+            fail("TLS: too many handshake messages")
+        }
     }
 
     /// - Parameter bytes: plaintext, not empty.

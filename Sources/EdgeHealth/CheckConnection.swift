@@ -31,6 +31,8 @@ final class CheckConnection {
     var connectTime: Duration?
     var certificateNotAfter: Int64?
     var certificateProblem: String?
+    /// That have come.
+    var handshakeMessages = 0
     private(set) var exchange: CheckExchange?
     private let ended: (CheckReport) -> Void
     private var descriptor: Int32 = -1

@@ -20,11 +20,11 @@ package struct ClientHello: Sendable {
         package init() {}
     }
 
-    /// Bytes of the handshake message with its header. OpenSSL takes 128 KiB; the largest that
-    /// clients send, with several post-quantum keys, are below 8.
+    /// Bytes of the handshake message with its header. OpenSSL takes 128 KiB; a hello with
+    /// post-quantum keys has about 2.
     package static let messageByteCountMax = 16 << 10
-    /// Bytes of the message and of the headers of the records that it comes in. A message in records
-    /// of one byte can have 3,413.
+    /// Bytes of the message and of the headers of the records that it comes in. A message in
+    /// records of one byte can have 3,413.
     package static let byteCountMax = 20 << 10
 
     package var progress = Progress()
@@ -32,8 +32,8 @@ package struct ClientHello: Sendable {
     package private(set) var byteCount = 0
     /// The client can speak TLS 1.3 (supported_versions, RFC 8446 §4.2.1).
     package private(set) var supportsTLS13 = false
-    /// There is an encrypted_client_hello (draft-ietf-tls-esni), real or made up: they look the same,
-    /// and we have no key for either. What this hello says, the outer one, is what counts.
+    /// There is an encrypted_client_hello (draft-ietf-tls-esni), real or made up: they look the
+    /// same, and we have no key for either. What this hello says, the outer one, is what counts.
     package private(set) var hasECH = false
 
     private var name = InlineArray<255, UInt8>(repeating: 0)
@@ -47,9 +47,9 @@ package struct ClientHello: Sendable {
     /// Reads the beginning of a connection. All else that `hello` says is meaningful only if the
     /// outcome is `complete`.
     ///
-    /// To be called again with the same bytes and more of them while it says `incomplete`. Each byte
-    /// is looked at once while they arrive and once when the message is complete: cost O(bytes that
-    /// are new), however many calls. No allocation.
+    /// To be called again with the same bytes and more of them while it says `incomplete`. No byte
+    /// is looked at more than once while they arrive, and once when the message is complete: the
+    /// cost is the bytes that are new, however many calls there are. No allocation.
     ///
     /// - Parameters:
     ///   - bytes: from the first byte of the connection (or behind its PROXY header) on; may reach
@@ -89,14 +89,14 @@ package struct ClientHello: Sendable {
     package var hasServerName: Bool { nameCount > 0 }
 
     /// The server that the client named: 1 to 255 bytes, in lower case, without a trailing dot;
-    /// letters, digits, `-`, `_` and single dots. An IPv4 address, which clients should not send, is
-    /// a name like any other: one that nobody has. Empty if there is none.
+    /// letters, digits, `-`, `_` and single dots. An IPv4 address, which clients should not send,
+    /// is a name like any other: one that nobody has. Empty if there is none.
     package var serverName: Span<UInt8> {
         @_lifetime(borrow self) get { name.span.extracting(0..<nameCount) }
     }
 
-    /// Whether the client offers a protocol (ALPN, RFC 7301), such as `h2` or `acme-tls/1`. Of lists
-    /// over 256 bytes, only the names that fit are known. Cost: the list's length.
+    /// Whether the client offers a protocol (ALPN, RFC 7301), such as `h2` or `acme-tls/1`. Of
+    /// lists over 256 bytes, only the names that fit are known. Cost: the list's length.
     package func offers(_ name: Span<UInt8>) -> Bool {
         var position = 0
         while position < protocolsCount {
@@ -139,7 +139,7 @@ extension ClientHello {
     ) throws(ClientHelloViolation) {
         var cursor = HelloCursor(messageByteCount: messageByteCount)
         try cursor.skip(bytes, Progress.headerByteCount)
-        // Clients that are not ours to understand; later ones must be taken (RFC 5246 appendix E.1).
+        // Later versions than we know must be taken (RFC 5246 appendix E.1).
         guard try cursor.number(bytes) >= 0x0300 else { throw .unsupportedVersion }
         try cursor.skip(bytes, 32)
         let sessionID = Int(try cursor.byte(bytes))
@@ -164,11 +164,10 @@ extension ClientHello {
             case ExtensionType.serverName: try readServerName(bytes, &cursor)
             case ExtensionType.protocols: try readProtocols(bytes, &cursor)
             case ExtensionType.supportedVersions: try readVersions(bytes, &cursor)
-            default:
-                if type == ExtensionType.encryptedHello { hasECH = true }
-                try cursor.skip(bytes, cursor.left)
+            case ExtensionType.encryptedHello: hasECH = true
+            default: break
             }
-            try cursor.leave(outer)
+            try cursor.leave(bytes, outer)
         }
     }
 

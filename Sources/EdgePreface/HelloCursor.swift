@@ -1,5 +1,5 @@
-/// Walks the fields of a ClientHello as if its records were one. Holds positions only: the bytes are
-/// handed in with each call, and every access to them is checked. `Progress` has seen that the
+/// Walks the fields of a ClientHello as if its records were one. Holds positions only: the bytes
+/// are handed in with each call, and every access to them is checked. `Progress` has seen that the
 /// message is all there.
 struct HelloCursor {
     private var position = 0
@@ -48,9 +48,11 @@ struct HelloCursor {
         return outer
     }
 
-    /// - Throws: `badLength` if the field has bytes that nobody wanted.
-    mutating func leave(_ outer: Int) throws(ClientHelloViolation) {
-        guard left == 0 else { throw .badLength }
+    /// Skips what nobody wanted of the field.
+    mutating func leave(
+        _ bytes: Span<UInt8>, _ outer: Int
+    ) throws(ClientHelloViolation) {
+        try skip(bytes, left)
         left = outer
     }
 

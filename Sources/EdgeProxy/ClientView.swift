@@ -14,11 +14,15 @@ package struct ClientView: Sendable {
     package let refusesUnknown: Bool
     /// What a ClientHello says decides more than the certificate.
     package let looksAtHellos: Bool
+    /// True clients whose connections are passed on: those in the list, if there is one, and not in
+    /// the other. Requests have `Routing.access`.
+    package let allowed: CIDRList?
+    package let denied: CIDRList
 
     package init(
         name: String, index: Int, requiresProxyHeader: Bool = false,
         trustedProxies: CIDRList = CIDRList(), profile: Int32 = 0, refusesUnknown: Bool = false,
-        looksAtHellos: Bool = false
+        looksAtHellos: Bool = false, allowed: CIDRList? = nil, denied: CIDRList = CIDRList()
     ) {
         self.name = name
         self.index = index
@@ -27,5 +31,13 @@ package struct ClientView: Sendable {
         self.profile = profile
         self.refusesUnknown = refusesUnknown
         self.looksAtHellos = looksAtHellos
+        self.allowed = allowed
+        self.denied = denied
+    }
+
+    /// Whether the view's rules let a client's connection be passed on.
+    func admits(_ client: SocketAddress) -> Bool {
+        if let allowed, !allowed.contains(client) { return false }
+        return denied.isEmpty || !denied.contains(client)
     }
 }

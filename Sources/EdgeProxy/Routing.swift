@@ -7,6 +7,8 @@ package import EdgeTLS
 package final class Routing: Sendable {
     /// By number; nil: no longer there.
     package let views: [ClientView?]
+    /// Places in the router, by number; -1: no longer there.
+    let viewIndexes: [Int32]
     /// By the view's place in the configuration.
     package let viewNumbers: [UInt16]
     /// If there is one view, which nothing but its listeners bounds: its number; else -1.
@@ -31,6 +33,7 @@ package final class Routing: Sendable {
         var byNumber = [ClientView?](repeating: nil, count: count)
         for (number, view) in views { byNumber[Int(number)] = view }
         self.views = byNumber
+        viewIndexes = byNumber.map { $0.map { Int32($0.index) } ?? -1 }
         viewNumbers = views.map(\.number)
         onlyView = isDivided ? -1 : views.first.map { Int($0.number) } ?? -1
         self.places = places

@@ -19,8 +19,8 @@ extension Worker {
         exchanges[exchange].pointee.flags.insert(.logged)
     }
 
-    /// A connection begins whose bytes are passed on; all that is known of it is where it comes from
-    /// and, of one that speaks TLS, which name it asked for.
+    /// A connection begins whose bytes are passed on; all that is known of it is where it comes
+    /// from and, of one that speaks TLS, which name it asked for.
     func logBeginRelay(_ exchange: Int, name: Span<UInt8>) {
         name.withUnsafeBytes { accessLog.keep(exchange, name: $0) }
         exchanges[exchange].pointee.flags.insert(.logged)

@@ -28,6 +28,8 @@ extension Worker {
 
     /// Goes on with held bytes after an answer: pipelined requests.
     func continueInput(_ slot: Int) {
+        // What is held then is no request.
+        guard !channels[slot].pointee.flags.contains(.awaitsPreface) else { return }
         switch downstreams[slot].pointee.phase {
         case .awaitingHead, .tunnel: break
         case .receivingBody, .awaitingAnswer, .ended: return

@@ -79,7 +79,7 @@ extension Worker {
         _ rules: RequestRules?
     ) -> Bool {
         let context = forwardingContext(exchange, slot, upgrade: upgrade)
-        let subject = subjectLine(slot, rules)
+        let subject = rules == nil ? [] : subjectLine(slot, rules)
         let headRules = rules?.head
         if let headRules, !keepValues(exchange, headRules, context, head) { return false }
         let size =
@@ -107,11 +107,17 @@ extension Worker {
     ) -> Bool {
         var writer = ByteWriter(space)
         let cookie = hiddenCookie(exchange)
-        guard
-            HTTP1Writer.writeRequest(
-                requestHead, from: head, context: context, host: Span(), hiding: cookie.span,
-                rules: rules, adding: subject.span, into: &writer)
-        else { return false }
+        let isWritten =
+            if let rules {
+                HTTP1Writer.writeRequest(
+                    requestHead, from: head, context: context, host: Span(),
+                    hiding: cookie.span, by: rules, adding: subject.span, into: &writer)
+            } else {
+                HTTP1Writer.writeRequest(
+                    requestHead, from: head, context: context, host: Span(),
+                    hiding: cookie.span, into: &writer)
+            }
+        guard isWritten else { return false }
         exchanges[exchange].pointee.prefixHead = Int32(writer.count)
         if let chunk {
             chunk.pointee.end = Int32(writer.count)

@@ -233,7 +233,9 @@ extension Worker {
         _ slot: Int, _ head: Span<UInt8>, to engine: HTTP2Engine, behind used: Int,
         isUpgrade: Bool, framing: BodyFraming
     ) -> Bool {
-        withAnswerRules(slot) { rules, kept, _ in
+        let exchange = Int(downstreams[slot].pointee.exchange)
+        guard exchange >= 0, exchanges[exchange].pointee.rules >= 0 else { return false }
+        return withAnswerRules(slot) { rules, kept, _ in
             guard let rules else { return false }
             let space = UnsafeMutableRawBufferPointer(
                 start: heads + used, count: Worker.headsBytes - used)

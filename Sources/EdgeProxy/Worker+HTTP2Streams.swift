@@ -453,25 +453,9 @@ extension Worker {
         engine.fields.begin()
         engine.fields.neverIndexed = secrets(slot)
         let bytes = UnsafeRawBufferPointer(start: chunk.waiting, count: chunk.count)
-        appendLines(bytes, to: engine)
+        engine.fields.append(lines: bytes)
         guard engine.fields.count > 0, engine.fields.isWhole else { return false }
         return session.submitTrailers(stream(slot).pointee.id)
-    }
-
-    /// Lines in normal form (`name: value` CR LF), as our own writers make them.
-    private func appendLines(_ bytes: UnsafeRawBufferPointer, to engine: HTTP2Engine) {
-        var start = 0
-        while start < bytes.count {
-            var colon = start
-            while colon < bytes.count, bytes[colon] != UInt8(ascii: ":") { colon += 1 }
-            var end = colon
-            while end < bytes.count, bytes[end] != UInt8(ascii: "\r") { end += 1 }
-            guard colon > start, colon + 2 <= end else { return }
-            engine.fields.append(
-                lowering: UnsafeRawBufferPointer(rebasing: bytes[start..<colon]),
-                UnsafeRawBufferPointer(rebasing: bytes[colon + 2..<end]))
-            start = end + 2
-        }
     }
 
     /// Trailers, parsed into `trailerFields`, as lines to be kept.

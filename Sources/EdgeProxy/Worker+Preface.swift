@@ -25,9 +25,14 @@ extension Worker {
     private func beginServing(_ slot: Int) {
         channels[slot].pointee.flags.remove(.awaitsPreface)
         downstreams[slot].pointee.preface = .none
+        guard let view = clientView(slot) else {
+            // A reload has taken it away: what its listener does is for others.
+            downstreamFailed(slot, .noView)
+            return
+        }
         let listener = snapshot.listeners[Int(downstreams[slot].pointee.listener)]
         if let pool = listener.relayPool {
-            beginRelay(slot, pool)
+            passOn(slot, view, pool)
             return
         }
         guard listener.isTLS else {
@@ -35,13 +40,32 @@ extension Worker {
             armReceive(slot)
             return
         }
-        if clientView(slot)?.looksAtHellos ?? true {
+        if view.looksAtHellos {
             channels[slot].pointee.flags.insert(.awaitsPreface)
             downstreams[slot].pointee.preface = .hello
         }
         channels[slot].pointee.flags.insert(.isTLS)
         setDeadline(slot, .clientHello, snapshot.client.clientHello)
         armReceive(slot)
+    }
+
+    /// Bytes go to the pool as they are, if the view's rules let the client have that.
+    private func passOn(
+        _ slot: Int, _ view: ClientView, _ pool: Int32, name: Span<UInt8> = Span()
+    ) {
+        guard view.admits(downstreams[slot].pointee.peer) else {
+            downstreamFailed(slot, .clientForbidden)
+            return
+        }
+        beginRelay(slot, pool, name: name)
+    }
+
+    /// Its place in the router; -1 if a reload has taken it away.
+    @inline(__always)
+    func viewIndex(_ slot: Int) -> Int {
+        let number = Int(downstreams[slot].pointee.view)
+        return number < snapshot.routing.viewIndexes.count
+            ? Int(snapshot.routing.viewIndexes[number]) : -1
     }
 
     /// The view of a client's connection or stream; nil if a reload has taken it away.
@@ -60,8 +84,8 @@ extension Worker {
         case closed
     }
 
-    /// Bytes of a connection that is not begun yet. Few are ever kept: headers and hellos come in one
-    /// piece, or hardly ever in two.
+    /// Bytes of a connection that is not begun yet. Few are ever kept: headers and hellos come in
+    /// one piece, or hardly ever in two.
     ///
     /// - Returns: how many were taken; the rest is to be stashed.
     func consumePreface(_ slot: Int, _ bytes: UnsafeMutableRawPointer, count: Int) -> Int {
@@ -154,8 +178,8 @@ extension Worker {
             return .waits(used)
         case .malformed:
             // OpenSSL says what is wrong with it, and never that nothing is.
-            endHello(slot, profile: clientView(slot)?.profile ?? -1, .refused)
-        case .complete: judgeHello(slot)
+            judgeHello(slot, isSound: false)
+        case .complete: judgeHello(slot, isSound: true)
         }
         return isOpen(slot, generation) ? .over(used) : .closed
     }
@@ -163,9 +187,13 @@ extension Worker {
     // MARK: - ClientHello
 
     /// Passed on, or terminated here, and with which certificates.
-    private func judgeHello(_ slot: Int) {
+    private func judgeHello(_ slot: Int, isSound: Bool) {
         guard let view = clientView(slot) else {
-            endHello(slot, profile: -1, .refused)
+            downstreamFailed(slot, .noView)
+            return
+        }
+        guard isSound else {
+            endHello(slot, profile: view.profile, .refused)
             return
         }
         // The worker's own while it is asked: nothing on the way reads another one.
@@ -177,7 +205,7 @@ extension Worker {
             channels[slot].pointee.phase = .established
             downstreams[slot].pointee.preface = .none
             clearDeadline(slot)
-            beginRelay(slot, pool, name: hello.serverName)
+            passOn(slot, view, pool, name: hello.serverName)
         case .terminate(_, let profile): endHello(slot, profile: profile, .known)
         case .terminateUnknown(_, let profile): endHello(slot, profile: profile, .unknown)
         case .refuse: endHello(slot, profile: view.profile, .refused)
@@ -200,7 +228,7 @@ extension Worker {
         guard
             let session = engine.makeServerSession(profile: Int(profile), name: name)
         else {
-            markBroken(slot, .memoryLimit)
+            markBroken(slot, clientView(slot) == nil ? .noView : .memoryLimit)
             return nil
         }
         channels[slot].pointee.session = session

@@ -10,8 +10,8 @@ internal import Glibc
 extension Worker {
     // MARK: - Beginning
 
-    /// A client of a `tcp` listener, or of a site that is passed through: nothing more is read from it
-    /// before it has a server.
+    /// A client of a `tcp` listener, or of a site that is passed through: nothing more is read from
+    /// it before it has a server.
     ///
     /// - Parameter name: that it asked for; empty: none.
     func beginRelay(_ slot: Int, _ pool: Int32, name: Span<UInt8> = Span()) {

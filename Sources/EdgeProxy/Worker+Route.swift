@@ -10,22 +10,26 @@ extension Worker {
     /// - Returns: nil if it goes nowhere: it has been answered.
     // hot: once per request; no allocation.
     func route(_ slot: Int, _ head: Span<UInt8>) -> Route? {
-        let listener = snapshot.listeners[Int(downstreams[slot].pointee.listener)]
-        if let port = listener.redirectPort {
-            guard let pool = listener.challengePool, isChallenge(head) else {
+        let listener = Int(downstreams[slot].pointee.listener)
+        if let port = snapshot.listeners[listener].redirectPort {
+            guard let pool = snapshot.listeners[listener].challengePool,
+                RuntimeSnapshot.Listener.isChallenge(
+                    head.extracting(requestHead.writtenTarget.indices))
+            else {
                 redirect(slot, head, to: port)
                 return nil
             }
             return Route(pool: pool)
         }
         let host = head.extracting(requestHead.host.indices)
-        guard let view = clientView(slot) else {
+        let view = viewIndex(slot)
+        guard view >= 0 else {
             // Its view has gone with a reload; nothing of another one is for it.
             decline(slot, head, status: 421, .misdirected)
             return nil
         }
         let found = snapshot.routing.router.request(
-            view: view.index, host: host, path: head.extracting(path(head)))
+            view: view, host: host, target: head.extracting(requestHead.writtenTarget.indices))
         guard mayServe(slot, host, found) else {
             decline(slot, head, status: 421, .misdirected)
             return nil
@@ -39,15 +43,6 @@ extension Worker {
             return nil
         }
         return route
-    }
-
-    /// The target without its query, as the client wrote it.
-    private func path(_ head: Span<UInt8>) -> Range<Int> {
-        guard !requestHead.isAsterisk, !requestHead.lacksPath else { return 0..<0 }
-        let target = requestHead.target.indices
-        var end = target.lowerBound
-        while end < target.upperBound, head[end] != UInt8(ascii: "?") { end += 1 }
-        return target.lowerBound..<end
     }
 
     /// Whether this connection is for the host (RFC 9110 §7.4, RFC 9113 §9.1.1): over TLS, the
@@ -74,32 +69,9 @@ extension Worker {
 
     // MARK: - Listeners that redirect
 
-    /// `/.well-known/acme-challenge/` (RFC 8555 §8.3), which is asked for in the clear.
-    private func isChallenge(_ head: Span<UInt8>) -> Bool {
-        let path = head.extracting(path(head))
-        let prefix: StaticString = "/.well-known/acme-challenge/"
-        guard path.count > prefix.utf8CodeUnitCount else { return false }
-        for index in 0..<prefix.utf8CodeUnitCount where path[index] != prefix.utf8Start[index] {
-            return false
-        }
-        return true
-    }
-
     /// 308 to https, for listeners that only redirect (RFC 9110 §15.4.9).
     private func redirect(_ slot: Int, _ head: Span<UInt8>, to port: UInt16) {
-        var location = Array("https://".utf8)
-        let host = head.extracting(requestHead.host.indices)
-        var isLiteral = false
-        for index in host.indices where host[index] == UInt8(ascii: ":") { isLiteral = true }
-        if isLiteral { location.append(UInt8(ascii: "[")) }
-        for index in host.indices { location.append(host[index]) }
-        if isLiteral { location.append(UInt8(ascii: "]")) }
-        if port != 443 { location += Array(":\(port)".utf8) }
-        if !requestHead.isAsterisk {
-            if requestHead.lacksPath { location.append(UInt8(ascii: "/")) }
-            let target = head.extracting(requestHead.target.indices)
-            for index in target.indices { location.append(target[index]) }
-        }
+        let location = RuntimeSnapshot.Listener.secureLocation(of: requestHead, head, port: port)
         answerRedirect(slot, head, status: 308, location)
     }
 

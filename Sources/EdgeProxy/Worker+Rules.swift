@@ -39,13 +39,8 @@ extension Worker {
             return false
         }
         if let redirect = rules.redirect {
-            let values = templateValues(slot, head)
-            let count = redirect.location.byteCountMax(values)
-            let location = [UInt8](unsafeUninitializedCapacity: count) { buffer, used in
-                var writer = ByteWriter(UnsafeMutableRawBufferPointer(buffer))
-                redirect.location.write(values, head, into: &writer)
-                used = writer.count
-            }
+            let values = templateValues(slot, redirect.location.variables, head)
+            let location = redirect.location.bytes(values, head)
             answerRedirect(slot, head, status: redirect.status, location)
             return false
         }
@@ -57,17 +52,19 @@ extension Worker {
         return true
     }
 
-    private func templateValues(_ slot: Int, _ head: Span<UInt8>) -> TemplateValues {
+    private func templateValues(
+        _ slot: Int, _ variables: TextTemplate.Variables, _ head: Span<UInt8>
+    ) -> TemplateValues {
         let peer = downstreams[slot].pointee.peer
         let isTrusted =
             !snapshot.client.trusted.isEmpty && snapshot.client.trusted.contains(peer)
         return TemplateValues(
-            client: peer, requestID: (identifiers.next(), identifiers.next()), requestHead, head,
-            keepsID: isTrusted)
+            variables, client: peer, requestID: (identifiers.next(), identifiers.next()),
+            of: requestHead, head, keepsID: isTrusted)
     }
 
-    /// The line that tells an upstream who its client is, by the certificate that was verified; empty
-    /// if nobody asks, or there is none.
+    /// The line that tells an upstream who its client is, by the certificate that was verified;
+    /// empty if nobody asks, or there is none.
     func subjectLine(_ slot: Int, _ rules: RequestRules?) -> [UInt8] {
         guard let rules, !rules.subjectField.isEmpty,
             let subject = channels[transport(slot)].pointee.session?.clientSubject
@@ -95,8 +92,8 @@ extension Worker {
             UnsafeMutableRawBufferPointer(
                 start: chunk.bytes + Self.keptText, count: head.count))
         let values = TemplateValues(
-            client: context.client, requestID: context.requestID, requestHead, head,
-            keepsID: context.isClientTrusted
+            variables, client: context.client, requestID: context.requestID, of: requestHead,
+            head, keepsID: context.isClientTrusted
         ).keeping(variables, from: head, into: &writer)
         chunk.bytes.storeBytes(of: values, as: TemplateValues.self)
         chunk.pointee.end = Int32(Self.keptText + writer.count)
@@ -106,8 +103,8 @@ extension Worker {
 
     /// What is changed of the answer that goes to a client now.
     ///
-    /// - Parameter body: is given the rules, nil if there are none, and what their values lie in, and
-    ///   how many bytes they add at most.
+    /// - Parameter body: is given the rules, nil if there are none, and what their values lie in,
+    ///   and how many bytes they add at most.
     func withAnswerRules<Result>(
         _ client: Int, _ body: (ResponseRules?, Span<UInt8>, _ growth: Int) -> Result
     ) -> Result {

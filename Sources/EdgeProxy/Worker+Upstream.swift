@@ -353,15 +353,39 @@ extension Worker {
             framing: framing, clientMinor: state.pointee.clientMinor,
             keepAlive: !downstreams[client].pointee.closesAfterAnswer)
         let cookie = stickyCookie(client)
-        return withAnswerRules(client) { rules, kept, growth in
+        let setting = cookie.bindMemory(to: UInt8.self).span
+        if state.pointee.rules >= 0 {
+            return writeAnswerHead(client, head, context, setting)
+        }
+        var writer = ByteWriter(stageSpace(client, head.count + cookie.count + 512))
+        guard
+            HTTP1Writer.writeResponse(
+                responseHead, from: head, context: context, setting: setting, into: &writer)
+        else { return false }
+        unsentAnswer = stageCount
+        staged(writer.count)
+        return true
+    }
+
+    /// The same where rules may change it.
+    @inline(never)
+    private func writeAnswerHead(
+        _ client: Int, _ head: Span<UInt8>, _ context: ResponseContext, _ setting: Span<UInt8>
+    ) -> Bool {
+        withAnswerRules(client) { rules, kept, growth in
             var writer = ByteWriter(
-                stageSpace(client, head.count + cookie.count + growth + 512))
-            guard
-                HTTP1Writer.writeResponse(
-                    responseHead, from: head, context: context,
-                    setting: cookie.bindMemory(to: UInt8.self).span, rules: rules, kept: kept,
-                    into: &writer)
-            else { return false }
+                stageSpace(client, head.count + setting.count + growth + 512))
+            let isWritten =
+                if let rules {
+                    HTTP1Writer.writeResponse(
+                        responseHead, from: head, context: context, setting: setting, by: rules,
+                        kept: kept, into: &writer)
+                } else {
+                    HTTP1Writer.writeResponse(
+                        responseHead, from: head, context: context, setting: setting,
+                        into: &writer)
+                }
+            guard isWritten else { return false }
             unsentAnswer = stageCount
             staged(writer.count)
             return true

@@ -2,11 +2,12 @@ internal import EdgeCore
 internal import EdgeRouting
 internal import EdgeSystem
 
-/// Which view a connection belongs to. Interfaces are looked up by the kernel's numbers, which change
-/// when one goes and comes back: a number that is not known yet is asked for at once, before it can be
-/// taken for "any interface".
+/// Which view a connection belongs to. Interfaces are looked up by the kernel's numbers, which
+/// change when one goes and comes back: a number that is not known yet is asked for at once, before
+/// it can be taken for "any interface".
 extension Worker {
-    /// - Returns: the view's number; if it is negative, the connection must be closed for the reason.
+    /// - Returns: the view's number; if it is negative, the connection must be closed for the
+    ///   reason.
     // hot: once per connection; with one view, no system call.
     func view(
         of descriptor: Int32, _ peer: SocketAddress, listener: Int
@@ -31,7 +32,9 @@ extension Worker {
     /// Another snapshot has other views, or an interface may have come or gone. Some 100 µs.
     func learnInterfaces() {
         guard snapshot.routing.onlyView < 0 else { return }
-        let interfaces = setup.interfaces()
+        let found = setup.interfaces()
+        // There is always `lo`: none at all means that they could not be read.
+        if !found.isEmpty { interfaces = found }
         knownInterfaces = Set(interfaces.map(\.index))
         var byName: [String: [Int32]] = [:]
         for interface in interfaces { byName[interface.name, default: []].append(interface.index) }

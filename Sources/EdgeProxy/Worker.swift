@@ -146,7 +146,9 @@ package final class Worker {
     var upstreamSessions = UpstreamSessions()
     /// Whose keys the engine has; 0: none.
     var ticketGeneration: UInt64 = 0
-    /// The kernel's numbers of interfaces, as they were last read.
+    /// The machine's, as they were last read.
+    var interfaces: [NetworkInterface] = []
+    /// The kernel's numbers of them.
     var knownInterfaces: Set<Int32> = []
     /// The snapshot's, with these.
     var places: ViewTable

@@ -12,8 +12,8 @@ package struct AccessRules: Sendable {
     }
 
     private struct Policy: Sendable {
-        /// Sets of addresses in `sets`, from the first on: those that all have to contain the client, then
-        /// one that must not.
+        /// In `sets`, from the first on: those that all have to contain the client, then one that
+        /// must not.
         var firstSet: Int32
         var allowCount: Int32
         var hasDenied: Bool

@@ -46,26 +46,30 @@ struct PathTable: Sendable {
         return (first..<prefixes.count, origins)
     }
 
-    /// Whether paths can be compared with a prefix without doubt. One that is not plain refuses what
-    /// might be meant by it.
+    /// Whether paths can be compared with a prefix without doubt. One that is not plain refuses
+    /// what might be meant by it.
     static func isPlain(_ prefix: String) -> Bool {
         let path = Array(prefix.utf8)
-        var text = PathText()
-        guard path.first == PathText.slash, text.decode(path.span), text.firstUnclear == nil else {
-            return false
-        }
-        let whole = text.text
-        text.resolve(dropsEmpty: true)
-        return whole == text.text || whole == text.text + [PathText.slash]
+        var storage = InlineArray<4096, UInt8>(repeating: 0)
+        var place = storage.mutableSpan
+        guard path.first == PathText.slash, var text = PathText(path.span, &place),
+            text.firstUnclear == nil
+        else { return false }
+        let count = text.count
+        let endsWithSlash = count > 1 && place[count - 1] == PathText.slash
+        text.resolve(&place)
+        // Nothing else has gone.
+        return text.count == (count == 1 ? 0 : endsWithSlash ? count - 1 : count)
     }
 
     /// How a prefix is kept: as `PathText` reads paths.
     private static func key(_ prefix: String) -> [UInt8] {
         let path = Array(prefix.utf8)
-        var text = PathText()
-        guard text.decode(path.span) else { return path }
-        text.resolve(dropsEmpty: true)
-        return text.text
+        var storage = InlineArray<4096, UInt8>(repeating: 0)
+        var place = storage.mutableSpan
+        guard var text = PathText(path.span, &place) else { return path }
+        text.resolve(&place)
+        return (0..<text.count).map { place[$0] }
     }
 
     /// The prefix without a final slash, for people and for comparisons.
@@ -93,49 +97,49 @@ struct PathTable: Sendable {
         // The last one is empty if `/` is the only one: the path decides nothing, but may lead out
         // of what `/` is replaced with.
         guard prefixes[range.upperBound - 1].count > 0 else {
-            let reading: PathReading = PathText.mayHaveParent(path) ? .normalised : .literal
+            let reading: PathReading = mayHaveParent(path) ? .normalised : .literal
             return Match(prefix: longest(path, in: range), reading: reading)
         }
         return matchUnclear(path, range)
     }
 
+    private func mayHaveParent(_ path: Span<UInt8>) -> Bool {
+        var storage = InlineArray<4096, UInt8>(repeating: 0)
+        var place = storage.mutableSpan
+        return PathText.mayHaveParent(path, &place)
+    }
+
     private func matchUnclear(_ path: Span<UInt8>, _ range: Range<Int>) -> Match {
-        var text = PathText()
-        guard text.decode(path) else {
+        var storage = InlineArray<4096, UInt8>(repeating: 0)
+        var place = storage.mutableSpan
+        guard var text = PathText(path, &place) else {
             return Match(prefix: longest(path, in: range), reading: .ambiguous)
         }
+        let unresolved = longest(place.span.extracting(0..<text.count), in: range)
+        let hasEmpty = text.hasEmpty(place.span)
+        let hasParent = text.hasParent(place.span)
         let isUnclear = text.firstUnclear != nil
-        let hasParent = isUnclear ? PathText.mayHaveParent(path) : text.hasParent
-        let unresolved = text.longest(in: self, range)
-        text.resolve(dropsEmpty: true)
-        let found = text.longest(in: self, range)
+        text.resolve(&place)
+        let found = longest(place.span.extracting(0..<text.count), in: range)
         let reading: PathReading
-        if hasParent {
-            let agree = !isUnclear && unresolved == found && keepingEmpty(path, range) == found
-            reading = agree ? .normalised : .ambiguous
-        } else if isUnclear, mayLeadFurther(path, range) {
+        if isUnclear, PathText.mayHaveParent(path, &place) || mayGoOn(path, &place, range) {
             reading = .ambiguous
+        } else if hasParent {
+            reading = !hasEmpty && unresolved == found ? .normalised : .ambiguous
         } else {
             reading = found < 0 || holds(found, path) ? .literal : .normalised
         }
         return Match(prefix: found, reading: reading)
     }
 
-    /// The longest prefix for upstreams that resolve dot segments and keep empty ones.
-    private func keepingEmpty(_ path: Span<UInt8>, _ range: Range<Int>) -> Int32 {
-        var text = PathText()
-        guard text.decode(path) else { return -1 }
-        text.resolve(dropsEmpty: false)
-        return text.longest(in: self, range)
-    }
-
     /// Whether some prefix begins with all that upstreams agree about, so that what they do not
     /// agree about may decide.
-    private func mayLeadFurther(_ path: Span<UInt8>, _ range: Range<Int>) -> Bool {
-        var text = PathText()
-        guard text.decode(path) else { return true }
-        text.keepClear()
-        return text.isBeginning(in: self, range)
+    private func mayGoOn(
+        _ path: Span<UInt8>, _ place: inout PathText.Place, _ range: Range<Int>
+    ) -> Bool {
+        guard var text = PathText(path, &place) else { return true }
+        text.keepClear(&place)
+        return hasPrefix(beginningWith: place.span.extracting(0..<text.count), in: range)
     }
 
     /// The longest prefix of a path that is compared as it is; -1: none.

@@ -1,30 +1,46 @@
-/// A path as upstreams may read it, in a bounded place on the stack: percent-encoding undone, dot
-/// segments and empty ones taken out. Never what is forwarded; only what rules are compared with.
-struct PathText: ~Copyable {
-    /// Longer paths that have to be rewritten to be compared are refused. Paths that are written
-    /// plainly have no limit here.
+/// A path as upstreams may read it: percent-encoding undone, dot segments and empty ones taken out.
+/// Never what is forwarded; only what rules are compared with.
+///
+/// The bytes are in a place that the caller lends for each call, always the same one: the compiler
+/// copies an `InlineArray` that is part of a value whenever it is read.
+struct PathText {
+    typealias Place = MutableSpan<UInt8>
+
+    /// What a place has to hold. Longer paths that have to be rewritten to be compared are refused;
+    /// paths that are written plainly have no limit.
     static let bytesMax = 4096
     /// How often percent-encoding is undone to look for `..`.
     private static let decodingsMax = 4
 
-    private var bytes = InlineArray<4096, UInt8>(repeating: 0)
-    private var count = 0
+    /// Bytes in the place, from its beginning.
+    private(set) var count = 0
     /// Index of the first byte that upstreams do not agree about; nil: they agree about all.
     private(set) var firstUnclear: Int?
 
-    init() {}
-
-    /// As `PathTable.longest`.
-    func longest(in table: borrowing PathTable, _ range: Range<Int>) -> Int32 {
-        table.longest(bytes.span.extracting(0..<count), in: range)
+    /// Takes a path over, percent-encoding undone once. `%25` stays, as nobody could tell what is
+    /// behind it any more; so does `%2F`, as `keepsSlash` says, and what is not hexadecimal.
+    ///
+    /// - Returns: nil if it is too long.
+    init?(_ path: Span<UInt8>, _ place: inout Place, keepsSlash: Bool = true) {
+        guard path.count <= Self.bytesMax else { return nil }
+        var read = 0
+        while read < path.count {
+            var byte = path[read]
+            read += 1
+            if byte == Self.percent, read + 1 < path.count,
+                let high = Self.hexValue(path[read]), let low = Self.hexValue(path[read + 1])
+            {
+                let decoded = high << 4 | low
+                if !keepsSlash || (decoded != Self.slash && decoded != Self.percent) {
+                    byte = decoded
+                    read += 2
+                }
+            }
+            if firstUnclear == nil, Self.isUnclear(byte) { firstUnclear = count }
+            place[count] = byte
+            count += 1
+        }
     }
-
-    /// As `PathTable.hasPrefix(beginningWith:in:)`.
-    func isBeginning(in table: borrowing PathTable, _ range: Range<Int>) -> Bool {
-        table.hasPrefix(beginningWith: bytes.span.extracting(0..<count), in: range)
-    }
-
-    var text: [UInt8] { (0..<count).map { bytes[$0] } }
 
     // MARK: - What is there
 
@@ -51,25 +67,33 @@ struct PathText: ~Copyable {
     }
 
     /// Whether a segment is `..` as it stands here.
-    var hasParent: Bool {
-        for index in 0..<count where isParent(at: index) { return true }
+    func hasParent(_ bytes: Span<UInt8>) -> Bool {
+        for index in 0..<count where isParent(bytes, at: index) { return true }
+        return false
+    }
+
+    /// Whether a segment is empty, a final one left out.
+    func hasEmpty(_ bytes: Span<UInt8>) -> Bool {
+        for index in 1..<max(count, 1)
+        where bytes[index] == Self.slash && bytes[index - 1] == Self.slash {
+            return true
+        }
         return false
     }
 
     /// Whether some upstream may see a segment `..`: however often it is encoded, between whatever
     /// may separate segments or end one.
-    static func mayHaveParent(_ path: Span<UInt8>) -> Bool {
-        var text = PathText()
-        guard text.decode(path, keepsSlash: false) else { return true }
+    static func mayHaveParent(_ path: Span<UInt8>, _ place: inout Place) -> Bool {
+        guard var text = PathText(path, &place, keepsSlash: false) else { return true }
         var rounds = 1
-        while text.firstUnclear != nil, text.decodeAgain() {
+        while text.firstUnclear != nil, text.decodeAgain(&place) {
             rounds += 1
             if rounds > decodingsMax { return true }
         }
-        return text.hasParent
+        return text.hasParent(place.span)
     }
 
-    private func isParent(at index: Int) -> Bool {
+    private func isParent(_ bytes: Span<UInt8>, at index: Int) -> Bool {
         guard index + 1 < count, bytes[index] == Self.dot, bytes[index + 1] == Self.dot,
             index == 0 || bytes[index - 1] == Self.slash || bytes[index - 1] == Self.backslash
         else { return false }
@@ -80,38 +104,10 @@ struct PathText: ~Copyable {
 
     // MARK: - Rewriting
 
-    /// Takes a path over, percent-encoding undone once. `%25` stays, as nobody could tell what is
-    /// behind it any more; so does `%2F`, as `keepsSlash` says, and what is not hexadecimal.
-    ///
-    /// - Returns: false if it is too long.
-    mutating func decode(_ path: Span<UInt8>, keepsSlash: Bool = true) -> Bool {
-        guard path.count <= Self.bytesMax else { return false }
-        firstUnclear = nil
-        var read = 0
-        count = 0
-        while read < path.count {
-            var byte = path[read]
-            read += 1
-            if byte == Self.percent, read + 1 < path.count,
-                let high = Self.hexValue(path[read]), let low = Self.hexValue(path[read + 1])
-            {
-                let decoded = high << 4 | low
-                if !keepsSlash || (decoded != Self.slash && decoded != Self.percent) {
-                    byte = decoded
-                    read += 2
-                }
-            }
-            if firstUnclear == nil, Self.isUnclear(byte) { firstUnclear = count }
-            bytes[count] = byte
-            count += 1
-        }
-        return true
-    }
-
     /// Undoes percent-encoding once more, in place.
     ///
     /// - Returns: false if there was none.
-    private mutating func decodeAgain() -> Bool {
+    private mutating func decodeAgain(_ bytes: inout Place) -> Bool {
         var write = 0
         var read = 0
         while read < count {
@@ -132,51 +128,47 @@ struct PathText: ~Copyable {
 
     /// Cuts the path where upstreams cease to agree, and leaves what they read before that: whole
     /// segments, and what the next one begins with.
-    mutating func keepClear() {
+    mutating func keepClear(_ bytes: inout Place) {
         guard let firstUnclear else { return }
         var tail = firstUnclear
         while tail > 0, bytes[tail - 1] != Self.slash { tail -= 1 }
         // A segment `.` may vanish with what is behind it.
         let vanishes = tail + 1 == firstUnclear && bytes[tail] == Self.dot
-        var write = resolved(dropsEmpty: true, upTo: tail)
+        var write = Self.resolved(&bytes, upTo: tail)
         bytes[write] = Self.slash
         write += 1
-        move(tail..<(vanishes ? tail : firstUnclear), to: &write)
+        Self.move(&bytes, tail..<(vanishes ? tail : firstUnclear), to: &write)
         count = write
     }
 
-    /// Takes dot segments out (RFC 3986 §5.2.4), and with `dropsEmpty` empty ones before that; a
-    /// final slash with them.
-    mutating func resolve(dropsEmpty: Bool) {
-        count = resolved(dropsEmpty: dropsEmpty, upTo: count)
-    }
+    /// Takes empty segments out, a final slash with them, then dot segments (RFC 3986 §5.2.4).
+    mutating func resolve(_ bytes: inout Place) { count = Self.resolved(&bytes, upTo: count) }
 
     /// Rewrites what is before `end`, which is the path's or behind a slash; returns how much of it
     /// there is now.
-    private mutating func resolved(dropsEmpty: Bool, upTo end: Int) -> Int {
+    private static func resolved(_ bytes: inout Place, upTo end: Int) -> Int {
         var write = 0
         var read = 0
         while read < end {
             let start = read + 1
             read = start
-            while read < end, bytes[read] != Self.slash { read += 1 }
+            while read < end, bytes[read] != slash { read += 1 }
             let length = read - start
-            if length == 0, dropsEmpty || read == end { continue }
-            if length == 1, bytes[start] == Self.dot { continue }
-            if length == 2, bytes[start] == Self.dot, bytes[start + 1] == Self.dot {
+            if length == 0 || (length == 1 && bytes[start] == dot) { continue }
+            if length == 2, bytes[start] == dot, bytes[start + 1] == dot {
                 while write > 0 {
                     write -= 1
-                    if bytes[write] == Self.slash { break }
+                    if bytes[write] == slash { break }
                 }
                 continue
             }
-            move(start - 1..<read, to: &write)
+            move(&bytes, start - 1..<read, to: &write)
         }
         return write
     }
 
     /// To the left, or where it is.
-    private mutating func move(_ range: Range<Int>, to write: inout Int) {
+    private static func move(_ bytes: inout Place, _ range: Range<Int>, to write: inout Int) {
         for index in range {
             bytes[write] = bytes[index]
             write += 1

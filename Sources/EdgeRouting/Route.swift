@@ -39,8 +39,9 @@ package struct Route: Sendable, Equatable, BitwiseCopyable {
         self.isPassthrough = isPassthrough
     }
 
-    /// The path begins with the prefix as the client wrote it and nothing behind it leads out of it
-    /// again: the prefix may be replaced. Else a request whose rules replace it is answered with 400.
+    /// The path begins with the prefix as the client wrote it, and nothing behind it leads out of
+    /// it again: the prefix may be replaced. Else a request whose rules replace it is answered with
+    /// 400.
     package var isLiteral: Bool { reading == .literal }
 
     /// Upstreams may take the path for another one, of which other rules say something: the request
@@ -49,7 +50,7 @@ package struct Route: Sendable, Equatable, BitwiseCopyable {
 }
 
 /// How sure it is which prefix a path has. Rules are compared with the path as upstreams read it:
-/// percent-encoding undone, `//` as `/`, dot segments taken out (RFC 3986 §6.2.2). What is forwarded
+/// percent-encoding undone, `//` as `/`, dot segments taken out (RFC 3986 §6.2.2). What is sent on
 /// stays as the client wrote it, so an upstream may read it differently.
 package enum PathReading: UInt8, Sendable, BitwiseCopyable {
     /// The path begins with the prefix as it stands there.
@@ -57,10 +58,12 @@ package enum PathReading: UInt8, Sendable, BitwiseCopyable {
     /// It does when it is read as above: `/%61pi`, `//api`, `/./api` for `/api`.
     case normalised
     /// Upstreams may see different prefixes: in `/x/../api` with or without the dot segments, in
-    /// `/api%2Fx` one that ends there or goes on. What counts as a slash, or as the end of a path or
-    /// segment, to some only: `%2F`, `\` and `%5C`, `;` and `%3B`, encoded `?`, `#` and control
-    /// characters, and what is encoded twice. Only where it makes a difference: below prefixes of
-    /// which none goes on there, and without `..` in any spelling, `%2F` and the others are data.
+    /// `/api%2Fx` one that goes on or one that ends there.
+    ///
+    /// Unclear is what only some take for a slash, or for the end of a segment or path: `%2F`, `\`,
+    /// `%5C`, `;`, `%3B`, what is encoded twice, and encoded `?`, `#` and control characters. It is
+    /// data where no prefix of the host's begins with all that is before it: `/s3/key%2Fx` below
+    /// `/s3`. Beside a segment `..` in any spelling it is not, and neither is `//`.
     case ambiguous
 }
 
@@ -97,7 +100,7 @@ extension Route {
     /// Whether a request for another name than the connection's may be answered on it.
     ///
     /// - Parameters:
-    ///   - connectionPolicy: `hostPolicy` of the connection's route, by its SNI or the view's default.
+    ///   - connectionPolicy: `hostPolicy` of the connection, by its SNI or the view's default.
     ///   - isServerName: the request's host is the SNI, as `Router.areSameHost` compares them.
     package func coverage(connectionPolicy: Int32, isServerName: Bool) -> Coverage {
         guard !isPassthrough, hostPolicy == connectionPolicy else { return .misdirected }

@@ -8,6 +8,8 @@ package struct RouteTrace: Sendable, Equatable {
         package var listener: Int
         /// The kernel's index of the interface that it arrives on.
         package var interface: Int32
+        /// It belongs to this view, wherever it comes from; nil: where it comes from decides.
+        package var view: Int?
         package var source: SocketAddress
         /// The true client; the source where no PROXY header tells.
         package var client: SocketAddress
@@ -45,8 +47,14 @@ package struct RouteTrace: Sendable, Equatable {
     package init(
         _ question: Question, views: ViewTable, router: Router, access rules: AccessRules
     ) {
-        view = views.verdict(
-            listener: question.listener, interface: question.interface, source: question.source)
+        if let index = question.view {
+            let isServed = views.serves(listener: question.listener, view: index)
+            view = isServed ? .view(Int32(index)) : .notServed(Int32(index))
+        } else {
+            view = views.verdict(
+                listener: question.listener, interface: question.interface,
+                source: question.source)
+        }
         guard let index = explainView(question, views) else { return }
         if let name = question.serverName, !explainConnection(question, name, index, router) {
             return
@@ -57,17 +65,22 @@ package struct RouteTrace: Sendable, Equatable {
     /// - Returns: the index of the view, if there is one.
     private mutating func explainView(_ question: Question, _ views: ViewTable) -> Int? {
         let last = views.names.count - 1
+        let reasons = { (upTo: Int) -> [String] in
+            guard question.view == nil else { return ["view \(views.names[upTo]): asked for"] }
+            return views.reasons(upTo: upTo, question.interface, question.source)
+        }
         switch view {
         case .view(let index):
-            lines += views.reasons(upTo: Int(index), question.interface, question.source)
+            lines += reasons(Int(index))
             return Int(index)
         case .notServed(let index):
-            lines += views.reasons(upTo: Int(index), question.interface, question.source)
+            lines += reasons(Int(index))
             lines.append(
-                "listener \(question.listener) does not serve view \(views.names[Int(index)]): closed"
+                "listener \(question.listener) does not serve view "
+                    + "\(views.names[Int(index)]): closed"
             )
         case .nowhere:
-            lines += views.reasons(upTo: last, question.interface, question.source)
+            lines += reasons(last)
             lines.append("no view: closed")
         }
         return nil
@@ -145,7 +158,7 @@ package struct RouteTrace: Sendable, Equatable {
             }
         }
         if found.isPassthrough {
-            lines.append("the site is passed through: 421")
+            lines.append("the site is passed through: 404")
             return
         }
         explainPath(question, view, router, found, rules)

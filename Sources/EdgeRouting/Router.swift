@@ -1,6 +1,7 @@
 /// Where connections and requests go: per view the host names, and per host the path prefixes.
-/// Immutable and flat, plain numbers in and out, no allocation and no reference counted per look-up;
-/// 10,000 sites cost what ten do. A class, so that handing it on copies one pointer.
+/// Immutable and flat, plain numbers in and out, no allocation and no reference counted per
+/// look-up; 10,000 sites cost what ten do, but for the processor's caches. A class, so that handing
+/// it on copies one pointer.
 package final class Router: Sendable {
     /// What is kept about a host pattern in a view.
     private struct Entry: Sendable {
@@ -83,7 +84,8 @@ package final class Router: Sendable {
     }
 
     /// Whether a path prefix of the configuration leaves no doubt about what it is for: it begins
-    /// with `/`, without `%2F`, `%25`, `;`, `\`, control characters, empty and dot segments.
+    /// with `/`, and is without `%2F`, `%25`, `;`, `\`, `?`, `#`, control characters, empty and dot
+    /// segments.
     package static func isPlainPrefix(_ prefix: String) -> Bool { PathTable.isPlain(prefix) }
 
     // MARK: - Connections
@@ -134,11 +136,19 @@ package final class Router: Sendable {
     /// - Returns: nil if the view has no such host; 421 on TLS, else 404.
     // hot: once per request; no allocation.
     package func request(view: Int, host: Span<UInt8>, path: Span<UInt8>) -> Route? {
+        request(view: view, host: host, target: path)
+    }
+
+    /// The same for a path with its query behind it, which does not count.
+    // hot: once per request; the query is looked for only where paths matter.
+    package func request(view: Int, host: Span<UInt8>, target: Span<UInt8>) -> Route? {
         let number = entry(view, host)
         guard number >= 0 else { return nil }
+        guard entries[Int(number)].pathCount > 0 else { return entries[Int(number)].route }
         let entry = entries[Int(number)]
-        guard entry.pathCount > 0 else { return entry.route }
-        let match = match(entry, path)
+        var end = 0
+        while end < target.count, target[end] != UInt8(ascii: "?") { end += 1 }
+        let match = match(entry, target.extracting(0..<end))
         var route = entry.route
         route.reading = match.reading
         guard match.prefix >= 0 else { return route }
@@ -165,14 +175,14 @@ package final class Router: Sendable {
 
     /// The host pattern of the view that `request` finds, and whether it is the one for unknown
     /// hosts. Allocates.
-    func pattern(view: Int, host: Span<UInt8>) -> (text: String, isFallback: Bool)? {
+    package func pattern(view: Int, host: Span<UInt8>) -> (text: String, isFallback: Bool)? {
         let number = entry(view, host)
         guard number >= 0 else { return nil }
         return (hosts.pattern(number), hosts.find(host, view: view) < 0)
     }
 
     /// The pattern of the passthrough that `connection` finds by protocol. Allocates.
-    func offerPattern(
+    package func offerPattern(
         view: Int, serverName: Span<UInt8>, offers isOffered: (Span<UInt8>) -> Bool
     ) -> String? {
         guard serverName.count > 0 else { return nil }
@@ -180,7 +190,7 @@ package final class Router: Sendable {
     }
 
     /// The path prefix that `request` finds. Allocates.
-    func prefix(view: Int, host: Span<UInt8>, path: Span<UInt8>) -> String? {
+    package func prefix(view: Int, host: Span<UInt8>, path: Span<UInt8>) -> String? {
         let number = entry(view, host)
         guard number >= 0 else { return nil }
         let match = match(entries[Int(number)], path)

@@ -46,10 +46,10 @@ package struct RuleConfiguration: Sendable, Hashable {
     /// As written, case-sensitive (RFC 9110 §9.1); empty: all. Else 405.
     package var methods: [String] = []
     package var redirect: Redirect?
-    /// What the matched prefix becomes, `/` or `/…` without a trailing one; nil: it stays. In a path's
-    /// rules only.
+    /// What the matched prefix becomes, `/` or `/…` without a trailing one; nil: it stays. In a
+    /// path's rules only.
     package var replacesPrefix: String?
-    /// Bytes of a request's content; nil: as `limits.request_body` says.
+    /// Bytes of a request's content, `Int.max` without a limit; nil: as `limits.request_body` says.
     package var bodyMax: Int?
     /// Nil: the upstream's.
     package var responseTimeout: Duration?

@@ -24,8 +24,8 @@ package struct SiteConfiguration: Sendable, Equatable {
     }
 
     package var hosts: [Host]
-    /// The name that its servers know it by, or a wildcard whose label is the client's; nil: whatever
-    /// the client asked for.
+    /// The name that its servers know it by, or a wildcard whose label is the client's; nil:
+    /// whatever the client asked for.
     package var internalHost: String?
     package var destination: Destination
     /// With `passthrough`: only for clients that offer one of these (ALPN); empty: for all.

@@ -21,8 +21,8 @@ package struct ViewConfiguration: Sendable, Equatable {
     package var sources: [CIDR] = []
     /// Ours as its clients know them, for DNS records; ports are 0.
     package var addresses: [SocketAddress] = []
-    /// Whom its clients ask for names: one of `resolvers:`, for `--check --dns`; nil: the one with the
-    /// name's domain, else the system's.
+    /// Whom its clients ask for names: one of `resolvers:`, for `--check --dns`; nil: the one with
+    /// the name's domain, else the system's.
     package var resolver: String?
     /// Every connection begins with a PROXY header, else it is closed. The header decides who the
     /// client is, never the view.

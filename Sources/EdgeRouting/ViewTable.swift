@@ -82,11 +82,17 @@ package struct ViewTable: Sendable {
     // hot: once per connection; no allocation.
     package func verdict(listener: Int, interface: Int32, source: SocketAddress) -> Verdict {
         for view in 0..<rules.count where fits(view, interface, source) {
-            let place = listener * rules.count + view
-            let isServed = listener >= 0 && place < served.count && served[place]
+            let isServed = serves(listener: listener, view: view)
             return isServed ? .view(Int32(view)) : .notServed(Int32(view))
         }
         return .nowhere
+    }
+
+    /// Whether a listener serves a view; one that the table does not know serves nothing.
+    // hot: once per connection; no allocation.
+    func serves(listener: Int, view: Int) -> Bool {
+        let place = listener * rules.count + view
+        return listener >= 0 && place < served.count && served[place]
     }
 
     /// The index of its view; nil: the connection is closed, and counted.

@@ -72,8 +72,8 @@ package final class CertificateEntry: Sendable {
         CertificateOutline.forEachName(bytes.span, in: alternativeNames, body)
     }
 
-    /// Whether one of its names is the host, or a wildcard of one label that stands for it (RFC 9525
-    /// §6.3).
+    /// Whether one of its names is the host, or a wildcard of one label that stands for it (RFC
+    /// 9525 §6.3).
     ///
     /// - Parameter host: any letter case, without a trailing dot.
     func covers(_ host: UnsafeBufferPointer<UInt8>) -> Bool {

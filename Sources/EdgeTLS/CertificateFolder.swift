@@ -17,7 +17,8 @@ package enum CertificateFolder {
     private static let filesMax = 100_000
 
     /// - Parameters:
-    ///   - allowsEmpty: a folder without certificates, or none of that name, is a store without any.
+    ///   - allowsEmpty: a folder without certificates, or none of that name, is a store without
+    ///     any.
     ///   - previous: what is in use; its entries are kept where the files have not changed.
     ///   - now: nanoseconds since 1970; files that have changed just before are read again by the
     ///     next load (`FileStamp.isSettled`).

@@ -50,6 +50,15 @@ package final class CertificateStore: Sendable {
         return result
     }
 
+    /// All that stand for a name, by itself or by a wildcard. For cold paths.
+    func covering(_ name: String) -> [CertificateEntry] {
+        var result: [CertificateEntry] = []
+        Self.withName(name) { name in
+            index.forEach(name) { entry, _ in result.append(entries[entry]) }
+        }
+        return result
+    }
+
     /// The best certificate of each key type for a name, at most one each: one that OpenSSL can use
     /// before one that it cannot, a valid one before one that is not, one for the very name before
     /// a wildcard, the one that ends last.

@@ -59,31 +59,15 @@ extension TLSEngine {
         for session: OpaquePointer
     ) -> (choice: CertificateStore.Choice, store: CertificateStore) {
         let (profile, knowledge) = profile(of: session) ?? (nil, .known)
-        guard knowledge != .refused else { return (CertificateStore.Choice(), store) }
-        if knowledge == .known,
-            let name = SSL_get_servername(session, TLSEXT_NAMETYPE_host_name)
-        {
-            let found = name.withMemoryRebound(to: UInt8.self, capacity: strlen(name)) {
-                choose(UnsafeBufferPointer(start: $0, count: strlen(name)), profile)
-            }
-            if !found.choice.isEmpty { return found }
-        }
-        guard let fallback = profile.map({ $0.fallback }) ?? self.fallback else {
-            return (CertificateStore.Choice(), store)
-        }
-        return CertificateStore.withName(fallback) { choose($0, profile) }
-    }
-
-    /// The view's own certificates come first, however well others would fit.
-    private func choose(
-        _ name: UnsafeBufferPointer<UInt8>, _ profile: ServerProfile?
-    ) -> (choice: CertificateStore.Choice, store: CertificateStore) {
+        let selection = CertificateSelection(store: store, profile: profile, fallback: fallback)
         let seconds = Int64(time(nil))
-        if let own = profile?.certificates {
-            let found = own.choose(name, at: seconds)
-            if !found.isEmpty { return (found, own) }
+        guard let name = SSL_get_servername(session, TLSEXT_NAMETYPE_host_name) else {
+            return selection.choose(nil, knowledge, at: seconds)
         }
-        return (store.choose(name, at: seconds), store)
+        let count = strlen(name)
+        return name.withMemoryRebound(to: UInt8.self, capacity: count) {
+            selection.choose(.init(start: $0, count: count), knowledge, at: seconds)
+        }
     }
 
     /// OpenSSL asks for a certificate, after SNI and signature algorithms are known. One of each

@@ -19,11 +19,11 @@ extension TLSEngine {
     var stores: [CertificateStore] { [store] + profiles.compactMap { $0?.certificates } }
 
     /// - Parameters:
-    ///   - profile: its number.
+    ///   - profile: its number; negative: none.
     ///   - name: what is known of the name in the ClientHello that is offered next.
     /// - Returns: nil if OpenSSL has no memory, or there is no such profile any more.
     package func makeServerSession(profile number: Int, name: NameKnowledge) -> TLSSession? {
-        guard number < profiles.count, let profile = profiles[number],
+        guard profiles.indices.contains(number), let profile = profiles[number],
             let context = askingContext(profile),
             let session = makeSession(context)
         else { return nil }

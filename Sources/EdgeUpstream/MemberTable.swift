@@ -97,8 +97,8 @@ package struct MemberTable: Sendable {
 
     /// Whether connections to the member may be kept for later requests.
     ///
-    /// Mutating, as `hasRoom`, so that a class lends the table instead of copying it: both are asked
-    /// for each request.
+    /// Mutating, as `hasRoom`, so that a class lends the table instead of copying it: both are
+    /// asked for each request.
     package mutating func isKept(_ index: Int) -> Bool { Self.isKept(members[index]) }
 
     private static func isKept(_ member: Member) -> Bool {

@@ -100,9 +100,11 @@ extension UpstreamHealth {
 
     /// A member that is also one in earnest is no backup.
     func isBackup(_ member: MemberHealth) -> Bool {
-        let proposed = member.claims.filter(\.isProposed)
-        return (proposed.isEmpty ? member.claims : proposed).allSatisfy {
-            $0.isBackup ?? configuration.servers[$0.server].isBackup
+        // Of one that is proposed, only claims that are count. No allocation: it is asked often.
+        let isProposed = member.claims.contains(where: \.isProposed)
+        return member.claims.allSatisfy {
+            $0.isProposed != isProposed
+                || $0.isBackup ?? configuration.servers[$0.server].isBackup
         }
     }
 

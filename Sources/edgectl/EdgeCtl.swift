@@ -15,7 +15,9 @@ struct EdgeCtl: ParsableCommand {
             """,
         version: EdgedVersion.text,
         subcommands: [
-            StatusCommand.self, UpstreamCommand.self, DNSCommand.self, ReloadCommand.self,
+            StatusCommand.self, UpstreamCommand.self, DNSCommand.self, ExplainCommand.self,
+            ConfigCommand.self,
+            ReloadCommand.self,
             VersionCommand.self,
         ])
 

@@ -5,7 +5,9 @@ import Testing
 
 @Suite("The examples in conf/")
 struct ExampleTests {
-    static let names = ["edged.yaml", "minimal.yaml", "bridging.yaml", "views.yaml"]
+    static let names = [
+        "edged.yaml", "minimal.yaml", "bridging.yaml", "views.yaml", "reference.yaml",
+    ]
 
     @Test("Every example is accepted without a warning", arguments: names)
     func accepted(name: String) throws {

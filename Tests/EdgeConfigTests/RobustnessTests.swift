@@ -26,6 +26,7 @@ struct RobustnessTests {
         "]", "{", "}", ": ", "- ", "? ", "|\n", ">\n", "#", ",", "\u{0}", "\u{FEFF}", "\u{85}",
         "\u{2028}", "99999999999999999999", "-1", "1e9", "null", "yes", "0x10", "1h", "64KiB",
         "*.example.org", "::", "[::]:443", "\\x00", "\"\\0\"", "https", "tls: {}", "version: 1\n",
+        "${host}", "$", "${", "views: ", "lan: ", "*.a: ", "/a/../b", "//", "redirect: /\n",
     ].map { Array($0.utf8) }
 
     private static func example(_ name: String) throws -> ConfigurationBundle {
@@ -86,12 +87,14 @@ struct RobustnessTests {
     }
 
     @Test(
-        "An example cut off at any byte is a configuration or an error",
+        "An example cut off anywhere is a configuration or an error",
         arguments: ExampleTests.names)
     func truncated(name: String) throws {
         let bundle = try Self.example(name)
 
-        for count in 0..<bundle.main.bytes.count {
+        // Each cut reads all that is in front of it: large files are cut at every second byte.
+        let step = 1 + bundle.main.bytes.count / 8192
+        for count in stride(from: 0, to: bundle.main.bytes.count, by: step) {
             let main = ConfigurationBundle.File(
                 path: bundle.main.path, bytes: Array(bundle.main.bytes.prefix(count)))
             _ = Self.probe(
@@ -103,7 +106,7 @@ struct RobustnessTests {
     func mutated(name: String) throws {
         let bundle = try Self.example(name)
         var accepted = 0
-        let rounds = 7000
+        let rounds = 5000
 
         for seed in 0..<rounds {
             var random = Random(state: UInt64(seed))

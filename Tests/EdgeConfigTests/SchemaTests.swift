@@ -10,7 +10,7 @@ struct SchemaTests {
     @Test("No key is listed twice, and every parent is listed")
     func consistent() {
         let keys = Schema.current.keys
-        let parents = Set(keys.compactMap(\.childrenPath)).union([""])
+        let parents = Set(keys.compactMap(\.childrenPath)).union(["", Schema.rules])
 
         #expect(Set(Self.paths).count == keys.count)
         for key in keys { #expect(parents.contains(key.parent), "\(key.path)") }
@@ -58,10 +58,14 @@ struct SchemaTests {
     private static func collect(_ node: Node, at parent: String, into found: inout Set<String>) {
         guard case .mapping(let entries) = node.content else { return }
         for entry in entries {
-            let path = parent.isEmpty ? entry.key : "\(parent).\(entry.key)"
+            var path = parent.isEmpty ? entry.key : "\(parent).\(entry.key)"
+            if Schema.ruleOwners.contains(parent), Schema.current.key(path) == nil {
+                path = "\(Schema.rules).\(entry.key)"
+            }
             found.insert(path)
             switch (Schema.current.key(path)?.type, entry.value.content) {
-            case (.mapping, _), (.mappingOrOff, _): collect(entry.value, at: path, into: &found)
+            case (.mapping, _), (.mappingOrOff, _), (.textOrMapping, .mapping):
+                collect(entry.value, at: path, into: &found)
             case (.mappings, .sequence(let items)), (.textsOrMappings, .sequence(let items)):
                 for item in items { collect(item, at: path + "[]", into: &found) }
             case (.named, .mapping(let named)):
@@ -86,8 +90,8 @@ struct SchemaTests {
         case .texts(.address, _): #expect(text == "\"::\"")
         case .text where path == "views.*.unknown":
             #expect(try TextValue.unknown(text) == .notFound)
-        case .text, .texts, .textsByView, .statuses, .mapping, .mappingOrOff, .mappings,
-            .textsOrMappings, .named:
+        case .text, .texts, .textsByView, .textOrMapping, .fields, .statuses, .mapping,
+            .mappingOrOff, .mappings, .textsOrMappings, .named:
             Issue.record("\(path) has a default")
         }
     }

@@ -108,10 +108,8 @@ struct ViewKeyTests {
             ]
         ),
         (
-            "[b.example, '*'], internal: x.example", "x.example",
-            [
-                "0 b.example", "0 *", "1 b.example", "1 *",
-            ]
+            "[b.example, c.example], internal: x.example", "x.example",
+            ["0 b.example", "0 c.example", "1 b.example", "1 c.example"]
         ),
     ]
 

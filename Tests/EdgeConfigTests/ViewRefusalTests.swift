@@ -55,6 +55,10 @@ struct ViewRefusalTests {
             "3:17: views.v.unknown: no site has 'b.example' in this view "
                 + "('refuse', 'not_found' or one of the view's hosts)"
         ),
+        (
+            "  v: { resolver: nobody }",
+            "3:18: views.v.resolver: undefined resolver 'nobody' (no resolver is defined)"
+        ),
         ("  v: { unknown: 10.0.0.1 }", "3:17: '10.0.0.1' is an address, not a host name"),
         (
             "  v: { tls: { min_version: 1.1 } }",
@@ -125,7 +129,8 @@ struct ViewRefusalTests {
             "  v: { sources: [0.0.0.0/0] }\n  w: {}",
             "  v: { sources: [10.0.0.0/8] }\n  w: { sources: [10.0.0.0/7] }",
             "  v: { interfaces: [a], sources: [10.0.0.0/8] }\n  w: { sources: [10.0.0.0/8] }",
-            "  v: { unknown: a.example }",
+            "  v: { unknown: a.example }", "  v: {}\n  w: { interfaces: [lo] }",
+            "  v: {}\n  w: { sources: [127.0.0.0/8, '::1'] }",
         ])
     func accepted(text: String) {
         #expect(errors(Sample.views(text)) == [])
@@ -278,8 +283,18 @@ struct ViewHostRefusalTests {
         (
             "  - { hosts: b.example, internal: '*.x.example', upstream: app }",
             "9:35: "
-                + "sites[1].internal: 'b.example' has no label for '*.x.example' (a wildcard stands for "
-                + "wildcards only)"
+                + "sites[1].internal: '*.x.example' does not go with 'b.example' (a wildcard stands "
+                + "for a wildcard, label by label)"
+        ),
+        (
+            "  - { hosts: [b.example, '*.c.example'], internal: x.example, upstream: app }",
+            "9:52: sites[1].internal: 'x.example' does not go with '*.c.example' (a wildcard stands "
+                + "for a wildcard, label by label)"
+        ),
+        (
+            "  - { hosts: '*', internal: x.example, upstream: app }",
+            "9:29: sites[1].internal: 'x.example' does not go with '*' (a wildcard stands for a "
+                + "wildcard, label by label)"
         ),
         (
             "  - { hosts: b.example, upstream: app, alpn: [x] }",
@@ -380,8 +395,7 @@ struct ViewHostRefusalTests {
     func wildcardName() {
         let text =
             Sample.split(
-                "  - { hosts: { lan: '*.b.example', public: '*.c.example' }, upstream: s }\n"
-                    + "  - { hosts: '*.d.example', internal: d.example, upstream: s }\n")
+                "  - { hosts: { lan: '*.b.example', public: '*.c.example' }, upstream: s }\n")
             + "  s: { servers: ['10.0.0.2:443'], tls: {} }\n"
 
         #expect(

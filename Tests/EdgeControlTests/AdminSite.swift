@@ -80,6 +80,19 @@ final class AdminSite: Sendable {
 
         func status() -> StatusReply { site.read(\.status) }
         func metrics(into text: inout String) { text += "edged_up 1\n" }
+        func effectiveConfiguration() -> ConfigurationReply? {
+            site.read(\.isReady).0
+                ? ConfigurationReply(path: "/etc/edged.yaml", text: "version: 1  # default\n") : nil
+        }
+
+        func explain(_ question: ExplainQuestion) -> Result<ExplainReply, ExplainRefusal> {
+            guard question.view != "none" else { return .failure(.unknown("no such view")) }
+            var reply = ExplainReply(outcome: .forwarded, verdict: "sent to upstream app")
+            reply.steps = question.parameters.map { ExplainStep($0.name, $0.value) }
+            reply.members = [ExplainMember(address: "10.0.0.1:80", state: "up")]
+            return .success(reply)
+        }
+
         func isReady() -> (Bool, String) { site.read(\.isReady) }
 
         func setMember(

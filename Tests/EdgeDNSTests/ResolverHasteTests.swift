@@ -94,9 +94,11 @@ private final class Post {
             name == "a.home" ? .records(["192.0.2.1"], ttl: 60) : .silent
         }
         #expect(post.turn { post.error("far.example") == "timeout" })
-        // It is asked again, in vain.
-        let seen = post.servers[0].queries("far.example")
-        #expect(post.turn { post.servers[0].queries("far.example") > seen })
+        // It is asked again in vain, while the other is answered.
+        for name in ["a.home", "far.example"] {
+            let seen = post.servers[0].queries(name)
+            #expect(post.turn { post.servers[0].queries(name) > seen })
+        }
         post.servers[0].behave { name, _ in
             name == "a.home" ? .records(["192.0.2.7"], ttl: 60) : .silent
         }
@@ -132,6 +134,28 @@ private final class Post {
         #expect(isSeen)
         let report = post.resolver.report.first { $0.name == "a.home" }
         #expect(report?.addresses.map(\.addressText) == ["192.0.2.1"])
+    }
+
+    @Test("a host with several names is renumbered as one with one is")
+    func aliases() throws {
+        let post = try Post(servers: [
+            StandInServer { _, isIPv4 in isIPv4 ? .records(["192.0.2.1"], ttl: 60) : .code(0) }
+        ])
+        post.resolver.track(names: ["a.home", "b.home"])
+        #expect(post.turn { post.changes == 2 })
+        post.servers[0].behave { _, isIPv4 in
+            isIPv4 ? .records(["192.0.2.2"], ttl: 60) : .code(0)
+        }
+
+        for name in ["a.home", "b.home"] { post.resolver.resolveNow(name) }
+
+        #expect(
+            post.turn {
+                ["a.home", "b.home"].allSatisfy { post.resolver.proposal(for: $0).isConfirmed }
+                    && post.texts("a.home") == ["192.0.2.2"]
+                    && post.texts("b.home") == ["192.0.2.2"]
+            })
+        #expect(post.resolver.serverReports.first?.degraded.isEmpty == true)
     }
 
     @Test("names of a silent server keep no other group's names waiting")

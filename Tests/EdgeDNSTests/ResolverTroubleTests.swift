@@ -355,6 +355,45 @@ private final class Household {
         #expect(second.texts("a.home") == ["192.0.2.1"])
     }
 
+    @Test("what is learnt while the file is being written is written soon afterwards")
+    func learntMeanwhile() throws {
+        let folder = try TemporaryDirectory("state")
+        let server = try StandInDNS(records: Self.three)
+        defer { server.stop() }
+        server.ttl = 3600
+        let loop = try PollLoop()
+        let resolver = Resolver(
+            loop: loop,
+            groups: [ResolverGroup(name: "home", servers: [server.address], domains: [])],
+            settings: ResolverSettings(refresh: .seconds(3600), stateDirectory: folder.path),
+            seed: 1
+        ) { _ in }
+        defer { resolver.close() }
+        let end = Instant.now().advanced(by: .seconds(5))
+        func turn(until condition: () -> Bool) -> Bool {
+            while !condition() {
+                guard Instant.now() < end else { return false }
+                loop.runOnce(maxWait: .milliseconds(10))
+            }
+            return true
+        }
+
+        resolver.track(names: ["a.home"])
+        #expect(turn { !resolver.addresses(of: "a.home").isEmpty })
+        // That is being written now. Both ends are seen in one turn, the answer first.
+        let answered = server.log.count
+        resolver.track(names: ["a.home", "b.home"])
+        while server.log.count < answered + 2, Instant.now() < end {}
+        let file = StateFile(directory: folder.path, name: "names", kind: "names", version: 1)
+        func remembered() -> Int? {
+            let content = try? file.read()?.content
+            return content.flatMap { try? NameRecords(decoding: $0) }?.names.count
+        }
+        while remembered() == nil, Instant.now() < end {}
+
+        #expect(turn { remembered() == 2 })
+    }
+
     @Test("a damaged file is kept aside, and nothing else comes of it")
     func damaged() throws {
         let folder = try TemporaryDirectory("state")

@@ -9,7 +9,7 @@ import Testing
 
     private static let known: [String: [SocketAddress]] = [
         "a": [address("192.0.2.1")], "b": [address("192.0.2.2")], "c": [address("192.0.2.3")],
-        "new": [],
+        "alias": [address("192.0.2.1")], "new": [],
     ]
 
     /// A server with its surroundings; time moves by hand.
@@ -148,6 +148,19 @@ import Testing
         #expect(harness.reasons == [.oneAddress])
     }
 
+    @Test("names of one host that is renumbered go with it")
+    func aliases() {
+        let harness = Harness()
+        harness.hear("alias", ["192.0.2.66"])
+
+        #expect(harness.judge("a", ["192.0.2.66"]) == .undecided(witnesses: ["b", "c"]))
+        harness.hear("b", ["192.0.2.2"])
+        #expect(harness.judge("a", ["192.0.2.66"]) == .believed)
+        harness.hear("b", ["192.0.2.66"])
+        harness.hear("c", ["192.0.2.66"])
+        #expect(harness.judge("a", ["192.0.2.66"]) == .suspicious)
+    }
+
     @Test("both families of one page are one address, and one family may be missing")
     func bothFamilies() {
         let harness = Harness()
@@ -169,13 +182,22 @@ import Testing
     @Test("names that it does not answer are known until it does")
     func mute() {
         let harness = Harness()
-        harness.hear("b", [], .timeout)
-        #expect(harness.watch.isMute(["b"]) && !harness.watch.isMute(["b", "c"]))
+        harness.hear("c", ["192.0.2.3"])
         harness.pass(.seconds(1))
+        harness.hear("b", [], .timeout)
+        #expect(!harness.watch.isMute("b"))
 
-        #expect(harness.judge("a", ["192.0.2.66"]) == .undecided(witnesses: ["b", "c"]))
+        // It may just be back.
+        harness.pass(.seconds(1))
+        harness.hear("c", ["192.0.2.3"])
+        harness.hear("a", ["192.0.2.1"])
+        #expect(!harness.watch.isMute("b"))
+        harness.pass(.seconds(1))
+        harness.hear("c", ["192.0.2.3"])
+        #expect(harness.watch.isMute("b") && !harness.watch.isMute("c"))
+
         harness.hear("b", [], .nameNotFound)
-        #expect(!harness.watch.isMute(["b"]))
+        #expect(!harness.watch.isMute("b"))
     }
 
     @Test("our own address is suspicious until the answer has none")
@@ -254,14 +276,16 @@ import Testing
         #expect(decision?.answer == Self.good(66) && decision?.isSuspicious == true)
     }
 
-    @Test("half an answer has to do after a moment's patience")
-    func partial() {
-        var round = Self.round()
+    @Test(
+        "half an answer has to do after a moment's patience, in a hurry after half of it",
+        arguments: [(false, 510), (true, 260)] as [(Bool, Int64)])
+    func partial(isHurried: Bool, end: Int64) {
+        var round = Self.round(isHurried: isHurried)
         round.set(1, .partial(since: Self.later(10)))
 
-        #expect(round.due == Self.later(510))
-        #expect(round.overdue(now: Self.later(509)).isEmpty)
-        #expect(round.overdue(now: Self.later(510)) == [1])
+        #expect(round.due == Self.later(end))
+        #expect(round.overdue(now: Self.later(end - 1)).isEmpty)
+        #expect(round.overdue(now: Self.later(end)) == [1])
     }
 
     @Test("in a hurry news is preferred, and waited for a moment")

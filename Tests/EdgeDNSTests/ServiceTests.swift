@@ -233,6 +233,17 @@ import Testing
         #expect(Self.good("192.0.2.1", "192.0.2.13").without(own) == Self.good("192.0.2.1"))
     }
 
+    @Test("a service whose target is written as our own address is not proposed there")
+    func ownTarget() {
+        let harness = Harness()
+        harness.answer([Self.record("192.0.2.13"), Self.record("192.0.2.1")], at: Self.start)
+
+        let own = Set([SocketAddress(address: "192.0.2.13", port: 0)].compactMap { $0 })
+        let proposal = harness.cache.proposal(for: Self.service, without: own)
+
+        #expect(proposal.endpoints.map { "\($0.address)" } == ["192.0.2.1:443"])
+    }
+
     @Test("answers that name other targets each time make nothing grow")
     func bounded() {
         let harness = Harness()

@@ -18,9 +18,9 @@ import Testing
             sites: [{ hosts: a.example, upstream: app }]
             upstreams: { app: { servers: ["10.0.0.1:80"] } }
             """
-        let base = try Configuration.read(
+        let base = try Configuration.load(
             ConfigurationBundle(main: .init(path: "main.yaml", bytes: Array(text.utf8)))
-        ).configuration
+        ).0
         return Configuration(
             runAs: base.runAs, workers: base.workers, listeners: base.listeners,
             certificates: base.certificates, tls: base.tls, views: views, sites: sites,

@@ -128,6 +128,20 @@ private final class KeeperSite {
         #expect(server.connections.last?.serverName == "localhost")
     }
 
+    @Test("Checks begin with a PROXY header where traffic does, and not at a port of their own")
+    func proxyHeader() throws {
+        let server = try ScriptedUpstream([.readRequest, .respond(200, "yes")])
+        defer { server.stop() }
+        let site = try KeeperSite()
+        let keys = "proxy_protocol: v2, health: { path: /healthz"
+
+        try site.use("127.0.0.1:\(server.port)", keys: keys + " }")
+        #expect(site.turn { server.connections.first?.received.first == 0x0D })
+        try site.use("127.0.0.1:9", keys: keys + ", port: \(server.port) }")
+
+        #expect(site.turn { site.rows.first?.state == .up })
+    }
+
     @Test("An active member is one also while DNS does not confirm its address")
     func activeAndStale() throws {
         let server = try ScriptedUpstream([.readRequest, .respond(200, "active")])

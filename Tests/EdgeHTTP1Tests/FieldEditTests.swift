@@ -65,6 +65,22 @@ struct FieldEditTests {
                 ] + Self.ours)
     }
 
+    @Test("A client cannot pass a field by a rule with underscores in its name")
+    func underscores() throws {
+        let edits = try Self.edits(
+            edit(.set, "X-User-Name", "nobody"), edit(.remove, "_a_"), edit(.remove, "-b-"))
+        let passing: (inout ForwardingContext) -> Void = { $0.passesUnderscores = true }
+        #expect(
+            try Self.request(
+                edits, "X_User_Name: root", "x-user_NAME: root", "X_User_Names: 1", "_a-: 2",
+                "-a-: 3", "-b_: 4", changing: passing)
+                == ["X_User_Names: 1", "-a-: 3"] + Self.ours + ["X-User-Name: nobody"])
+        let lines = try answered(
+            "HTTP/1.1 204 N\r\nX_User-Name: 1\r\n_A_: 2\r\n\r\n",
+            rules: HeadRules(responseEdits: edits))
+        #expect(lines == ["HTTP/1.1 204 N", "X_User-Name: 1", "X-User-Name: nobody"])
+    }
+
     @Test("Of a view's, a site's and a path's edits the later ones win")
     func order() throws {
         let cases: [([FieldEdits.Edit], [String])] = [
@@ -123,6 +139,29 @@ struct FieldEditTests {
                 == "X-All: 192.0.2.7 lan/lan a \(id) / ?.")
     }
 
+    @Test("A template never takes more room than it says, and may take all of it")
+    func room() throws {
+        let source = Array("/path?query".utf8)
+        var values = TemplateValues(
+            client: SocketAddress(ipv4: 0, port: 0), requestID: (.max, .max))
+        values.path = ByteRange(0..<5)
+        values.query = ByteRange(5..<11)
+        values.host = ByteRange(1..<5)
+        let parts: [TextTemplate.Part] = [.text(Array("text".utf8)), .id, .path, .query, .host]
+        for id in [ByteRange.none, ByteRange(0..<11)] {
+            values.id = id
+            for part in parts {
+                let template = try TextTemplate([part, part, .view], view: Array("v".utf8))
+                let output = written {
+                    template.write(values, source.span, into: &$0)
+                    return true
+                }
+                let isShort = part == .id && !id.isEmpty
+                #expect(output?.count == template.byteCountMax(values) - (isShort ? 42 : 0))
+            }
+        }
+    }
+
     @Test("No control character gets into a value, wherever it comes from")
     func control() throws {
         let template = try TextTemplate(
@@ -139,6 +178,14 @@ struct FieldEditTests {
                 return true
             }
             let kept = isControl ? [] : [byte]
+            let long = [UInt8](repeating: 0x61, count: 40) + [byte]
+            var longValues = noValues
+            longValues.host = ByteRange(Int(byte) % 40..<41)
+            let host = written {
+                template.write(longValues, long.span, into: &$0)
+                return true
+            }
+            #expect(host?.count == 2 + 40 - Int(byte) % 40 + kept.count)
             let expected = Array("/a".utf8) + kept + Array("b|?c".utf8) + kept + kept + kept
             #expect(output == expected)
             #expect(expected.count <= template.byteCountMax(values))
@@ -263,7 +310,8 @@ struct FieldEditTests {
         try HTTP1Parser.parseRequest(source.span, into: &head, limits: HeadLimits())
         var settings = context()
         settings.isClientTrusted = true
-        let values = HTTP1Writer.values(head, source.span, settings)
+        let values = HTTP1Writer.values(
+            [.host, .id, .path, .query], head, source.span, settings)
         let all = try Self.edits(
             .init(
                 .set, [UInt8(ascii: "X")],
@@ -316,7 +364,7 @@ struct FieldEditTests {
         let write: (Int) -> [UInt8]? = { capacity in
             written(capacity: capacity) {
                 HTTP1Writer.writeRequest(
-                    head, from: bytes.span, context: settings, host: Span(), rules: rules, into: &$0
+                    head, from: bytes.span, context: settings, host: Span(), by: rules, into: &$0
                 )
             }
         }

@@ -60,6 +60,8 @@ struct HostRewritingTests {
         "https://grafana.home.example.evil.example/", "https://x.grafana.home.example/",
         "https://home.example/", "https://grafana.home.example /", "ftp://grafana.home.example/",
         "javascript://grafana.home.example/%0aalert(1)", "https://[::1]/", "https://[::1/",
+        "https://user@x.lan/", "https://user:1@x.lan/", "https://x%2e.lan/",
+        "https://x.lan:1:2/", "https://x.lan:000001/", "https://x.lan:-1/", "https://x y.lan/",
         "https://grafana.home.example,https://evil.example", "https://.lan/", "https://a.b.lan/",
         "<https://grafana.home.example>",
         "xhttps://grafana.home.example/", "https://example.org/https://grafana.home.example",

@@ -91,7 +91,7 @@ struct RuledMutationTests {
         var generator = SeededGenerator(seed: seed)
         var request = RequestHead()
         var accepted = 0
-        for round in 0..<6000 {
+        for round in 0..<1500 {
             let place: Comment = "seed \(seed) round \(round)"
             let target = ["/a//x?y", "/a", "/", "/a?\\", "http://h?q"][round % 5]
             let head = Self.mutated(
@@ -109,7 +109,7 @@ struct RuledMutationTests {
             let output = try #require(
                 written(capacity: max) {
                     HTTP1Writer.writeRequest(
-                        request, from: head.span, context: settings, host: Span(), rules: rules,
+                        request, from: head.span, context: settings, host: Span(), by: rules,
                         into: &$0)
                 }, place)
             check(output, place)
@@ -123,7 +123,7 @@ struct RuledMutationTests {
             #expect(after.framing == before.framing, place)
             #expect(after.target.hasPrefix("/") && !after.target.hasPrefix("//"), place)
         }
-        #expect(accepted > 1000)
+        #expect(accepted > 500)
     }
 
     @Test(
@@ -134,7 +134,7 @@ struct RuledMutationTests {
         var generator = SeededGenerator(seed: seed)
         var response = ResponseHead()
         var accepted = 0
-        for round in 0..<6000 {
+        for round in 0..<1500 {
             let place: Comment = "seed \(seed) round \(round)"
             let head = Self.mutated(&generator, "HTTP/1.1 302 Found\r\nContent-Length: 3")
             do {
@@ -151,7 +151,8 @@ struct RuledMutationTests {
             let output = try #require(
                 written {
                     HTTP1Writer.writeResponse(
-                        response, from: head.span, context: settings, rules: rules, into: &$0)
+                        response, from: head.span, context: settings, by: rules, kept: Span(),
+                        into: &$0)
                 }, place)
             check(output, place)
             let before = try parseResponse(String(decoding: head, as: UTF8.self))
@@ -159,6 +160,6 @@ struct RuledMutationTests {
             #expect(after.status == before.status && after.framing == settings.framing, place)
             #expect(Self.unchanged(after.fields) == Self.unchanged(before.fields), place)
         }
-        #expect(accepted > 1000)
+        #expect(accepted > 500)
     }
 }

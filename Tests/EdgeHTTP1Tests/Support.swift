@@ -100,9 +100,14 @@ func forwarded(
     let name = Array(host.utf8)
     let hidden = Array(cookie.utf8)
     let output = written {
-        HTTP1Writer.writeRequest(
+        if let rules {
+            return HTTP1Writer.writeRequest(
+                request, from: bytes.span, context: settings, host: name.span,
+                hiding: hidden.span, by: rules, into: &$0)
+        }
+        return HTTP1Writer.writeRequest(
             request, from: bytes.span, context: settings, host: name.span, hiding: hidden.span,
-            rules: rules, into: &$0)
+            into: &$0)
     }
     let max = HTTP1Writer.requestBytesMax(
         request, from: bytes.span, context: settings, host: name.span, rules: rules)
@@ -123,10 +128,11 @@ func answered(
     try HTTP1Parser.parseResponse(
         bytes.span, requestMethod: .get, upgrade: .none, into: &response, limits: HeadLimits())
     let settings = ResponseContext(framing: response.framing, clientMinor: 1, keepAlive: true)
+    let changes = try #require(rules.response(isSecure: isSecure, values))
     let output = written {
         HTTP1Writer.writeResponse(
-            response, from: bytes.span, context: settings,
-            rules: rules.response(isSecure: isSecure, values), kept: request.span, into: &$0)
+            response, from: bytes.span, context: settings, by: changes, kept: request.span,
+            into: &$0)
     }
     let max =
         bytes.count + response.fields.count + 512

@@ -79,6 +79,21 @@ import Testing
         #expect(try heldConnections(to: server.port) == 0)
     }
 
+    @Test("who changes keys all the time is given up, and a few times is no reason")
+    func keyUpdates() throws {
+        let server = try ScriptedUpstream(
+            tls: try ServerTLS(mint.leaf("a.example"), versions: .v13 ... .v13)
+        ) { index in
+            [.readRequest, .updateKeys(index == 0 ? 20 : 20_000), .respond(200, "ok")]
+        }
+        defer { server.stop() }
+
+        #expect(site.report(http, at: server.address, tls: tls())?.outcome == .passed)
+        let report = site.report(http, at: server.address, tls: tls())
+
+        #expect(report?.outcome == failed("TLS: too many handshake messages"))
+    }
+
     // MARK: - Certificates that are not believed
 
     @Test("an expired certificate fails by its reason, and its end is told")

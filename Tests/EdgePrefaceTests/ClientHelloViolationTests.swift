@@ -1,3 +1,4 @@
+import EdgeTesting
 import Testing
 
 @testable import EdgePreface

@@ -44,6 +44,10 @@ final class Bench {
         var requestsMax = 0
         var tellsFailures = 0
         var retriesAlways = 100
+        /// Nil: one view with the host `home.example`.
+        var challengePool: Int32?
+        var routing: Routing?
+        var interfaces: () -> [NetworkInterface] = { [] }
     }
 
     final class Events: Sendable {
@@ -87,7 +91,8 @@ final class Bench {
                     (3, Bench.tcpListener),
                 ],
                 connectionsMax: options.connectionsMax, chunkBudget: options.chunkBudget,
-                tickets: tickets, seed: 1, loopMark: LoopMark(id: Bench.loopID)),
+                tickets: tickets, seed: 1, loopMark: LoopMark(id: Bench.loopID),
+                interfaces: options.interfaces),
             ring: ring, block: block, mailbox: mailbox,
             snapshot: Bench.snapshot(1, options, options.members), now: now,
             report: { events.add($0) })
@@ -112,12 +117,14 @@ final class Bench {
     ) -> RuntimeSnapshot {
         RuntimeSnapshot(
             epoch: epoch,
-            routing: Routing(hosts.map { ($0, 0, pool) }, fallback: nil),
+            routing: options.routing ?? Routing(hosts.map { ($0, 0, pool) }, fallback: nil),
             certificates: options.certificates,
             listeners: [
                 .init(name: "plain", isTLS: false, redirectPort: nil, port: 80),
                 .init(name: "tls", isTLS: true, redirectPort: nil, port: 443),
-                .init(name: "redirect", isTLS: false, redirectPort: 8443),
+                .init(
+                    name: "redirect", isTLS: false, redirectPort: 8443,
+                    challengePool: options.challengePool),
                 .init(name: "tcp", isTLS: false, redirectPort: nil, relayPool: pool),
             ],
             pools: [
@@ -221,6 +228,13 @@ final class Bench {
     /// The members of the pool, for other snapshots.
     func apply(_ epoch: UInt64, _ members: [SocketAddress], pool: Int32 = 0) {
         worker.handle(.apply(Bench.snapshot(epoch, options, members, pool: pool)))
+    }
+
+    /// The same with other views and rules.
+    func apply(_ epoch: UInt64, routing: Routing) {
+        var options = options
+        options.routing = routing
+        worker.handle(.apply(Bench.snapshot(epoch, options, options.members)))
     }
 
     /// Other verdicts about the members, as the control thread publishes them.

@@ -180,6 +180,8 @@ struct PollLoopTests {
         var thread = pthread_t()
         let context = Unmanaged.passRetained(poster)
         poster.post { box.value += 1 }
+        poster.post { box.value += 1 }
+        loop.runOnce(maxWait: .seconds(5))
         pthread_create(
             &thread, nil,
             {
@@ -188,8 +190,6 @@ struct PollLoopTests {
                 poster.post {}
                 return nil
             }, context.toOpaque())
-        poster.post { box.value += 1 }
-        loop.runOnce(maxWait: .seconds(5))
         loop.runOnce(maxWait: .seconds(5))
         pthread_join(thread, nil)
 

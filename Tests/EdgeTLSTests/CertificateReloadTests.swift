@@ -135,7 +135,7 @@ import Testing
         try Self.mint().leaf("b.example").writeBundle("b", in: folder.path)
         let new = try load(old)
 
-        shelf.keep(new)
+        shelf.keep([new])
 
         #expect(shelf.count == 2)
         #expect(shelf.certificate(new.entries[0]) === parsed[0])

@@ -17,13 +17,16 @@ package final class HTTP2Client: HTTP2Peer {
 
     /// Connects. Over TLS the server must choose `h2`; without it is prior knowledge.
     ///
-    /// - Parameter settings: ours, in the first frame.
+    /// - Parameters:
+    ///   - settings: ours, in the first frame.
+    ///   - preamble: sent before TLS begins.
     package init(
         _ address: SocketAddress, tls: ClientTLS?, settings: KeyValuePairs<UInt16, UInt32> = [:],
         opening: Opening = .usual, from source: SocketAddress? = nil,
-        within span: Duration = .seconds(3)
+        namespace: String? = nil, within span: Duration = .seconds(3), before preamble: [UInt8] = []
     ) throws {
-        raw = try RawClient(address, tls: tls, from: source, within: span)
+        raw = try RawClient(
+            address, tls: tls, from: source, namespace: namespace, within: span, before: preamble)
         if tls != nil, raw.alpn != "h2" {
             throw KitError("ALPN chose \(raw.alpn ?? "nothing")")
         }
@@ -35,6 +38,9 @@ package final class HTTP2Client: HTTP2Peer {
     }
 
     package var localAddress: SocketAddress? { raw.localAddress }
+
+    /// As `RawClient` has it.
+    package var serverFingerprint: String? { raw.serverFingerprint }
 
     override package func noteSent(_ frame: RawFrame) {
         super.noteSent(frame)

@@ -107,6 +107,25 @@ final class PeerStream {
         return nil
     }
 
+    /// Changes the keys of our direction again and again (RFC 8446 §4.6.3).
+    ///
+    /// - Returns: false without TLS 1.3, or if the peer has gone.
+    func updateKeys(_ count: Int, until deadline: Instant) -> Bool {
+        guard let session else { return false }
+        for _ in 0..<count {
+            ERR_clear_error()
+            guard SSL_key_update(session, SSL_KEY_UPDATE_NOT_REQUESTED) == 1 else { return false }
+            var result = SSL_do_handshake(session)
+            while result != 1 {
+                guard case .wait(let events) = wanted(SSL_get_error(session, result)),
+                    wait(events, until: deadline)
+                else { return false }
+                result = SSL_do_handshake(session)
+            }
+        }
+        return true
+    }
+
     /// FIN for our direction, after close_notify.
     func finishSending() {
         if let session { SSL_shutdown(session) }

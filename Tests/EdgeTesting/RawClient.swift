@@ -22,10 +22,15 @@ package final class RawClient {
 
     /// Connects, and runs the handshake if `tls` is given.
     ///
+    /// - Parameters:
+    ///   - preamble: sent before TLS begins.
+    ///   - ticket: of an earlier connection, to be offered.
     /// - Throws: `Refusal`, or `KitError` when no socket could be made.
     package init(
         _ address: SocketAddress, tls: ClientTLS? = nil, from source: SocketAddress? = nil,
-        namespace: String? = nil, within span: Duration = .seconds(3), before preamble: [UInt8] = []
+        namespace: String? = nil, within span: Duration = .seconds(3),
+        before preamble: [UInt8] = [],
+        resuming ticket: ClientTicket? = nil
     ) throws {
         let deadline = Instant.now().advanced(by: span)
         do {
@@ -42,7 +47,8 @@ package final class RawClient {
         }
         guard let tls else { return }
         do {
-            try stream.secure(tls.makeSession(stream.descriptor), until: deadline)
+            try stream.secure(
+                tls.makeSession(stream.descriptor, resuming: ticket), until: deadline)
         } catch let failure as StreamFailure {
             throw failure.end == nil ? Refusal.timeout : Refusal.handshake(failure.end)
         }
@@ -161,6 +167,9 @@ package final class RawClient {
     package var tlsVersion: String? {
         stream.session.flatMap { SSL_get_version($0) }.map { String(cString: $0) }
     }
+
+    /// What an answer has brought to come back with.
+    package var ticket: ClientTicket? { stream.session.flatMap { ClientTicket(of: $0) } }
 
     package var isResumed: Bool { stream.session.map { SSL_session_reused($0) == 1 } ?? false }
 }

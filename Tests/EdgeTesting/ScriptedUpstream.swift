@@ -12,6 +12,8 @@ package enum PeerStep: Sendable {
     case send([UInt8])
     /// Sends them in pieces of that size with a pause after each.
     case sendSlowly([UInt8], piece: Int, pause: Duration)
+    /// Sends as many KeyUpdates of TLS 1.3, each of which costs its peer a key.
+    case updateKeys(Int)
     case pause(Duration)
     /// Does nothing until the server stops: a peer that hangs.
     case hold
@@ -235,6 +237,10 @@ package final class ScriptedUpstream: @unchecked Sendable {
                     let end = min(start + piece, bytes.count)
                     guard write(Array(bytes[start..<end]), stream, index) else { return }
                     sleep(span)
+                }
+            case .updateKeys(let count):
+                guard stream.updateKeys(count, until: .now().advanced(by: .seconds(10))) else {
+                    return
                 }
             case .pause(let span): sleep(span)
             case .hold: sleep(.seconds(3600))

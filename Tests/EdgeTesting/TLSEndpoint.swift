@@ -29,10 +29,15 @@ package final class ClientTLS: @unchecked Sendable {
     deinit { SSL_CTX_free(context) }
 
     /// A session object for one connection; the caller frees it.
-    func makeSession(_ descriptor: Int32) throws -> OpaquePointer {
+    ///
+    /// - Parameter ticket: of an earlier connection, to be offered.
+    func makeSession(_ descriptor: Int32, resuming ticket: ClientTicket? = nil) throws
+        -> OpaquePointer
+    {
         guard let session = SSL_new(context) else { throw openSSLError("SSL_new") }
         SSL_set_fd(session, descriptor)
         SSL_set_connect_state(session)
+        if let ticket { SSL_set_session(session, ticket.pointer) }
         if let serverName {
             _ = ce_ssl_set_sni(session, serverName)
             SSL_set1_host(session, serverName)
@@ -43,6 +48,21 @@ package final class ClientTLS: @unchecked Sendable {
         }
         return session
     }
+}
+
+/// What a server gave a client to come back with (RFC 5077, RFC 8446 §4.6.1).
+package final class ClientTicket: @unchecked Sendable {
+    // Sendable: never changed after init; OpenSSL counts references atomically.
+    let pointer: OpaquePointer
+
+    /// - Parameter session: of a connection; nil if nothing can be resumed with it.
+    init?(of session: OpaquePointer) {
+        guard let pointer = SSL_get1_session(session) else { return nil }
+        self.pointer = pointer
+        guard SSL_SESSION_is_resumable(pointer) == 1 else { return nil }
+    }
+
+    deinit { SSL_SESSION_free(pointer) }
 }
 
 /// How a test server speaks TLS.

@@ -83,6 +83,7 @@ enum RequestTarget {
         context.forwardsExpect = input.has(4)
         context.closesConnection = input.has(5)
         let host = input.has(6) ? Array("inside.example:81".utf8) : []
+        try RuledHeads.check(request, head, bytes, context, host)
         let output = try write(head, bytes, context, host)
         try checkLines(output, hosts: 1)
         let second = try readBack(output)
@@ -131,7 +132,7 @@ enum RequestTarget {
         return Array(buffer[..<count])
     }
 
-    private static func readBack(_ output: [UInt8]) throws(Finding) -> Request {
+    static func readBack(_ output: [UInt8]) throws(Finding) -> Request {
         var scanner = HeadScanner(.request)
         var head = RequestHead()
         let count = try accepted("the next reader finds a head") { () throws(HTTP1Violation) in

@@ -89,6 +89,7 @@ enum ResponseTarget {
         let context = ResponseContext(
             framing: framing, clientMinor: circumstances.clientMinor,
             keepAlive: circumstances.keepAlive)
+        if !response.isInterim { try RuledHeads.check(response, head, bytes, context) }
         let fits =
             response.isInterim
             ? HTTP1Writer.writeInterim(head, from: bytes.span, into: &writer)

@@ -97,21 +97,22 @@ package final class ReferenceSite {
         }
 
         func server(
-            _ name: String, at number: Int, port: UInt16, tls: MintedCertificate? = nil,
-            body: String, healthPaths: [String] = ["/healthz"]
+            _ name: String, at number: Int, port: UInt16, otherPort: UInt16? = nil,
+            tls: MintedCertificate? = nil, body: String, healthPaths: [String] = ["/healthz"]
         ) throws -> SiteServer {
             let address = "192.168.1.\(number)"
             let (host, link) = try host(name, at: address)
             return try SiteServer(
-                name, host: host, link: link, address: address, port: port, tls: tls, body: body,
-                healthPaths: healthPaths)
+                name, host: host, link: link, address: address, port: port,
+                otherPort: otherPort, tls: tls, body: body, healthPaths: healthPaths)
         }
 
         /// - Parameter numbers: the address by the worker's number.
         func ingress(at numbers: [Int: Int], _ tls: MintedCertificate) throws -> [SiteServer] {
             try numbers.sorted { $0.key < $1.key }.map { number, address in
                 try server(
-                    "worker-0\(number)", at: address, port: 443, tls: tls, body: "ingress\n")
+                    "worker-0\(number)", at: address, port: 443, otherPort: 8443, tls: tls,
+                    body: "ingress\n")
             }
         }
 

@@ -10,6 +10,9 @@ package final class SiteBalancer {
     private let site: ReferenceSite
     private let programs: String
     private let options: Options
+    private let host: VirtualHost
+    /// What is in the folder of certificates, by name.
+    private(set) package var minted: [String: MintedCertificate] = [:]
     private(set) package var process: RunningProcess?
 
     package struct Options: Sendable {
@@ -26,31 +29,48 @@ package final class SiteBalancer {
         package var isManaged = false
         /// Further lines at the top level.
         package var more = ""
+        /// All of it, instead of what is made from the site's parts.
+        package var configuration: String?
+        /// Certificate files and the names in them; `VIEW/name` is in a view's folder.
+        package var certificates = ["home": ["*.\(ReferenceSite.domain)"]]
+        /// Further files beside the configuration, with their text.
+        package var files: [String: String] = [:]
 
         package init() {}
     }
 
     /// Starts it; returns when it serves.
     ///
-    /// - Parameter programs: the folder of `edged` and `edgectl`.
+    /// - Parameters:
+    ///   - host: where it runs instead of the node.
+    ///   - programs: the folder of `edged` and `edgectl`.
     package init(
-        _ site: ReferenceSite, node: Int = 0, programs: String, _ options: Options = .init()
+        _ site: ReferenceSite, node: Int = 0, on host: VirtualHost? = nil, programs: String,
+        _ options: Options = .init()
     ) throws {
         self.site = site
         self.node = node
+        self.host = host ?? site.nodes[node]
         self.programs = programs
         self.options = options
         directory = try TemporaryDirectory("site-lb", othersMayEnter: true)
         let certificates = try directory.makeDirectory("certs", mode: 0o750)
-        let leaf = try site.mint.leaf(names: ["*.\(ReferenceSite.domain)"])
         try hand(certificates)
-        try hand(leaf.writeBundle("home", in: certificates, mode: 0o640))
+        for (name, names) in options.certificates {
+            let leaf = try site.mint.leaf(names: names)
+            if let slash = name.firstIndex(of: "/") {
+                try hand(directory.makeDirectory("certs/" + name[..<slash], mode: 0o750))
+            }
+            try hand(leaf.writeBundle(name, in: certificates, mode: 0o640))
+            minted[name] = leaf
+        }
         try directory.write("ca.pem", site.mint.rootPEM)
+        for (name, text) in options.files { try directory.write(name, text) }
         let state = try directory.makeDirectory("state", mode: 0o700)
         guard let user = getpwnam("nobody"), chown(state, user.pointee.pw_uid, 0) == 0 else {
             throw KitError.system("chown \(state)")
         }
-        try directory.write("edged.yaml", configuration)
+        try directory.write("edged.yaml", options.configuration ?? configuration)
         try start()
     }
 
@@ -71,7 +91,7 @@ package final class SiteBalancer {
     package func start(waits: Bool = true) throws {
         var line = [programs + "/edged", "-c", directory.file("edged.yaml")]
         if options.isManaged { line = try StandInManager.wrapper(in: directory) + line }
-        let made = try site.nodes[node].run(line[0], Array(line.dropFirst()))
+        let made = try host.run(line[0], Array(line.dropFirst()))
         process = made
         guard waits else { return }
         try made.waitForLine(containing: "serving, proxy", within: .seconds(10))

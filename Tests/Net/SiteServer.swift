@@ -40,10 +40,11 @@ package final class SiteServer: @unchecked Sendable {
     /// - Parameters:
     ///   - address: without prefix length; the network is a /24.
     ///   - tls: given, it speaks TLS with this certificate.
+    ///   - otherPort: the same there.
     ///   - healthPaths: answered with `ok` as long as the server is healthy.
     init(
         _ name: String, host: VirtualHost, link: VirtualLink, address: String, port: UInt16,
-        tls: MintedCertificate?, body: String, healthPaths: [String]
+        otherPort: UInt16? = nil, tls: MintedCertificate?, body: String, healthPaths: [String]
     ) throws {
         self.name = name
         self.host = host
@@ -53,7 +54,8 @@ package final class SiteServer: @unchecked Sendable {
         currentAddress = address
         directory = try TemporaryDirectory("site-server", othersMayEnter: true)
         let text = try Self.directives(
-            name, in: directory, port: port, tls: tls, body: body, healthPaths: healthPaths)
+            name, in: directory, ports: [port] + (otherPort.map { [$0] } ?? []), tls: tls,
+            body: body, healthPaths: healthPaths)
         configuration = try directory.write("nginx.conf", text)
         try start()
     }
@@ -136,16 +138,20 @@ package final class SiteServer: @unchecked Sendable {
 extension SiteServer {
     /// nginx's directives: which answer is given depends on which of the modes' files are there.
     private static func directives(
-        _ name: String, in directory: TemporaryDirectory, port: UInt16, tls: MintedCertificate?,
-        body: String, healthPaths: [String]
+        _ name: String, in directory: TemporaryDirectory, ports: [UInt16],
+        tls: MintedCertificate?, body: String, healthPaths: [String]
     ) throws -> String {
         var lines = head(work: try directory.makeDirectory("work"))
-        lines.append("server { listen \(port)\(tls == nil ? "" : " ssl") backlog=1024;")
+        let listen = ports.map { "listen \($0)\(tls == nil ? "" : " ssl") backlog=1024;" }
+        lines.append("server { " + listen.joined(separator: " "))
         if let tls {
             let (certificate, key) = try tls.writePair("server", in: directory.path)
             lines.append("ssl_certificate \(certificate); ssl_certificate_key \(key);")
         }
         lines.append("add_header X-Server \(name) always;")
+        // What it was told; without a value nothing is added.
+        lines.append("add_header X-Client $http_x_forwarded_for always;")
+        lines.append("add_header X-Host $http_host always;")
         func when(_ mode: Mode, _ answer: String) -> String {
             "if (-f \(directory.file(mode.flag))) { \(answer); }"
         }

@@ -17,11 +17,15 @@ final class Edged {
     let options: Options
     // Set by the last step of init; nothing reads it before.
     private(set) var process: RunningProcess!
+    /// What was in the folder of certificates at the start, by name.
+    private(set) var certificates: [String: MintedCertificate] = [:]
 
     struct Options {
         var workers = 2
-        /// Certificate files and the names in them.
+        /// Certificate files and the names in them; `VIEW/name` is in a view's folder.
         var certificates = ["app": ["app.test"]]
+        /// Further files beside the configuration, with their text.
+        var files: [String: String] = [:]
         /// `certificates.default`.
         var fallback: String? = "app.test"
         /// Further lines under `listeners:`.
@@ -46,10 +50,16 @@ final class Edged {
         try hand(over: directory.makeDirectory("certs", mode: 0o750))
         // An ordinary user makes the admin socket itself.
         if let user = options.process.user { try give(directory.path, to: user) }
+        for folder in Set(options.certificates.keys.compactMap(Self.folder)) {
+            try hand(over: directory.makeDirectory("certs/" + folder, mode: 0o750))
+        }
         for (name, hosts) in options.certificates {
-            try writeCertificate(name, self.mint.leaf(names: hosts))
+            let leaf = try self.mint.leaf(names: hosts)
+            certificates[name] = leaf
+            try writeCertificate(name, leaf)
         }
         try directory.write("root.pem", self.mint.rootPEM)
+        for (name, text) in options.files { try directory.write(name, text) }
         try configure(body)
         try start()
     }
@@ -107,6 +117,11 @@ final class Edged {
     func writeCertificate(_ name: String, _ certificate: MintedCertificate) throws {
         let path = try certificate.writeBundle(name, in: directory.file("certs"), mode: 0o640)
         try hand(over: path)
+    }
+
+    /// `lan` of `lan/app`.
+    private static func folder(_ name: String) -> String? {
+        name.firstIndex(of: "/").map { String(name[..<$0]) }
     }
 
     /// To the group that the proxy runs as, and to nobody else.

@@ -287,7 +287,7 @@ extension Scenarios.Guardian {
             upstreams:
               quick: { servers: [\(quick.server)], health: off }
               slow: { servers: [\(slow.server)], health: off }
-            """)
+            """, .init(certificates: ["app": ["app.test", "slow.test"]]))
         defer { edged.stop() }
         let idle = try edged.connectTLS()
         let busy = try edged.connectTLS()

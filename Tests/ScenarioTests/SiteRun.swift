@@ -35,13 +35,14 @@ final class SiteRun {
     }
 
     static func balancer(
-        _ site: ReferenceSite, node: Int, _ options: SiteBalancer.Options = .init()
+        _ site: ReferenceSite, node: Int = 0, on host: VirtualHost? = nil,
+        _ options: SiteBalancer.Options = .init()
     ) throws -> SiteBalancer {
         let programs = (try Edged.program("edged") as NSString).deletingLastPathComponent
-        let made = try SiteBalancer(site, node: node, programs: programs, options)
+        let made = try SiteBalancer(site, node: node, on: host, programs: programs, options)
         LogBook.shared.add(made) { [weak made] in
             let lines = made?.log.split(separator: "\n").suffix(60) ?? []
-            return "edged on lb0\(node + 1):\n" + lines.joined(separator: "\n")
+            return "edged on \(host?.name ?? "lb0\(node + 1)"):\n" + lines.joined(separator: "\n")
         }
         return made
     }

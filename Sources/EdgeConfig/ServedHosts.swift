@@ -1,7 +1,7 @@
 import EdgeRouting
 
 /// Who serves which host in which view, while sites are read. Cost: one look-up per view and host.
-struct HostTable {
+struct ServedHosts {
     enum Service { case terminated, passthrough }
 
     private struct Entry {
@@ -39,43 +39,38 @@ struct HostTable {
         firstNamed[view] = firstNamed[view] ?? location
     }
 
-    /// - Returns: the host's first place and the view, if it is served there already.
-    private mutating func insert(
-        _ host: Located<String>, view: Int, _ service: Service
-    ) -> Location? {
-        if let first = served[view][host.value] { return first.location }
-        served[view][host.value] = Entry(location: host.location, service: service)
-        return nil
-    }
-
     /// Reports a host that another site has in one of the views, or this one already.
-    ///
-    /// - Parameter protocols: of a site that passes through only these; empty: it takes all.
     mutating func insert(
         _ host: Located<String>, views indexes: Range<Int>, _ service: Service,
-        protocols: [Located<String>], in section: Section
+        in section: Section
     ) {
-        var isReported = false
-        func report(_ what: String, _ first: Location) {
-            guard !isReported else { return }
-            isReported = true
-            section.error(
-                host.location, "the host '\(host.value)' is \(what)", hint: "first at \(first)")
-        }
         for view in indexes {
-            if protocols.isEmpty {
-                guard let first = insert(host, view: view, service) else { continue }
-                report("served twice\(views.place(view))", first)
+            let entry = Entry(location: host.location, service: service)
+            guard let first = served[view].updateValue(entry, forKey: host.value) else { continue }
+            served[view][host.value] = first
+            section.error(
+                host.location, "the host '\(host.value)' is served twice\(views.place(view))",
+                hint: "first at \(first.location)")
+            return
+        }
+    }
+
+    /// As above, of a site that passes through connections for one protocol only.
+    mutating func insert(
+        _ host: Located<String>, views indexes: Range<Int>, protocol name: String,
+        in section: Section
+    ) {
+        let key = "\(name) \(host.value)"
+        for view in indexes {
+            guard let first = passedByProtocol[view][key] else {
+                passedByProtocol[view][key] = host.location
                 continue
             }
-            for name in protocols {
-                let key = "\(name.value) \(host.value)"
-                guard let first = passedByProtocol[view][key] else {
-                    passedByProtocol[view][key] = host.location
-                    continue
-                }
-                report("passed through twice for '\(name.value)'\(views.place(view))", first)
-            }
+            section.error(
+                host.location,
+                "the host '\(host.value)' is passed through twice for '\(name)'\(views.place(view))",
+                hint: "first at \(first)")
+            return
         }
     }
 }
@@ -118,13 +113,20 @@ struct SiteHosts {
                 named.append((index, view.location, start..<result.names.count))
                 for name in names { result.hosts.append(.init(view: index, pattern: name.value)) }
             }
-            if let first = named.first.map({ Set(result.names[$0.names].map(\.value)) }) {
+            if let first = named.first {
                 result.differ = named.dropFirst().contains {
-                    Set(result.names[$0.names].map(\.value)) != first
+                    !result.haveSameNames(first.names, $0.names)
                 }
             }
         }
         return (result, named)
+    }
+
+    /// In whatever order.
+    private func haveSameNames(_ one: Range<Int>, _ other: Range<Int>) -> Bool {
+        let (one, other) = (names[one], names[other])
+        if one.count == 1, other.count == 1 { return one.first?.value == other.first?.value }
+        return Set(one.map(\.value)) == Set(other.map(\.value))
     }
 
     // MARK: - The name that servers know
@@ -153,19 +155,16 @@ struct SiteHosts {
         guard let written else {
             return differ && !section.has("internal") ? first.value : nil
         }
-        switch Self.kind(written.value) {
-        case .name: break
-        case .any:
+        let kind = Self.kind(written.value)
+        if kind == .any {
             section.error(
                 written.location, "\(section.title).internal is no name",
                 hint: "left out, the servers see the host that the client asked for")
-        case .wildcard:
-            if let plain = names.first(where: { Self.kind($0.value) != .wildcard }) {
-                section.error(
-                    written.location,
-                    "\(section.title).internal: '\(plain.value)' has no label for "
-                        + "'\(written.value)'", hint: "a wildcard stands for wildcards only")
-            }
+        } else if let other = names.first(where: { Self.kind($0.value) != kind }) {
+            section.error(
+                written.location,
+                "\(section.title).internal: '\(written.value)' does not go with "
+                    + "'\(other.value)'", hint: "a wildcard stands for a wildcard, label by label")
         }
         return written.value
     }

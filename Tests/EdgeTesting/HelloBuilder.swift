@@ -1,18 +1,18 @@
 /// A ClientHello field by field, well-formed unless it is told otherwise.
-struct HelloBuilder {
-    typealias Extension = (type: UInt16, contents: [UInt8])
+package struct HelloBuilder {
+    package typealias Extension = (type: UInt16, contents: [UInt8])
 
-    var version: UInt16 = 0x0303
-    var sessionID = [UInt8](repeating: 0x5E, count: 32)
-    var suites: [UInt16] = [0x1301, 0x1302, 0xC02F]
-    var compressions: [UInt8] = [0]
+    package var version: UInt16 = 0x0303
+    package var sessionID = [UInt8](repeating: 0x5E, count: 32)
+    package var suites: [UInt16] = [0x1301, 0x1302, 0xC02F]
+    package var compressions: [UInt8] = [0]
     /// nil: the hello ends without them.
-    var extensions: [Extension]? = [
+    package var extensions: [Extension]? = [
         serverName("www.home.example"), versions(0x0304, 0x0303), protocols("h2", "http/1.1"),
     ]
 
     /// The handshake message with its header.
-    var message: [UInt8] {
+    package var message: [UInt8] {
         var body = Self.number(version) + [UInt8](repeating: 0xAA, count: 32)
         body += [UInt8(sessionID.count)] + sessionID
         body += Self.block(suites.flatMap(Self.number))
@@ -26,39 +26,41 @@ struct HelloBuilder {
     }
 
     /// As clients send it: in one record.
-    var bytes: [UInt8] { Self.records(message, of: 1 << 14) }
+    package var bytes: [UInt8] { Self.records(message, of: 1 << 14) }
 
     /// A message in records of at most `size` bytes each.
-    static func records(_ message: [UInt8], of size: Int) -> [UInt8] {
+    package static func records(_ message: [UInt8], of size: Int) -> [UInt8] {
         stride(from: 0, to: message.count, by: size).flatMap { start in
             [22, 3, 1] + block(Array(message[start..<min(start + size, message.count)]))
         }
     }
 
+    package init() {}
+
     // MARK: - Extensions
 
-    static func serverName(_ name: String) -> Extension {
+    package static func serverName(_ name: String) -> Extension {
         (0, block([0] + block(Array(name.utf8))))
     }
 
-    static func protocols(_ names: String...) -> Extension {
+    package static func protocols(_ names: String...) -> Extension {
         (16, block(names.flatMap { [UInt8($0.utf8.count)] + Array($0.utf8) }))
     }
 
-    static func versions(_ versions: UInt16...) -> Extension {
+    package static func versions(_ versions: UInt16...) -> Extension {
         (43, [UInt8(2 * versions.count)] + versions.flatMap(number))
     }
 
-    static func number(_ number: UInt16) -> [UInt8] {
+    package static func number(_ number: UInt16) -> [UInt8] {
         [UInt8(number >> 8), UInt8(number & 255)]
     }
 
     /// With its length in two bytes.
-    static func block(_ bytes: [UInt8]) -> [UInt8] { number(UInt16(bytes.count)) + bytes }
+    package static func block(_ bytes: [UInt8]) -> [UInt8] { number(UInt16(bytes.count)) + bytes }
 
     /// What a browser of these years sends: GREASE wherever it may be (RFC 8701), a key share of
     /// X25519MLKEM768 (1,184 and 32 bytes) with one of X25519, and an encrypted hello.
-    static func browser(_ name: String) -> HelloBuilder {
+    package static func browser(_ name: String) -> HelloBuilder {
         var hello = HelloBuilder()
         hello.suites = [0x2A2A, 0x1301, 0x1302, 0x1303, 0xC02B, 0xC02F, 0xC02C, 0xC030]
         let share =
