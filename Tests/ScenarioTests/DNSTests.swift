@@ -44,7 +44,8 @@ extension Scenarios.DNSSide {
               lan: { interfaces: lo, addresses: { a: 192.168.1.13, aaaa: "fd00::13" } }
               public: { interfaces: wg0, addresses: { a: 203.0.113.10 } }
             sites:
-              - { hosts: { lan: [app.home.test, "*.apps.home.test"], public: app.test }, upstream: app }
+              - { hosts: { lan: app.home.test, public: app.test }, upstream: app }
+              - { hosts: { lan: "*.apps.home.test" }, upstream: app }
               - { hosts: { lan: raw.home.test }, passthrough: app }
             upstreams:
               app: { servers: [127.0.0.1:9], health: off }
