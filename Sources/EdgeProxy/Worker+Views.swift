@@ -29,8 +29,8 @@ extension Worker {
         return (number, .none)
     }
 
-    /// The number stands for what it stood for when interfaces were last read. One that has been given
-    /// to another interface would bring its clients into a view that is not theirs.
+    /// The number stands for what it stood for when interfaces were last read. One that has been
+    /// given to another interface would bring its clients into a view that is not theirs.
     private func isKnown(_ interface: Int32, socket descriptor: Int32) -> Bool {
         guard let name = knownInterfaces[interface] else { return false }
         return ring.isInterface(interface, named: name, socket: descriptor)
