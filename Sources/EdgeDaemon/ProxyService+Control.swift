@@ -18,6 +18,7 @@ extension ProxyService: ControlTarget {
             epoch: Int64(snapshot?.epoch ?? 0), configPath: current?.path ?? "",
             configFingerprint: current.map { hex($0.fingerprint) } ?? "")
         guard let board, let current else { return reply }
+        reply.drainedSince = operation.drainedSince
         reply.workers = (1...board.workers).map { worker($0, board.block($0)) }
         reply.listeners = current.configuration.listeners.enumerated().map { index, listener in
             ListenerStatus(
@@ -63,7 +64,7 @@ extension ProxyService: ControlTarget {
         }
     }
 
-    private func worker(_ index: Int, _ block: SharedBoard.Block) -> WorkerStatus {
+    func worker(_ index: Int, _ block: SharedBoard.Block) -> WorkerStatus {
         let heartbeat = block.heartbeat
         return WorkerStatus(
             index: Int64(index), epoch: Int64(block.epoch),
@@ -135,12 +136,24 @@ extension ProxyService: ControlTarget {
         }
     }
 
-    func isReady() -> (Bool, String) { (phase == .serving, phase.rawValue) }
+    func isReady() -> (Bool, String) {
+        guard operation.drainedSince == nil else { return (false, "draining") }
+        return (phase == .serving, phase.rawValue)
+    }
 
     // MARK: - Reload over the socket
 
     /// The guardian reads the files, so it is asked; the answer comes with `reloadResult`.
-    func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void) {
+    func reload(
+        by peer: PeerCredentials, options: ReloadOptions,
+        completion: @escaping (ReloadReply) -> Void
+    ) {
+        guard options.confirmWithin == nil else {
+            return completion(
+                ReloadReply(
+                    outcome: .refused, diagnostics: ["confirm is not available yet"],
+                    epoch: Int64(snapshot?.epoch ?? 0), milliseconds: 0))
+        }
         let number = nextReloadRequest
         nextReloadRequest += 1
         reloadRequests[number] = ReloadRequest(begun: Instant.now(), completion: completion)

@@ -55,7 +55,7 @@ final class ProxyService {
     private(set) var resolver: Resolver?
     private(set) var health: HealthKeeper?
     private let nameWait: NameWait
-    private var workers: WorkerGroup?
+    private(set) var workers: WorkerGroup?
     private var server: ControlServer?
     private var adminListener: ListenerGroup?
     private var workersUp = 0
@@ -67,6 +67,8 @@ final class ProxyService {
     /// Reloads asked for over the admin socket, by the number the guardian was told.
     var reloadRequests: [UInt64: ReloadRequest] = [:]
     var nextReloadRequest: UInt64 = 1
+    /// What administrators have ordered of the node, and what happened to it.
+    let operation = NodeOperation()
     /// Why the newest reload was refused by this process.
     var lastRefusal: [String] = []
 

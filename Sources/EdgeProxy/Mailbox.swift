@@ -15,6 +15,8 @@ package enum WorkerCommand: Sendable {
     /// Close idle connections now and all others after their answer; leave the loop when the last
     /// is gone or at the deadline.
     case drain(until: Instant)
+    /// Tell clients to go after their answer (true), or no longer. New ones are served.
+    case dismissClients(Bool)
     /// Leave the loop now.
     case stop
 }

@@ -23,6 +23,7 @@ extension Worker {
         case .serve: startServing()
         case .stopAccepting: stopAccepting()
         case .drain(let deadline): drain(until: deadline)
+        case .dismissClients(let dismisses): dismissClients(dismisses)
         case .stop: phase = .stopped
         }
     }

@@ -192,6 +192,8 @@ package final class Worker {
     var failure: String?
     /// When draining ends whatever is left.
     var drainDeadline = Instant.never
+    /// Clients are told to go after their answer; those that come are served (`Worker+Dismiss`).
+    var isDismissing = false
 
     /// - Parameter snapshot: what to serve; the worker accepts only after `.serve`.
     package init(
