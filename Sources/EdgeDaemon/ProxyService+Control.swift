@@ -25,9 +25,8 @@ extension ProxyService: ControlTarget {
                 name: listener.name,
                 address: listener.addresses.map(\.description).joined(separator: ", "),
                 protocol: listener.kind.rawValue,
-                connections: (1...board.workers).reduce(0) {
-                    $0 + Int64(board.block($1).connections(listener: index))
-                })
+                connections: Int64(connections(listener: snapshot?.listenerNumbers[index] ?? index))
+            )
         }
         reply.upstreams = current.configuration.upstreams.map(upstreamStatus)
         reply.resolvers = resolverStatus
@@ -40,7 +39,7 @@ extension ProxyService: ControlTarget {
         }
         reply.certificates = certificateStatus(current.certificateEntries)
         reply.certificateCount = Int64(current.certificateEntries.count)
-        let blocks = (0...board.workers).map(board.block)
+        let blocks = board.allBlocks
         reply.counters = Counter.allCases.map { counter in
             NamedCount(
                 counter.label,
