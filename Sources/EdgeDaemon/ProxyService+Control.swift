@@ -185,6 +185,7 @@ extension ProxyService: ControlTarget {
         if outcome == .failed, lines.isEmpty {
             lines = ["the proxy did not take the configuration in time; nothing has changed"]
         }
+        if answer == .refused { note(.reloadRefused, lines.first ?? "") }
         let span = Instant.now().nanoseconds(since: request.begun)
         request.completion(
             ReloadReply(

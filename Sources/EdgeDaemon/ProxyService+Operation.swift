@@ -32,6 +32,7 @@ extension ProxyService {
         case .undrain: operation.drainedSince = nil
         }
         workers?.post(.dismissClients(order == .drain))
+        observeNode()
         return .success(
             NodeReply(
                 order: order, drainedSince: operation.drainedSince, connections: openConnections))
@@ -44,12 +45,6 @@ extension ProxyService {
             $0 + Int64(truncatingIfNeeded: board.block($1).value(Counter.connectionsOpen))
         }
     }
-
-    func incidents() -> IncidentsReply {
-        IncidentsReply(now: Int64(time(nil)), since: startedTime)
-    }
-
-    func doctor() -> DoctorReply { DoctorReply(checks: []) }
 
     // MARK: - Figures
 
