@@ -1,5 +1,5 @@
-/// A page on a terminal (ECMA-48, and xterm's alternate screen), redrawn without flicker: one string
-/// per frame, of which only lines that have changed are a part. Pure: nothing is written here.
+/// A page on a terminal (ECMA-48, and xterm's alternate screen), redrawn without flicker: one
+/// string per frame, with only the lines that have changed. Pure: nothing is written here.
 package struct TerminalScreen {
     /// What the terminal shows; nil: not known.
     private var shown: [String]?

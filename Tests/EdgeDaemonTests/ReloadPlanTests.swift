@@ -91,7 +91,7 @@ import Testing
                             key: "servers", before: ["10.0.0.1:80"],
                             after: ["10.0.0.1:80", "10.0.0.2:80"]),
                         PlannedValue(
-                            key: "timeouts.connect", before: ["1s"], after: ["200ms"]),
+                            key: "timeouts.connect", before: ["2s"], after: ["200ms"]),
                     ],
                     connections: 7, fate: .drained),
                 PlannedChange(
@@ -130,10 +130,10 @@ import Testing
             listeners: listener,
             sites: "{ hosts: { lan: a.example }, passthrough: app }, "
                 + "{ hosts: a.example, passthrough: app, alpn: [acme-tls/1] }",
-            more: "views: { lan: {}, wan: {} }")
+            more: "views: { lan: { sources: [10.0.0.0/8] }, wan: {} }")
         let new = Self.configuration(
             listeners: listener, sites: "{ hosts: { lan: a.example }, passthrough: app }",
-            more: "views: { lan: {}, wan: {} }")
+            more: "views: { lan: { sources: [10.0.0.0/8] }, wan: {} }")
         let changes = try Self.plan(old, new) { kind, name in
             kind == .site && name == "a.example" ? 5 : nil
         }

@@ -66,16 +66,21 @@ internal import Testing
         #expect(last.contains("exposure level"))
     }
 
-    /// Found with strace: a start, TLS requests, a reload, a killed proxy, a stop.
+    /// Found with strace: a start, TLS requests, reloads, a killed proxy, rotation, a stop; and the
+    /// call that asks whether the clock is right.
     static let calls = [
-        "accept4", "bind", "capset", "chmod", "chown", "clone3", "epoll_wait", "eventfd2",
-        "execve", "fchmod", "fcntl", "fstat", "ftruncate", "futex", "getdents64", "getpid",
-        "getrandom", "getsockopt", "io_uring_enter", "io_uring_register", "io_uring_setup",
-        "kill", "listen", "madvise", "memfd_create", "mmap", "mprotect", "munmap", "newfstatat",
-        "openat", "pidfd_open", "pidfd_send_signal", "poll", "ppoll", "prctl", "prlimit64",
-        "recvmsg", "rename", "rt_sigaction", "sched_getaffinity", "sched_setaffinity", "sendmsg",
-        "setgid", "setgroups", "setresgid", "setresuid", "setsockopt", "setuid", "shutdown",
-        "signalfd4", "socket", "socketpair", "timerfd_create", "unlink", "wait4", "waitid",
+        "accept4", "access", "arch_prctl", "bind", "brk", "capget", "capset", "clone3", "close",
+        "close_range", "connect", "dup2", "epoll_create1", "epoll_ctl", "epoll_pwait2",
+        "eventfd2", "execve", "exit", "exit_group", "fcntl", "fstatfs", "fsync", "ftruncate",
+        "futex", "getdents64", "geteuid", "getpeername", "getpid", "getrandom", "getsockname",
+        "getsockopt", "gettid", "io_uring_enter", "io_uring_register", "io_uring_setup", "ioctl",
+        "listen", "lseek", "madvise", "memfd_create", "mkdir", "mmap", "mprotect", "munmap",
+        "newfstatat", "openat", "pidfd_open", "prctl", "pread64", "prlimit64", "read", "readlink",
+        "recvfrom", "recvmsg", "rename", "rseq", "rt_sigaction", "rt_sigprocmask",
+        "sched_getaffinity", "sendmsg", "sendto", "set_robust_list", "set_tid_address",
+        "setgroups", "setpgid", "setresgid", "setresuid", "setsockopt", "shutdown", "sigaltstack",
+        "signalfd4", "socket", "socketpair", "sysinfo", "umask", "unlink", "wait4", "write",
+        "clock_adjtime",
     ]
 
     @Test("Every call that edged makes is allowed by the unit")
