@@ -21,9 +21,12 @@ struct ReloadPlan {
     init(
         from old: Preparation, to new: Preparation, connections: Connections
     ) throws(ConfigError) {
-        var changes = Self.changes(
-            from: try ConfiguredThing.all(of: old.bundle),
-            to: try ConfiguredThing.all(of: new.bundle))
+        var changes: [PlannedChange] = []
+        if old.fingerprint != new.fingerprint || old.byteCount != new.byteCount {
+            changes = Self.changes(
+                from: try ConfiguredThing.all(of: old.bundle),
+                to: try ConfiguredThing.all(of: new.bundle))
+        }
         changes += Self.certificates(old.certificateEntries, new.certificateEntries)
         changes += Self.files(old, new)
         for index in changes.indices {
