@@ -28,8 +28,12 @@ package protocol ControlTarget: AnyObject {
     func status() -> StatusReply
     /// Appends the Prometheus text; `MetricsText` helps.
     func metrics(into text: inout String)
+    /// Appends what is counted per site, upstream and view, in the same format.
+    func traffic(into text: inout [UInt8])
     /// Whether clients should be sent here, and a word why or why not.
     func isReady() -> (Bool, String)
+    /// The same of one view's clients; nil: there is no such view. Asked only when `isReady()`.
+    func isReady(view: String) -> (Bool, String)?
     /// An administrator's word about a member; what has become of it is in the next `status()`.
     ///
     /// - Parameters:
@@ -47,4 +51,9 @@ package protocol ControlTarget: AnyObject {
     func explain(_ question: ExplainQuestion) -> Result<ExplainReply, ExplainRefusal>
     /// - Parameter completion: to be called once, now or later, on the loop's thread.
     func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void)
+}
+
+extension ControlTarget {
+    /// Who counts nothing has nothing to say.
+    package func traffic(into text: inout [UInt8]) {}
 }

@@ -135,8 +135,6 @@ extension ProxyService: ControlTarget {
         }
     }
 
-    func isReady() -> (Bool, String) { (phase == .serving, phase.rawValue) }
-
     // MARK: - Reload over the socket
 
     /// The guardian reads the files, so it is asked; the answer comes with `reloadResult`.

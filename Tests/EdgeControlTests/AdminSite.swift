@@ -12,6 +12,7 @@ final class AdminSite: Sendable {
     struct Script: Sendable {
         var status = Samples.status
         var isReady = (true, "")
+        var views: [String: (Bool, String)] = [:]
         var reload = ReloadReply(outcome: .reloaded, epoch: 4, milliseconds: 1)
         /// Nil: the reload never ends.
         var reloadDelay: Duration? = .zero
@@ -94,6 +95,7 @@ final class AdminSite: Sendable {
         }
 
         func isReady() -> (Bool, String) { site.read(\.isReady) }
+        func isReady(view: String) -> (Bool, String)? { site.read(\.views)[view] }
 
         func setMember(
             upstream: String, address: String, order: MemberOrder
