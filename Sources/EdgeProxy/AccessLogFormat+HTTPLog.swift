@@ -170,7 +170,10 @@ extension AccessLogFormat {
         if line.pool < 0 || times.head.nanoseconds == 0 { return UInt8(ascii: "R") }
         if times.connected.nanoseconds == 0 { return UInt8(ascii: "C") }
         if line.kind == .tcp { return UInt8(ascii: "D") }
-        return times.answered.nanoseconds == 0 ? UInt8(ascii: "H") : UInt8(ascii: "D")
+        // Of an answer that was none, nothing has gone on.
+        let isRefused = line.reason == .upstreamBadResponse && line.status == 502 && line.sent == 0
+        return times.answered.nanoseconds == 0 || isRefused
+            ? UInt8(ascii: "H") : UInt8(ascii: "D")
     }
 
     private static func cause(_ reason: ReasonCode) -> UInt8 {
@@ -261,8 +264,8 @@ extension AccessLogFormat {
 }
 
 extension LogCursor {
-    /// A string of a peer as HAProxy writes it between quotes: `#` and two digits for what would end
-    /// it, for `#` itself, and for everything but printable ASCII.
+    /// A string of a peer as HAProxy writes it between quotes: `#` and two digits for what would
+    /// end it, for `#` itself, and for everything but printable ASCII.
     fileprivate mutating func put(hashed bytes: UnsafeRawPointer, count: Int) {
         for index in 0..<count {
             let byte = bytes.load(fromByteOffset: index, as: UInt8.self)

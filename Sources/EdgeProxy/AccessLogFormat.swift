@@ -1,8 +1,8 @@
 internal import EdgeCore
 internal import EdgeHTTP1
 
-/// Turns records into lines, of JSON or as HAProxy writes them. Holds what is the same in many lines: names as they stand in
-/// a line, and the date of the last second.
+/// Turns records into lines, of JSON or as HAProxy writes them. Holds what is the same in many
+/// lines: names as they stand in a line, and the date of the last second.
 struct AccessLogFormat: ~Copyable {
     /// A line without its texts and names takes less.
     static let fixedMax = 1024
@@ -106,8 +106,7 @@ struct AccessLogFormat: ~Copyable {
         return cursor.at - start
     }
 
-    /// The time of day, and nanoseconds behind it; its text lies at `date`, as `WallClock.write` has
-    /// it.
+    /// The second as text, as `WallClock.write` has it, and nanoseconds behind it.
     mutating func date(of time: Instant) -> (date: UnsafeMutablePointer<UInt8>, rest: UInt64) {
         let wall = time.nanoseconds &+ clockOffset
         let (second, rest) = wall.quotientAndRemainder(dividingBy: 1_000_000_000)

@@ -78,20 +78,23 @@ extension Worker {
                 reason: state.pointee.reason, violation: state.pointee.violation,
                 received: state.pointee.received, sent: state.pointee.sent,
                 pool: state.pointee.pool, isReused: state.pointee.isReused,
-                retries: state.pointee.attempts, times: state.pointee.times, ended: now,
-                load: load(Int(downstream.pointee.listener), state.pointee.pool, exchange)),
+                retries: state.pointee.attempts, times: state.pointee.times, ended: now),
             exchange)
     }
 
+    private func append(_ line: AccessLine, _ exchange: Int) {
+        var line = line
+        if accessLog.format.kind == .httplog { line.load = load(line, exchange) }
+        if !accessLog.append(line, exchange) { block.add(.accessLogDropped) }
+    }
+
     /// What HAProxy's lines say beside the request itself.
-    private func load(_ listener: Int, _ pool: Int32, _ exchange: Int) -> AccessLine.Load {
+    private func load(_ line: AccessLine, _ exchange: Int) -> AccessLine.Load {
         var load = AccessLine.Load()
-        guard accessLog.format.kind == .httplog else { return load }
         load.connections = block.value(.connectionsOpen)
-        load.listener = block.connections(listener: listener)
-        guard pool >= 0, Int(pool) < pools.count, let group = pools[Int(pool)]?.group else {
-            return load
-        }
+        load.listener = block.connections(listener: line.listener)
+        guard line.pool >= 0, Int(line.pool) < pools.count, let group = pools[Int(line.pool)]?.group
+        else { return load }
         load.upstream = UInt64(group.active)
         let record = accessLog.record(exchange)
         let member = group.members.members.firstIndex { $0.address == record.pointee.member }
@@ -99,10 +102,6 @@ extension Worker {
             load.member = UInt64(group.members.load(member))
         }
         return load
-    }
-
-    private func append(_ line: AccessLine, _ exchange: Int) {
-        if !accessLog.append(line, exchange) { block.add(.accessLogDropped) }
     }
 
     // MARK: - Without an exchange

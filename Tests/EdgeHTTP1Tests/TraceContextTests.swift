@@ -19,13 +19,16 @@ import Testing
 
     @Test(
         "A version to come may have more behind a dash",
-        arguments: ["cc-\(sound.dropFirst(3))", "cc-\(sound.dropFirst(3))-more", "01\(sound.dropFirst(2))-"])
+        arguments: [
+            "cc-\(sound.dropFirst(3))", "cc-\(sound.dropFirst(3))-more", "01\(sound.dropFirst(2))-",
+        ])
     func versions(text: String) { #expect(Self.read(text) != nil) }
 
     @Test(
         "Anything else is not sound",
         arguments: [
-            "", "00", "ff-\(sound.dropFirst(3))", "\(sound)-more", "\(sound)0", "\(sound.dropLast())",
+            "", "00", "ff-\(sound.dropFirst(3))", "\(sound)-more", "\(sound)0",
+            "\(sound.dropLast())",
             "0-\(sound.dropFirst(3))", "0G-\(sound.dropFirst(3))", "cc-\(sound.dropFirst(3))x",
             "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
             "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
@@ -63,9 +66,10 @@ import Testing
             trace.writeLine(into: &writer)
             return writer.count
         }
+        // CR LF is one character.
         let line = String(decoding: memory[..<count], as: UTF8.self)
 
         #expect(line.hasPrefix("traceparent: ") && line.hasSuffix("\r\n"))
-        #expect(Self.read(String(line.dropFirst(13).dropLast(2))) == trace)
+        #expect(Self.read(String(line.dropFirst(13).dropLast())) == trace)
     }
 }

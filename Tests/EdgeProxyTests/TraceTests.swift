@@ -19,7 +19,7 @@ import Testing
         options.accessLog = book.log
         let bench = try Bench(options)
         bench.send(bench.client(), bench.get("/", lines))
-        let head = String(decoding: bench.ring.takeSent(to: bench.upstream), as: UTF8.self)
+        let head = bench.ring.takeSent(to: bench.upstream)
         bench.send(bench.upstream, Bench.ok)
         let fields = head.split(separator: "\r\n").map(String.init)
             .filter { $0.lowercased().hasPrefix("trace") }
