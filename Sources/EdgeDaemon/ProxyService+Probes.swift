@@ -19,7 +19,10 @@ extension ProxyService {
         probes.use([]) { [weak self] in self?.listenForAdmins() }
     }
 
-    func isReady() -> (Bool, String) { (phase == .serving, phase.rawValue) }
+    func isReady() -> (Bool, String) {
+        guard operation.drainedSince == nil else { return (false, "draining") }
+        return (phase == .serving, phase.rawValue)
+    }
 
     /// Whether a view's clients are served: it is in use, and there is an interface that they come
     /// by. What its upstreams do is told to the clients themselves.

@@ -25,10 +25,13 @@ struct RoutingBuilder {
     /// Where sites are counted.
     private(set) var traffic = TrafficRows()
 
-    /// - Parameter pool: the number of an upstream's pool, by its index, for the name that its
-    ///   servers are asked for.
+    /// - Parameters:
+    ///   - listeners: by their numbers.
+    ///   - pool: the number of an upstream's pool, by its index, for the name that its servers are
+    ///     asked for.
     mutating func build(
-        _ preparation: Preparation, pool: (_ upstream: Int, _ host: String) -> Int32
+        _ preparation: Preparation, listeners: [RuntimeSnapshot.Listener],
+        pool: (_ upstream: Int, _ host: String) -> Int32
     ) -> Routing {
         let configuration = preparation.configuration
         let isDivided = configuration.views != [.only]
@@ -67,7 +70,11 @@ struct RoutingBuilder {
             views: views, isDivided: isDivided || configuration.views[0].requiresProxyHeader,
             places: ViewTable(
                 configuration.views,
-                listeners: configuration.listeners.map { $0.views.isEmpty ? nil : $0.views },
+                listeners: listeners.map { listener in
+                    listener.views?.compactMap { name in
+                        configuration.views.firstIndex { $0.name == name }
+                    }
+                },
                 interfaces: [:]),
             router: router, access: rules.access, profiles: build.byNumber, rules: rules.compiled)
     }

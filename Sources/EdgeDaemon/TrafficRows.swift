@@ -6,12 +6,16 @@ internal import EdgeProxy
 /// are never given again, so what comes after `TrafficTable.sitesMax` different ones in the life of
 /// the process is counted with all others. Control thread.
 struct TrafficRows {
-    private struct Key: Hashable {
+    struct Key: Hashable {
+        /// Its name; empty: the only one.
         let view: String
+        /// The site's first in that view.
         let host: String
     }
 
     private var numbers: [Key: Int32] = [:]
+    /// By row.
+    private var keys = [Key(view: "", host: "other")]
     /// By row.
     private var labels: [[UInt8]] = [TrafficText.labels([("site", "other")])]
     /// Rows of the newest configuration, and the one for all others.
@@ -30,12 +34,15 @@ struct TrafficRows {
         let number = numbers[key] ?? Int32(labels.count)
         guard number < TrafficTable.sitesMax else { return TrafficTable.other }
         if numbers.updateValue(number, forKey: key) == nil {
+            keys.append(key)
             let name = ("site", host)
             labels.append(TrafficText.labels(view.isEmpty ? [name] : [name, ("view", view)]))
         }
         current.append(number)
         return number
     }
+
+    func key(_ row: Int32) -> Key { keys[Int(row)] }
 
     /// As they stand between the braces of a sample.
     func label(_ row: Int32) -> [UInt8] { labels[Int(row)] }
