@@ -32,6 +32,10 @@ final class Edged {
         var admin = ""
         /// Further lines under `listeners:`.
         var listeners: [String] = []
+        /// Another program than the one that this package builds.
+        var program: String?
+        /// What is to stay for as long as it runs.
+        var keeps: [AnyObject] = []
         /// What runs it, before the program and its arguments.
         var wrapper: [String] = []
         var process = ProcessOptions()
@@ -69,7 +73,7 @@ final class Edged {
     deinit { stop() }
 
     private func start() throws {
-        let program = try Self.program("edged")
+        let program = try options.program ?? Self.program("edged")
         let line = options.wrapper + [program, "-c", configPath]
         let process = try RunningProcess(line[0], Array(line.dropFirst()), options.process)
         self.process = process
