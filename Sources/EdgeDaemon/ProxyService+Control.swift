@@ -164,6 +164,7 @@ extension ProxyService: ControlTarget {
             if outcome == .failed, lines.isEmpty {
                 lines = ["the proxy did not take the configuration in time; nothing has changed"]
             }
+            if answer == .refused { note(.reloadRefused, lines.first ?? "") }
             if answer == .reloaded {
                 confirmUntil = span.map { Int64(time(nil)) + Int64($0 / 1000) }
             }

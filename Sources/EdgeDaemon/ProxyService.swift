@@ -139,6 +139,7 @@ final class ProxyService {
             return
         }
         enter(.starting)
+        if hello.flags.contains(.restarted) { note(.proxyRestarted, "the proxy was started again") }
         do {
             try Ring.probe()
         } catch {
@@ -287,6 +288,7 @@ final class ProxyService {
         block.thread = UInt64(ce_gettid())
         block.endTurn(Instant.now())
         returnMemory(board)
+        observeNode()
         Log.reportOmitted()
         loop.schedule(after: .milliseconds(500)) { [weak self] in self?.beat() }
     }
@@ -371,6 +373,7 @@ final class ProxyService {
         let snapshot = makeSnapshot(current)
         self.snapshot = snapshot
         workers?.post(.apply(snapshot))
+        observeAllMembers()
     }
 
     /// Gives the workers new verdicts about some upstreams' members.
@@ -381,6 +384,7 @@ final class ProxyService {
         let snapshot = builder.update(known, members: members)
         self.snapshot = snapshot
         workers?.post(.apply(snapshot))
+        observeMembers(of: upstreams)
     }
 
     // MARK: - Reload
@@ -418,6 +422,7 @@ final class ProxyService {
 
     private func refuseReload(_ id: UInt64, _ diagnostics: [String]) {
         lastRefusal = diagnostics
+        note(.reloadRefused, diagnostics.first ?? "")
         for line in diagnostics { Log.error("reload refused: \(line)") }
         channel?.send(.reloadRefused(id: id, reason: 1))
     }
