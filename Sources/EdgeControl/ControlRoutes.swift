@@ -82,9 +82,7 @@ enum ControlRoute: CaseIterable {
         case .metrics:
             var text = ""
             target.metrics(into: &text)
-            var traffic: [UInt8] = []
-            target.traffic(into: &traffic)
-            reply(.metrics(text, traffic))
+            target.traffic { reply(.metrics(text, $0)) }
         case .livez: reply(.text(200, "ok"))
         case .readyz: reply(readiness(request.query, target))
         case .figures: reply(.json(200, target.figures().json))

@@ -48,8 +48,10 @@ package protocol ControlTarget: AnyObject {
     func status() -> StatusReply
     /// Appends the Prometheus text; `MetricsText` helps.
     func metrics(into text: inout String)
-    /// Appends what is counted per site, upstream and view, in the same format.
-    func traffic(into text: inout [UInt8])
+    /// What is counted per site, upstream and view, in the same format.
+    ///
+    /// - Parameter completion: called once, now or later, on the loop's thread.
+    func traffic(completion: @escaping ([UInt8]) -> Void)
     /// Whether clients should be sent here, and a word why or why not.
     func isReady() -> (Bool, String)
     /// The same of one view's clients; nil: there is no such view. Asked only when `isReady()`.
@@ -93,5 +95,5 @@ package protocol ControlTarget: AnyObject {
 
 extension ControlTarget {
     /// Who counts nothing has nothing to say.
-    package func traffic(into text: inout [UInt8]) {}
+    package func traffic(completion: @escaping ([UInt8]) -> Void) { completion([]) }
 }

@@ -52,6 +52,8 @@ final class ProxyService {
     private(set) var workers: WorkerGroup?
     /// What each worker counts per site and upstream.
     private(set) var traffic: [TrafficTable] = []
+    /// Who waits for these figures as text.
+    var trafficReaders: [([UInt8]) -> Void] = []
     private var server: ControlServer?
     private var adminListener: ListenerGroup?
     let probes: ProbeListeners
