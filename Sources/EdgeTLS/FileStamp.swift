@@ -1,12 +1,39 @@
 internal import Glibc
 
-/// What the files of an entry were when they were read.
+/// What the files of a drop were when they were read.
 struct CertificateFile: Equatable, Sendable {
-    let stamp: FileStamp
-    /// Of the key's own file, if it has one.
+    /// The key's own file, if it may have one.
+    let keyName: String?
+    /// Nil: there was none.
+    let stamp: FileStamp?
     let keyStamp: FileStamp?
     /// Whether equal stamps mean equal contents (`FileStamp.isSettled`).
     let isSettled: Bool
+
+    /// As the files are now.
+    init(_ drop: CertificateDrop, in folder: Int32, now: Int64) {
+        keyName = drop.keyName
+        stamp = FileStamp(drop.name, in: folder)
+        keyStamp = drop.keyName.flatMap { FileStamp($0, in: folder) }
+        isSettled =
+            stamp?.isSettled(at: now) != false && keyStamp?.isSettled(at: now) != false
+    }
+
+    private init() {
+        keyName = nil
+        stamp = nil
+        keyStamp = nil
+        isSettled = true
+    }
+
+    /// Of a drop that is no longer there.
+    static let gone = CertificateFile()
+
+    /// Whether the files are what they were.
+    func isUnchanged(_ drop: CertificateDrop, in folder: Int32) -> Bool {
+        isSettled && keyName == drop.keyName && FileStamp(drop.name, in: folder) == stamp
+            && keyName.flatMap { FileStamp($0, in: folder) } == keyStamp
+    }
 }
 
 /// What tells a file from what it was: read again only if one of these has changed.
