@@ -4,7 +4,8 @@ internal import EdgeCore
 /// What each path of the admin server does. Over TCP there is only what is safe for anybody on
 /// this host to read.
 enum ControlRoute: CaseIterable {
-    case status, upstreams, member, dns, explain, configuration, metrics, livez, readyz, reload
+    case status, upstreams, member, dns, explain, configuration, certificates
+    case metrics, livez, readyz, reload
 
     /// From which side a connection came.
     enum Origin {
@@ -20,6 +21,7 @@ enum ControlRoute: CaseIterable {
         case .dns: "/dns"
         case .explain: "/explain"
         case .configuration: "/config"
+        case .certificates: "/certificates"
         case .metrics: "/metrics"
         case .livez: "/livez"
         case .readyz: "/readyz"
@@ -29,7 +31,8 @@ enum ControlRoute: CaseIterable {
 
     private var methods: [String] {
         switch self {
-        case .status, .upstreams, .dns, .explain, .configuration, .metrics, .livez, .readyz:
+        case .status, .upstreams, .dns, .explain, .configuration, .certificates, .metrics, .livez,
+            .readyz:
             ["GET", "HEAD"]
         case .member, .reload: ["POST"]
         }
@@ -38,7 +41,8 @@ enum ControlRoute: CaseIterable {
     private var isPublic: Bool {
         switch self {
         case .metrics, .livez, .readyz: true
-        case .status, .upstreams, .member, .dns, .explain, .configuration, .reload: false
+        case .status, .upstreams, .member, .dns, .explain, .configuration, .certificates, .reload:
+            false
         }
     }
 
@@ -72,6 +76,7 @@ enum ControlRoute: CaseIterable {
         case .dns: reply(dns(request.query, target))
         case .explain: reply(explain(request.query, target))
         case .configuration: reply(configuration(request.query, target))
+        case .certificates: reply(.json(200, target.certificates().json))
         case .metrics:
             var text = ""
             target.metrics(into: &text)

@@ -52,6 +52,7 @@ final class ProxyService {
     let builder = SnapshotBuilder()
     private var memoryReturn = MemoryReturn()
     let audit = CertificateAudit()
+    let certificateKeeper: CertificateKeeper
     private(set) var resolver: Resolver?
     private(set) var health: HealthKeeper?
     private let nameWait: NameWait
@@ -78,6 +79,7 @@ final class ProxyService {
     init(loop: PollLoop) {
         self.loop = loop
         nameWait = NameWait(loop: loop)
+        certificateKeeper = CertificateKeeper(loop: loop)
     }
 
     func exit(_ code: Int32) {
@@ -143,13 +145,15 @@ final class ProxyService {
         let preparation: Preparation
         do {
             preparation = try Preparation.prepare(
-                bundle, previous: nil, workers: hello.workers)
+                bundle, previous: nil, workers: hello.workers,
+                tolerance: hello.flags.contains(.restarted) ? .everything : .none)
         } catch {
             for line in error.diagnostics { Log.error(line) }
             return exit(78)
         }
         self.bundle = nil
         current = preparation
+        certificateKeeper.begin(preparation)
         do {
             try preparation.accessLog?.start()
             startResolver(preparation)
@@ -348,6 +352,7 @@ final class ProxyService {
         channel?.send(.serving)
         listenForAdmins()
         auditCertificates()
+        certificateKeeper.watch { [weak self] in self?.use($0) }
         Log.notice("serving with \(hello?.workers ?? 0) workers")
     }
 
@@ -377,6 +382,17 @@ final class ProxyService {
         workers?.post(.apply(snapshot))
     }
 
+    /// Gives the workers other files of the same configuration.
+    private func use(_ files: RotatingFiles) {
+        guard let known = current else { return }
+        let preparation = known.with(files)
+        current = preparation
+        guard !files.servesSame(as: known.files) else { return }
+        health?.use(preparation)
+        publish()
+        auditCertificates()
+    }
+
     // MARK: - Reload
 
     /// Phase one: everything is read and checked, nothing changes.
@@ -385,13 +401,14 @@ final class ProxyService {
             guard let descriptor = descriptors.borrowed.first else { return }
             let bundle = try ConfigurationBundle(descriptor: descriptor)
             let preparation = try Preparation.prepare(
-                bundle, previous: current, workers: hello?.workers)
+                bundle, previous: current, workers: hello?.workers, tolerance: .ofDrops)
             // The guardian refuses this as well; workers hold sockets by the listener's index.
             guard preparation.configuration.listeners == current?.configuration.listeners else {
                 refuseReload(id, ["listeners cannot change without a restart"])
                 return
             }
             prepared = (id, preparation)
+            certificateKeeper.hold()
             // Servers under new names are known before the old ones are let go of.
             trackNames(current?.configuration, preparation.configuration)
             awaitNames(preparation.configuration.allNames, atMost: .milliseconds(600)) {
@@ -413,6 +430,7 @@ final class ProxyService {
     private func abortReload(_ id: UInt64) {
         guard prepared?.id == id else { return }
         prepared = nil
+        certificateKeeper.release()
         nameWait.cancel()
         trackNames(current?.configuration)
     }
@@ -434,6 +452,7 @@ final class ProxyService {
         ce_give_back_memory()
         if let snapshot { awaitedEpoch = (snapshot.epoch, id) }
         auditCertificates()
+        certificateKeeper.follow(prepared.preparation)
     }
 
     private func applied(_ worker: Int, _ epoch: UInt64) {

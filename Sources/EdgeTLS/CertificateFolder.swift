@@ -15,7 +15,7 @@ package enum CertificateFolder {
     package static let checkedMax = 256
 
     package struct Request: Sendable {
-        let directory: String
+        package let directory: String
         /// Sub-folders that are views' own.
         package var others: Set<String> = []
         /// A folder without certificates, or none of that name, is a store without any.
@@ -99,6 +99,30 @@ package enum CertificateFolder {
         }
         return Scan(
             store: store, problem: problem, folders: listing.folders.map { "\(directory)/\($0)" })
+    }
+
+    /// One certificate of a folder, with the key in it or beside it, checked as a whole.
+    ///
+    /// - Parameter file: of any name; the key of `name.pem` and the like is where a drop has it.
+    package static func scan(file: String) -> Scan {
+        let slash = file.lastIndex(of: "/")
+        let directory = slash.map { String(file[..<$0]) } ?? "."
+        let name = slash.map { String(file[file.index(after: $0)...]) } ?? file
+        var request = Request(directory.isEmpty ? "/" : directory)
+        request.checking = .all
+        guard let folder = opendir(request.directory) else {
+            return Scan(
+                store: CertificateStore(entries: []),
+                problem: CertificateProblem(
+                    .folder, file: directory,
+                    reason: "cannot be opened: \(String(cString: strerror(errno)))",
+                    hint: "is it there, and may you read it?"), folders: [])
+        }
+        defer { closedir(folder) }
+        let listed = FolderListing(folder, without: []).drops.first { $0.name == name }
+        var scanner = FolderScanner(request, descriptor: dirfd(folder))
+        scanner.visit(listed ?? CertificateDrop(name: name, keyName: nil))
+        return Scan(store: scanner.finish(), problem: nil, folders: [])
     }
 
     /// The folder itself is not there.

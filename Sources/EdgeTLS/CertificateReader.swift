@@ -256,7 +256,7 @@ struct CertificateReader {
                 isKey && code == ENOENT ? .noKey : .unreadable, file: path,
                 reason: "cannot be read: \(reason)",
                 hint: code == ENOENT
-                    ? "certificate and key come as a pair"
+                    ? isKey ? "certificate and key come as a pair" : "a link leads to nothing"
                     : "the proxy's user needs to: chgrp edged \(path); chmod 0640 \(path)")
         }
         defer { close(file) }

@@ -45,6 +45,9 @@ package final class CertificateStore: Sendable {
         return result
     }
 
+    /// The name, within the folder, of the file of an entry.
+    package func fileName(_ index: Int) -> String { entries[index].name }
+
     /// All that stand for a name, by itself or by a wildcard. For cold paths.
     func covering(_ name: String) -> [CertificateEntry] {
         var result: [CertificateEntry] = []

@@ -37,7 +37,7 @@ struct CertificateFile: Equatable, Sendable {
 }
 
 /// What tells a file from what it was: read again only if one of these has changed.
-struct FileStamp: Equatable, Sendable {
+package struct FileStamp: Equatable, Sendable {
     let device: UInt64
     let inode: UInt64
     let byteCount: Int64
@@ -53,6 +53,9 @@ struct FileStamp: Equatable, Sendable {
         changed = Self.nanoseconds(status.st_ctim)
     }
 
+    /// Of the file that `path` leads to, links followed; nil if there is none.
+    package init?(_ path: String) { self.init(path, in: AT_FDCWD) }
+
     /// Of the file that `name` leads to, links followed; nil if there is none.
     init?(_ name: String, in folder: Int32) {
         var status = stat()
@@ -65,10 +68,12 @@ struct FileStamp: Equatable, Sendable {
     private static let settlingTime: Int64 = 1_000_000_000
 
     /// Whether whatever changes the file after `now` gives it another stamp.
-    func isSettled(at now: Int64) -> Bool { max(modified, changed) < now - Self.settlingTime }
+    package func isSettled(at now: Int64) -> Bool {
+        max(modified, changed) < now - Self.settlingTime
+    }
 
     /// Nanoseconds since 1970.
-    static func now() -> Int64 {
+    package static func now() -> Int64 {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return nanoseconds(time)

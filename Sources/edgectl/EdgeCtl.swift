@@ -16,7 +16,7 @@ struct EdgeCtl: ParsableCommand {
         version: EdgedVersion.text,
         subcommands: [
             StatusCommand.self, UpstreamCommand.self, DNSCommand.self, ExplainCommand.self,
-            ConfigCommand.self,
+            ConfigCommand.self, CertCommand.self,
             ReloadCommand.self,
             VersionCommand.self,
         ])

@@ -93,6 +93,8 @@ final class AdminSite: Sendable {
             return .success(reply)
         }
 
+        func certificates() -> CertificatesReply { CertificateRouteTests.reply }
+
         func isReady() -> (Bool, String) { site.read(\.isReady) }
 
         func setMember(

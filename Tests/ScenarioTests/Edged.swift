@@ -28,6 +28,8 @@ final class Edged {
         var files: [String: String] = [:]
         /// `certificates.default`.
         var fallback: String? = "app.test"
+        /// Further keys of `certificates:`.
+        var certificateKeys: [String] = []
         /// Further lines under `listeners:`.
         var listeners: [String] = []
         /// What runs it, before the program and its arguments.
@@ -109,7 +111,8 @@ final class Edged {
         ]
         lines += options.listeners.map { "  - " + $0 }
         let fallback = options.fallback.map { ", default: \($0)" } ?? ""
-        lines.append("certificates: { directory: certs\(fallback) }")
+        let keys = options.certificateKeys.map { ", " + $0 }.joined()
+        lines.append("certificates: { directory: certs\(fallback)\(keys) }")
         lines.append("admin: { socket: admin.sock, http: \"127.0.0.1:\(admin.port)\" }")
         return lines.joined(separator: "\n") + "\n"
     }
