@@ -30,6 +30,8 @@ final class Edged {
         var fallback: String? = "app.test"
         /// Further keys of `admin:`, with a comma in front.
         var admin = ""
+        /// Further keys of `certificates:`.
+        var certificateKeys: [String] = []
         /// Further lines under `listeners:`.
         var listeners: [String] = []
         /// Another program than the one that this package builds.
@@ -115,7 +117,8 @@ final class Edged {
         ]
         lines += options.listeners.map { "  - " + $0 }
         let fallback = options.fallback.map { ", default: \($0)" } ?? ""
-        lines.append("certificates: { directory: certs\(fallback) }")
+        let keys = options.certificateKeys.map { ", " + $0 }.joined()
+        lines.append("certificates: { directory: certs\(fallback)\(keys) }")
         lines.append(
             "admin: { socket: admin.sock, http: \"127.0.0.1:\(admin.port)\"\(options.admin) }")
         return lines.joined(separator: "\n") + "\n"
