@@ -11,6 +11,11 @@ extension Configuration.Admin {
             return Located(value: none, location: .start(of: ""))
         }
         let socket = section.path("socket")
+        if let socket, socket.value.hasSuffix("/") {
+            section.error(
+                socket.location, "admin.socket names a folder: \(quoted(socket.value))",
+                hint: "the socket's own path, such as \(quoted(socket.value + "admin.sock"))")
+        }
         if let socket, socket.value.utf8.count > socketBytesMax {
             section.error(
                 socket.location, "admin.socket is longer than \(socketBytesMax) bytes",
