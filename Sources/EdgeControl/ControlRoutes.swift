@@ -5,6 +5,7 @@ internal import EdgeCore
 /// this host to read.
 enum ControlRoute: CaseIterable {
     case status, upstreams, member, dns, explain, configuration, metrics, livez, readyz, reload
+    case confirm, upgrade, drain, undrain, figures, incidents, doctor
 
     /// From which side a connection came.
     enum Origin {
@@ -24,21 +25,31 @@ enum ControlRoute: CaseIterable {
         case .livez: "/livez"
         case .readyz: "/readyz"
         case .reload: "/reload"
+        case .confirm: "/confirm"
+        case .upgrade: "/upgrade"
+        case .drain: "/node/drain"
+        case .undrain: "/node/undrain"
+        case .figures: "/figures"
+        case .incidents: "/incidents"
+        case .doctor: "/doctor"
         }
     }
 
-    private var methods: [String] {
+    var methods: [String] {
         switch self {
-        case .status, .upstreams, .dns, .explain, .configuration, .metrics, .livez, .readyz:
+        case .status, .upstreams, .dns, .explain, .configuration, .metrics, .livez, .readyz,
+            .figures, .incidents, .doctor:
             ["GET", "HEAD"]
-        case .member, .reload: ["POST"]
+        case .member, .reload, .confirm, .upgrade, .drain, .undrain: ["POST"]
         }
     }
 
-    private var isPublic: Bool {
+    var isPublic: Bool {
         switch self {
         case .metrics, .livez, .readyz: true
-        case .status, .upstreams, .member, .dns, .explain, .configuration, .reload: false
+        case .status, .upstreams, .member, .dns, .explain, .configuration, .reload, .confirm,
+            .upgrade, .drain, .undrain, .figures, .incidents, .doctor:
+            false
         }
     }
 
@@ -80,15 +91,14 @@ enum ControlRoute: CaseIterable {
         case .readyz:
             let (isReady, why) = target.isReady()
             reply(.text(isReady ? 200 : 503, isReady && why.isEmpty ? "ok" : why))
-        case .reload:
+        case .figures: reply(.json(200, target.figures().json))
+        case .incidents: reply(.json(200, target.incidents().json))
+        case .doctor: reply(.json(200, target.doctor().json))
+        case .reload, .confirm, .upgrade, .drain, .undrain:
             guard case .unixSocket(let peer) = origin else {
                 return reply(.error(403, "only over the admin socket"))
             }
-            Log.notice("audit: reload by \(peer)")
-            target.reload(by: peer) { result in
-                Log.notice("audit: reload by \(peer): \(result.outcome.rawValue)")
-                reply(.json(result.outcome == .refused ? 422 : 200, result.json))
-            }
+            route.order(request.query, by: peer, target: target, reply: reply)
         }
     }
 

@@ -33,6 +33,13 @@ package struct StatusText {
             ["pid", "\(reply.pid), up \(Self.span(reply.now - reply.started))"],
             ["config", "\(reply.configPath) \(reply.configFingerprint), epoch \(reply.epoch)"],
         ]
+        if let since = reply.drainedSince {
+            rows.append(["drained", "clients are told to go for \(Self.span(reply.now - since))"])
+        }
+        if let until = reply.confirmUntil {
+            let left = Self.span(until - reply.now)
+            rows.append(["unconfirmed", "undone in \(left) without edgectl confirm"])
+        }
         let shown = ["connections_open", "requests", "requests_active"].compactMap { name in
             reply.counters.first { $0.name == name }
         }
@@ -163,7 +170,7 @@ package struct StatusText {
     }
 
     /// The daemon's text goes to a terminal: control characters would be obeyed there.
-    private static func printable(_ text: String) -> String {
+    static func printable(_ text: String) -> String {
         var result = ""
         for scalar in text.unicodeScalars {
             if scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) {

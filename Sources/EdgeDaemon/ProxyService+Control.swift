@@ -18,15 +18,15 @@ extension ProxyService: ControlTarget {
             epoch: Int64(snapshot?.epoch ?? 0), configPath: current?.path ?? "",
             configFingerprint: current.map { hex($0.fingerprint) } ?? "")
         guard let board, let current else { return reply }
+        reply.drainedSince = operation.drainedSince
         reply.workers = (1...board.workers).map { worker($0, board.block($0)) }
         reply.listeners = current.configuration.listeners.enumerated().map { index, listener in
             ListenerStatus(
                 name: listener.name,
                 address: listener.addresses.map(\.description).joined(separator: ", "),
                 protocol: listener.kind.rawValue,
-                connections: (1...board.workers).reduce(0) {
-                    $0 + Int64(board.block($1).connections(listener: index))
-                })
+                connections: Int64(connections(listener: snapshot?.listenerNumbers[index] ?? index))
+            )
         }
         reply.upstreams = current.configuration.upstreams.map(upstreamStatus)
         reply.resolvers = resolverStatus
@@ -39,7 +39,7 @@ extension ProxyService: ControlTarget {
         }
         reply.certificates = certificateStatus(current.certificateEntries)
         reply.certificateCount = Int64(current.certificateEntries.count)
-        let blocks = (0...board.workers).map(board.block)
+        let blocks = board.allBlocks
         reply.counters = Counter.allCases.map { counter in
             NamedCount(
                 counter.label,
@@ -63,7 +63,7 @@ extension ProxyService: ControlTarget {
         }
     }
 
-    private func worker(_ index: Int, _ block: SharedBoard.Block) -> WorkerStatus {
+    func worker(_ index: Int, _ block: SharedBoard.Block) -> WorkerStatus {
         let heartbeat = block.heartbeat
         return WorkerStatus(
             index: Int64(index), epoch: Int64(block.epoch),
@@ -135,12 +135,24 @@ extension ProxyService: ControlTarget {
         }
     }
 
-    func isReady() -> (Bool, String) { (phase == .serving, phase.rawValue) }
+    func isReady() -> (Bool, String) {
+        guard operation.drainedSince == nil else { return (false, "draining") }
+        return (phase == .serving, phase.rawValue)
+    }
 
     // MARK: - Reload over the socket
 
     /// The guardian reads the files, so it is asked; the answer comes with `reloadResult`.
-    func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void) {
+    func reload(
+        by peer: PeerCredentials, options: ReloadOptions,
+        completion: @escaping (ReloadReply) -> Void
+    ) {
+        guard options.confirmWithin == nil else {
+            return completion(
+                ReloadReply(
+                    outcome: .refused, diagnostics: ["confirm is not available yet"],
+                    epoch: Int64(snapshot?.epoch ?? 0), milliseconds: 0))
+        }
         let number = nextReloadRequest
         nextReloadRequest += 1
         reloadRequests[number] = ReloadRequest(begun: Instant.now(), completion: completion)

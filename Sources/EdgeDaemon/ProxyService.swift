@@ -31,19 +31,13 @@ final class ProxyService {
     var phaseSince = Int64(time(nil))
 
     // What the guardian has given.
-    private var hello: ProxyCommand.Hello?
+    private(set) var hello: ProxyCommand.Hello?
     private var bundle: ConfigurationBundle?
     private(set) var board: SharedBoard?
     private var ticketMemory: TicketMemory?
     private var tickets: TicketKeeper?
     private var adminSocket: Int32?
-    /// By listener and address.
-    private var sockets: [ListenerKey: [Int32]] = [:]
-
-    struct ListenerKey: Hashable {
-        let listener: Int
-        let address: Int
-    }
+    var sockets = ListenerSockets()
 
     // What is running.
     private(set) var current: Preparation?
@@ -55,7 +49,7 @@ final class ProxyService {
     private(set) var resolver: Resolver?
     private(set) var health: HealthKeeper?
     private let nameWait: NameWait
-    private var workers: WorkerGroup?
+    private(set) var workers: WorkerGroup?
     private var server: ControlServer?
     private var adminListener: ListenerGroup?
     private var workersUp = 0
@@ -67,6 +61,8 @@ final class ProxyService {
     /// Reloads asked for over the admin socket, by the number the guardian was told.
     var reloadRequests: [UInt64: ReloadRequest] = [:]
     var nextReloadRequest: UInt64 = 1
+    /// What administrators have ordered of the node, and what happened to it.
+    let operation = NodeOperation()
     /// Why the newest reload was refused by this process.
     var lastRefusal: [String] = []
 
@@ -89,10 +85,10 @@ final class ProxyService {
     func received(_ command: ProxyCommand, _ descriptors: OwnedDescriptors) {
         switch command {
         case .hello(let hello): greet(hello, descriptors.take())
-        case .listener(let sockets):
-            self.sockets[
-                ListenerKey(listener: sockets.listener, address: sockets.address), default: []
-            ] += descriptors.take()
+        case .listener(let given):
+            sockets.take(given, descriptors.take(), isPrepared: phase != .awaitingStart)
+        case .place(let place): sockets.place(place)
+        case .leaveGroup(let group): leave(group)
         case .start: start()
         case .serve: serve()
         case .reload(let id): prepareReload(id, descriptors)
@@ -100,7 +96,7 @@ final class ProxyService {
         case .reloadAbort(let id): abortReload(id)
         case .reloadResult(let request, let outcome):
             finishReloadRequest(request, outcome, descriptors)
-        case .stop(let milliseconds): stop(milliseconds)
+        case .stop(let milliseconds, let isReplaced): stop(milliseconds, isReplaced: isReplaced)
         case .stopNow: stopNow()
         case .reopenLogs: reopenLogs()
         }
@@ -111,8 +107,9 @@ final class ProxyService {
         do {
             bundle = try ConfigurationBundle(descriptor: descriptors[0])
             let board = try SharedBoard(
-                descriptor: descriptors[1], workers: hello.workers, create: false)
-            for index in 0...hello.workers { board.block(index).resetForNewProcess() }
+                descriptor: descriptors[1], workers: hello.workers, bank: hello.bank,
+                create: false)
+            board.resetForNewProcess(bank: hello.bank)
             self.board = board
             ticketMemory = try TicketMemory(descriptor: descriptors[2])
             Log.addTap { board.appendLog($0) }
@@ -230,23 +227,18 @@ final class ProxyService {
         let loopMark = LoopMark(id: Self.randomWord())
         let setups = (1...hello.workers).map { index in
             Worker.Setup(
-                index: index, listeners: listeners(of: index - 1), connectionsMax: connections,
+                index: index,
+                listeners: listeners(of: index - 1, snapshot).map { ($0.listener, $0.descriptor) },
+                connectionsMax: connections,
                 chunkBudget: 64 << 20, tickets: tickets, seed: Self.randomWord(), loopMark: loopMark
             )
         }
         try group.start(setups, snapshot: snapshot)
     }
 
-    /// Socket i of every address is worker i's; sockets beyond the workers go round.
-    private func listeners(of worker: Int) -> [(listener: Int, descriptor: Int32)] {
-        let count = hello?.workers ?? 1
-        var result: [(listener: Int, descriptor: Int32)] = []
-        for (key, descriptors) in sockets.sorted(by: { $0.key.listener < $1.key.listener }) {
-            for (index, descriptor) in descriptors.enumerated() where index % count == worker {
-                result.append((key.listener, descriptor))
-            }
-        }
-        return result
+    private func listeners(of worker: Int, _ snapshot: RuntimeSnapshot) -> [ListeningSocket] {
+        sockets.sockets(
+            of: worker, workers: hello?.workers ?? 1, numbers: snapshot.listenerNumbers)
     }
 
     /// A proxied connection takes two descriptors; some are left for everything else.
@@ -290,9 +282,8 @@ final class ProxyService {
     }
 
     private func returnMemory(_ board: SharedBoard) {
-        let open = (1...board.workers).reduce(UInt64(0)) { sum, index in
-            let block = board.block(index)
-            return sum &+ block.value(Counter.connectionsOpen)
+        let open = board.workerBlocks.reduce(UInt64(0)) { sum, block in
+            sum &+ block.value(Counter.connectionsOpen)
                 &+ block.value(Counter.upstreamConnectionsOpen)
         }
         // An arena is locked while it is walked: a few milliseconds per 10,000 closed connections.
@@ -319,6 +310,7 @@ final class ProxyService {
     private func happened(_ event: WorkerEvent) {
         switch event {
         case .applied(let worker, let epoch): applied(worker, epoch)
+        case .left(_, let descriptor): left(descriptor)
         case .drained:
             workersDrained += 1
             if workersDrained == hello?.workers { allDrained() }
@@ -354,7 +346,10 @@ final class ProxyService {
     // MARK: - Snapshots
 
     private func makeSnapshot(_ preparation: Preparation) -> RuntimeSnapshot {
-        builder.build(preparation, workers: hello?.workers ?? 1) { [weak self] upstream in
+        builder.build(
+            preparation, workers: hello?.workers ?? 1,
+            hasConnections: { [self] in isInUse(listener: $0) }
+        ) { [weak self] upstream in
             self?.health?.members(of: upstream.name) ?? []
         }
     }
@@ -386,11 +381,16 @@ final class ProxyService {
             let bundle = try ConfigurationBundle(descriptor: descriptor)
             let preparation = try Preparation.prepare(
                 bundle, previous: current, workers: hello?.workers)
-            // The guardian refuses this as well; workers hold sockets by the listener's index.
-            guard preparation.configuration.listeners == current?.configuration.listeners else {
-                refuseReload(id, ["listeners cannot change without a restart"])
+            let count = preparation.configuration.listeners.count
+            guard
+                builder.listenerNumbers.hasRoom(
+                    for: count, hasConnections: { isInUse(listener: $0) })
+            else {
+                refuseReload(
+                    id, ["listeners: too many former ones still have connections; try again later"])
                 return
             }
+            sockets.forgetPrepared()
             prepared = (id, preparation)
             // Servers under new names are known before the old ones are let go of.
             trackNames(current?.configuration, preparation.configuration)
@@ -413,6 +413,7 @@ final class ProxyService {
     private func abortReload(_ id: UInt64) {
         guard prepared?.id == id else { return }
         prepared = nil
+        sockets.forgetPrepared()
         nameWait.cancel()
         trackNames(current?.configuration)
     }
@@ -421,6 +422,7 @@ final class ProxyService {
     private func commitReload(_ id: UInt64) {
         guard let prepared, prepared.id == id else { return }
         self.prepared = nil
+        sockets.usePrepared()
         startAccessLog(prepared.preparation)
         current = prepared.preparation
         for warning in prepared.preparation.warnings { Log.warning(warning) }
@@ -431,6 +433,7 @@ final class ProxyService {
         health?.use(prepared.preparation)
         tickets?.use(lifetime: prepared.preparation.configuration.tls.ticketLifetime)
         publish()
+        listenAsPlaced()
         ce_give_back_memory()
         if let snapshot { awaitedEpoch = (snapshot.epoch, id) }
         auditCertificates()
@@ -447,7 +450,7 @@ final class ProxyService {
 
     // MARK: - Leaving
 
-    private func stop(_ milliseconds: Int) {
+    private func stop(_ milliseconds: Int, isReplaced: Bool = false) {
         guard phase != .draining else { return }
         let wasStarted = workersUp == hello?.workers && phase != .awaitingStart
         enter(.draining)

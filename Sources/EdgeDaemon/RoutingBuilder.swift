@@ -23,10 +23,13 @@ struct RoutingBuilder {
     private var profileNumbers: [ProfileKey: Int32] = [:]
     private var rules = RuleBuilder()
 
-    /// - Parameter pool: the number of an upstream's pool, by its index, for the name that its
-    ///   servers are asked for.
+    /// - Parameters:
+    ///   - listeners: by their numbers.
+    ///   - pool: the number of an upstream's pool, by its index, for the name that its servers are
+    ///     asked for.
     mutating func build(
-        _ preparation: Preparation, pool: (_ upstream: Int, _ host: String) -> Int32
+        _ preparation: Preparation, listeners: [RuntimeSnapshot.Listener],
+        pool: (_ upstream: Int, _ host: String) -> Int32
     ) -> Routing {
         let configuration = preparation.configuration
         let isDivided = configuration.views != [.only]
@@ -64,7 +67,11 @@ struct RoutingBuilder {
             views: views, isDivided: isDivided || configuration.views[0].requiresProxyHeader,
             places: ViewTable(
                 configuration.views,
-                listeners: configuration.listeners.map { $0.views.isEmpty ? nil : $0.views },
+                listeners: listeners.map { listener in
+                    listener.views?.compactMap { name in
+                        configuration.views.firstIndex { $0.name == name }
+                    }
+                },
                 interfaces: [:]),
             router: router, access: rules.access, profiles: build.byNumber, rules: rules.compiled)
     }

@@ -31,6 +31,7 @@ final class SnapshotBuilder {
     /// Of upstreams, by name.
     private var viewNumbers: [String: Int32] = [:]
     private var routing = RoutingBuilder()
+    private(set) var listenerNumbers = ListenerNumbers()
     private var epoch: UInt64 = 0
     private var workers = 1
     private let servesHTTP2: Bool
@@ -41,9 +42,11 @@ final class SnapshotBuilder {
 
     /// - Parameters:
     ///   - workers: how many share each upstream's limits.
+    ///   - hasConnections: whether a listener's number is still in use.
     ///   - members: an upstream's, with the verdicts of the moment.
     func build(
         _ preparation: Preparation, workers: Int,
+        hasConnections: (Int) -> Bool = { _ in false },
         members: (UpstreamConfiguration) -> [RankedMember]
     ) -> RuntimeSnapshot {
         self.workers = max(workers, 1)
@@ -66,9 +69,13 @@ final class SnapshotBuilder {
                 name: listener.name, isTLS: listener.kind == .tls,
                 redirectPort: listener.redirectPort, relayPool: pool(listener.upstream),
                 challengePool: pool(listener.challengeUpstream),
-                port: listener.addresses.first?.port ?? 0)
+                port: listener.addresses.first?.port ?? 0,
+                views: listener.views.isEmpty
+                    ? nil : listener.views.map { configuration.views[$0].name })
         }
-        let routing = routing.build(preparation) { upstream, host in
+        let numbers = listenerNumbers.use(listeners, hasConnections: hasConnections)
+        let routing = routing.build(preparation, listeners: listenerNumbers.listeners) {
+            upstream, host in
             self.pool(&groups[upstream], host, &pools)
         }
         let http2 = self.http2(configuration.http2)
@@ -77,14 +84,15 @@ final class SnapshotBuilder {
             tls: TLSPolicy(
                 minimum: configuration.tls.minimumVersion == .tls13 ? .tls13 : .tls12,
                 ticketLifetime: configuration.tls.ticketLifetime, offersHTTP2: http2.isEnabled),
-            listeners: listeners,
+            listeners: listenerNumbers.listeners, listenerNumbers: numbers,
             pools: pools.values.sorted { $0.id < $1.id },
             timeouts: .init(
                 handshake: configuration.timeouts.handshake,
                 requestHead: configuration.timeouts.requestHead,
                 keepAlive: configuration.timeouts.keepAlive, body: configuration.timeouts.body,
                 tcp: configuration.timeouts.tcp, uploadMin: configuration.limits.uploadMin,
-                downloadMin: configuration.limits.downloadMin),
+                downloadMin: configuration.limits.downloadMin,
+                drain: configuration.process.drainDeadline),
             requestLimits: limits(configuration.limits.requestHeadBytes, configuration),
             responseLimits: limits(configuration.limits.responseHeadBytes, configuration),
             accessLog: preparation.accessLog, client: client(preparation),

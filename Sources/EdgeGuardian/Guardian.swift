@@ -103,8 +103,7 @@ package final class Guardian {
 /// What the guardian owns for life and lends to each proxy.
 package final class GuardianProperty {
     package let workers: Int
-    /// By listener, then by address.
-    package let listeners: [[ListenerGroup]]
+    package let places: ListenerPlaces
     /// What was stored and is not used.
     package let refusals: [StoredListeners.Refusal]
     package let admin: UnixListener?
@@ -115,16 +114,7 @@ package final class GuardianProperty {
 
     init(configuration: Configuration, stored: StoredListeners) throws(SystemError) {
         workers = configuration.workers ?? Self.usableProcessors()
-        var groups: [[ListenerGroup]] = []
-        for listener in configuration.listeners {
-            var addresses: [ListenerGroup] = []
-            for address in listener.addresses {
-                addresses.append(
-                    try ListenerGroup(address: address, count: workers, stored: stored))
-            }
-            groups.append(addresses)
-        }
-        listeners = groups
+        places = try ListenerPlaces(configuration, workers: workers, stored: stored)
         stored.refuseRest()
         refusals = stored.refusals
         if let path = configuration.admin.socket {
@@ -141,7 +131,8 @@ package final class GuardianProperty {
         } catch { throw SystemError(errnoOf: "mmap") }
     }
 
-    var groups: [ListenerGroup] { listeners.flatMap { $0 } }
+    /// The listening addresses of the configuration in use.
+    package var groups: [ListenerGroup] { places.groups }
 
     /// Processors this process may run on.
     private static func usableProcessors() -> Int {

@@ -19,12 +19,17 @@ package final class GuardianService {
     /// What the next proxy gets.
     var current: LoadedConfiguration
     /// What the proxy is preparing or committing.
-    var offered: LoadedConfiguration?
+    var offered: Offer?
+    /// What was in use before a reload that waits for its confirmation.
+    var previous: LoadedConfiguration?
+    var burst = BurstDetector()
     var supervisor: SupervisorMachine
     var reload = ReloadMachine()
     var detector: HangDetector
     var proxy: ProxyProcess?
     var channel: ProxyChannel?
+    /// The proxy's part of the board.
+    var bank = 0
     let service: ServiceNotify?
     let store: ListenerStore
     private let tap: Int
@@ -53,7 +58,8 @@ package final class GuardianService {
         self.loop = loop
         self.property = property
         service = manager
-        store = ListenerStore(service: manager, loop: loop, groups: property.groups)
+        store = ListenerStore(service: manager, loop: loop)
+        store.adopted(property.groups)
         current = loaded
         let process = loaded.configuration.process
         supervisor = SupervisorMachine(.init(process))
@@ -127,7 +133,7 @@ package final class GuardianService {
             Log.notice("listening stops")
             stopListening()
         case .leaveListeners: leaveListeners()
-        case .beginReload: perform(reload.requested(nil))
+        case .beginReload: perform(reload.requested(nil, now: loop.now))
         case .reloadForNextStart: reloadForNextStart()
         case .notify(let notice): announce(notice)
         case .exit(let code):
@@ -156,7 +162,7 @@ package final class GuardianService {
     private func spawn() {
         offences = 0
         detector.reset()
-        for thread in 0...property.workers { property.board.block(thread).resetForNewProcess() }
+        property.board.resetForNewProcess(bank: bank)
         do throws(SystemError) {
             let (ours, theirs) = try Descriptor.socketPair()
             let mine = FileDescriptor(owning: ours)
@@ -206,30 +212,14 @@ package final class GuardianService {
                     workers: property.workers,
                     socketsPerListener: property.groups.map(\.sockets.count).max()
                         ?? property.workers,
-                    listenerAddresses: property.groups.count, flags: flags)),
+                    listenerAddresses: property.groups.count, flags: flags, bank: bank)),
             descriptors: descriptors)
-        for (listener, groups) in property.listeners.enumerated() {
-            for (address, group) in groups.enumerated() {
-                send(group, listener: listener, address: address, to: channel)
+        for (listener, places) in property.places.current.enumerated() {
+            for (address, place) in places.enumerated() {
+                send(place, listener: listener, address: address, to: channel)
             }
         }
         channel.send(.start)
-    }
-
-    private func send(
-        _ group: ListenerGroup, listener: Int, address: Int, to channel: ProxyChannel
-    ) {
-        var first = 0
-        while first < group.sockets.count {
-            let sockets = group.sockets[first...].prefix(DescriptorPassing.descriptorsMax)
-            channel.send(
-                .listener(
-                    .init(
-                        listener: listener, address: address, firstSocket: first,
-                        count: sockets.count)),
-                descriptors: Array(sockets))
-            first += sockets.count
-        }
     }
 
     private func proxyChanged(_ change: ProxyProcess.Change) {
@@ -242,6 +232,7 @@ package final class GuardianService {
             channel = nil
             proxy = nil
             stopSampling()
+            dropLeaving()
             perform(reload.proxyDied())
             perform(supervisor.proxyDied(exit, now: now))
         case .stopped: perform(supervisor.proxyStopped(now: now))
@@ -260,20 +251,23 @@ package final class GuardianService {
             startSampling()
         case .drained: perform(supervisor.proxyDrained(now: now))
         case .finished: Log.info("the proxy has finished")
-        case .reloadPlease(let id): perform(requestFromProxy(id))
+        case .reloadPlease(let id, let mode): perform(requestFromProxy(id, mode))
+        case .confirmPlease(let id): perform(reload.confirmed(id))
+        case .upgradePlease(let id): upgradeRequested(id)
+        case .groupLeft(let number): groupLeft(number)
         case .reloadPrepared(let id): perform(reload.prepared(id: id, now: now))
         case .reloadRefused(let id, let reason):
             perform(reload.refused(id: id, reason: reason))
-        case .reloadCommitted(let id): perform(reload.committed(id: id))
+        case .reloadCommitted(let id): perform(reload.committed(id: id, now: now))
         }
     }
 
-    private func requestFromProxy(_ id: UInt64) -> [ReloadMachine.Action] {
+    private func requestFromProxy(_ id: UInt64, _ mode: ReloadMode) -> [ReloadMachine.Action] {
         guard case .serving = supervisor.state else {
             channel?.send(.reloadResult(requestID: id, outcome: .failed))
             return []
         }
-        return reload.requested(id)
+        return reload.requested(id, mode, now: loop.now)
     }
 
     /// The proxy broke the protocol: what it said is void; too often, and it is replaced.

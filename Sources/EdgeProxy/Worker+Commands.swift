@@ -20,9 +20,11 @@ extension Worker {
         case .apply(let snapshot):
             apply(snapshot)
             report(.applied(worker: setup.index, epoch: snapshot.epoch))
+        case .listen(let sockets, let keeping): listen(on: sockets, keeping: keeping)
         case .serve: startServing()
         case .stopAccepting: stopAccepting()
         case .drain(let deadline): drain(until: deadline)
+        case .dismissClients(let dismisses): dismissClients(dismisses)
         case .stop: phase = .stopped
         }
     }
@@ -32,7 +34,9 @@ extension Worker {
     func apply(_ snapshot: RuntimeSnapshot) {
         let isRoutedAnew = snapshot.routing !== self.snapshot.routing || !isApplied
         isApplied = true
+        let former = self.snapshot.listeners
         self.snapshot = snapshot
+        retireListeners(former)
         engine.use(snapshot.certificates, fallback: nil)
         if isRoutedAnew {
             engine.use(snapshot.routing.profiles)
@@ -61,6 +65,7 @@ extension Worker {
             guard let pool else { continue }
             if !isCurrent[id], !pool.isRetired {
                 pool.retire()
+                retirements.append(.init(what: .pool(Int32(id)), at: retirementEnd))
                 leaveAllHTTP2(pool)
                 isAnyRetired = true
             }
@@ -115,7 +120,7 @@ extension Worker {
     }
 
     /// A connection between two requests is closed; one in a request closes after its answer.
-    private func askToLeave(_ slot: Int) {
+    func askToLeave(_ slot: Int) {
         let channel = channels[slot]
         switch channel.pointee.phase {
         case .free, .closing, .flushing, .connecting: return

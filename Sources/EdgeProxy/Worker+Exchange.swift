@@ -20,7 +20,8 @@ extension Worker {
             downstream.pointee.headBegun.nanoseconds == 0 ? now : downstream.pointee.headBegun
         defer { downstream.pointee.headBegun = Instant(nanoseconds: 0) }
         downstream.pointee.closesAfterAnswer =
-            (!requestHead.keepAlive || phase == .draining) && !isStream(slot)
+            (!requestHead.keepAlive || isDismissing || phase == .draining) && !isStream(slot)
+        if isDismissing, isStream(slot) { leaveHTTP2(Int(stream(slot).pointee.connection)) }
         guard let route = route(slot, head) else { return }
         let rules = rules(route.policy)
         if requestHead.hasCDNLoop, setup.loopMark.isIn(requestHead.fields, head) {

@@ -304,7 +304,7 @@ extension Worker {
         let client = Int(state.pointee.downstream)
         let downstream = downstreams[client]
         upstream.pointee.keepAlive = responseHead.keepAlive
-        if !state.pointee.flags.contains(.requestComplete) || phase == .draining {
+        if !state.pointee.flags.contains(.requestComplete) || isDismissing || phase == .draining {
             downstream.pointee.closesAfterAnswer = true
         }
         // Any 2xx would tell the client of an extended CONNECT that it has its tunnel (RFC 8441).

@@ -21,7 +21,8 @@ package final class Worker {
     /// What a worker is made of.
     package struct Setup {
         package let index: Int
-        /// Listening sockets this worker serves: listener's index in the snapshot, descriptor.
+        /// Listening sockets this worker serves at first: listener's number in the snapshot,
+        /// descriptor.
         package let listeners: [(listener: Int, descriptor: Int32)]
         package let connectionsMax: Int
         /// Bytes of chunks this worker may hold at a time.
@@ -181,8 +182,10 @@ package final class Worker {
     let accessLog: AccessLogStage
 
     var phase = WorkerPhase.waiting
-    var listenersArmed = 0
-    /// Polls on listeners whose cancel has not come back: its name is not to be used again by then.
+    /// By the number in their completions; nil: free.
+    var sockets: [ServedSocket?]
+    /// When listeners that have left the configuration are cut off.
+    var retirements: [Retirement] = []
     var nextHousekeeping: Instant
     /// Listeners' queues were not emptied: out of slots, descriptors, or turn.
     var acceptPending = AcceptPending.no
@@ -192,6 +195,8 @@ package final class Worker {
     var failure: String?
     /// When draining ends whatever is left.
     var drainDeadline = Instant.never
+    /// Clients are told to go after their answer; those that come are served (`Worker+Dismiss`).
+    var isDismissing = false
 
     /// - Parameter snapshot: what to serve; the worker accepts only after `.serve`.
     package init(
@@ -199,6 +204,9 @@ package final class Worker {
         snapshot: RuntimeSnapshot, now: Instant, report: @escaping @Sendable (WorkerEvent) -> Void
     ) throws(SetupFailure) {
         self.setup = setup
+        sockets = setup.listeners.map {
+            ServedSocket(ListeningSocket(listener: $0.listener, descriptor: $0.descriptor))
+        }
         self.ring = ring
         self.block = block
         self.mailbox = mailbox
@@ -417,6 +425,7 @@ package final class Worker {
         keepAccessLog()
         tellSummaries()
         checkDrained()
+        endRetired()
         learnInterfaces()
     }
 }

@@ -17,7 +17,7 @@ struct EdgeCtl: ParsableCommand {
         subcommands: [
             StatusCommand.self, UpstreamCommand.self, DNSCommand.self, ExplainCommand.self,
             ConfigCommand.self,
-            ReloadCommand.self,
+            ReloadCommand.self, ConfirmCommand.self, UpgradeCommand.self, NodeCommand.self,
             VersionCommand.self,
         ])
 

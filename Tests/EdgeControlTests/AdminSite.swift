@@ -16,6 +16,15 @@ final class AdminSite: Sendable {
         /// Nil: the reload never ends.
         var reloadDelay: Duration? = .zero
         var reloads: [PeerCredentials] = []
+        var reloadOptions: [ReloadOptions] = []
+        var plan: Result<ReloadPlanReply, OrderRefusal> = .success(OperationSamples.plan)
+        var confirm: Result<ConfirmReply, OrderRefusal> = .success(ConfirmReply(epoch: 4))
+        var upgrade: Result<UpgradeReply, OrderRefusal> = .success(
+            UpgradeReply(outcome: .upgraded, version: "0.2.0", milliseconds: 350))
+        var nodeRefusal: OrderRefusal?
+        var figures = OperationSamples.figures
+        var incidents = OperationSamples.incidents
+        var doctor = OperationSamples.doctor
         var orders: [String] = []
         var orderResult = MemberOrderResult.done
         var isStopped = false
@@ -121,13 +130,52 @@ final class AdminSite: Sendable {
             }
         }
 
-        func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void) {
-            site.script.withLock { $0.reloads.append(peer) }
+        func reload(
+            by peer: PeerCredentials, options: ReloadOptions,
+            completion: @escaping (ReloadReply) -> Void
+        ) {
+            site.script.withLock {
+                $0.reloads.append(peer)
+                $0.reloadOptions.append(options)
+            }
             guard let delay = site.read(\.reloadDelay) else { return }
             let reply = site.read(\.reload)
             if delay == .zero { return completion(reply) }
             loop.schedule(after: delay) { completion(reply) }
         }
+
+        func plan(completion: @escaping (Result<ReloadPlanReply, OrderRefusal>) -> Void) {
+            completion(site.read(\.plan))
+        }
+
+        func confirm(
+            by peer: PeerCredentials,
+            completion: @escaping (Result<ConfirmReply, OrderRefusal>) -> Void
+        ) {
+            completion(site.read(\.confirm))
+        }
+
+        func upgrade(
+            by peer: PeerCredentials,
+            completion: @escaping (Result<UpgradeReply, OrderRefusal>) -> Void
+        ) {
+            completion(site.read(\.upgrade))
+        }
+
+        func setNode(_ order: NodeOrder) -> Result<NodeReply, OrderRefusal> {
+            site.script.withLock { script in
+                if let refusal = script.nodeRefusal { return .failure(refusal) }
+                script.orders.append("node \(order.rawValue)")
+                script.status.drainedSince = order == .drain ? 1000 : nil
+                return .success(
+                    NodeReply(
+                        order: order, drainedSince: script.status.drainedSince, connections: 12))
+            }
+        }
+
+        func figures() -> FiguresReply { site.read(\.figures) }
+        func incidents() -> IncidentsReply { site.read(\.incidents) }
+        func doctor() -> DoctorReply { site.read(\.doctor) }
     }
 }
 
