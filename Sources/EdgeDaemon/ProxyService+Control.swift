@@ -17,6 +17,7 @@ extension ProxyService: ControlTarget {
             now: Int64(time(nil)), pid: Int64(getpid()), started: startedTime,
             epoch: Int64(snapshot?.epoch ?? 0), configPath: current?.path ?? "",
             configFingerprint: current.map { hex($0.fingerprint) } ?? "")
+        reply.confirmUntil = confirmUntil.flatMap { $0 >= reply.now ? $0 : nil }
         guard let board, let current else { return reply }
         reply.drainedSince = operation.drainedSince
         reply.workers = (1...board.workers).map { worker($0, board.block($0)) }
@@ -147,47 +148,35 @@ extension ProxyService: ControlTarget {
         by peer: PeerCredentials, options: ReloadOptions,
         completion: @escaping (ReloadReply) -> Void
     ) {
-        guard options.confirmWithin == nil else {
-            return completion(
-                ReloadReply(
-                    outcome: .refused, diagnostics: ["confirm is not available yet"],
-                    epoch: Int64(snapshot?.epoch ?? 0), milliseconds: 0))
-        }
-        let number = nextReloadRequest
-        nextReloadRequest += 1
-        reloadRequests[number] = ReloadRequest(begun: Instant.now(), completion: completion)
+        let begun = Instant.now()
         lastRefusal = []
-        guard let channel, channel.send(.reloadPlease(requestID: number)) else {
-            finishReloadRequest(number, .failed, OwnedDescriptors())
-            return
+        let span = options.confirmWithin.map {
+            min(max(Int($0.nanoseconds / 1_000_000), 1), ReloadMode.confirmMax)
         }
-    }
-
-    func finishReloadRequest(
-        _ number: UInt64, _ outcome: EdgeSystem.ReloadOutcome, _ descriptors: OwnedDescriptors
-    ) {
-        guard let request = reloadRequests.removeValue(forKey: number) else { return }
-        var lines: [String] = []
-        if let descriptor = descriptors.borrowed.first,
-            let bytes = try? Descriptor.readAll(descriptor, byteCountMax: 1 << 20)
-        {
-            lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
+        ask({
+            .reloadPlease(requestID: $0, mode: span.map { .confirm(milliseconds: $0) } ?? .apply)
+        }) {
+            [self] outcome, said in
+            var lines = said
+            let answer: EdgeControlAPI.ReloadOutcome
+            switch outcome {
+            case .committed: answer = .reloaded
+            case .unchanged: answer = .unchanged
+            case .refused, .needsRestart, .failed, .planned, .confirmed, .upgraded:
+                answer = .refused
+            }
+            if answer == .refused { lines += lastRefusal.filter { !lines.contains($0) } }
+            if outcome == .failed, lines.isEmpty {
+                lines = ["the proxy did not take the configuration in time; nothing has changed"]
+            }
+            if answer == .reloaded {
+                confirmUntil = span.map { Int64(time(nil)) + Int64($0 / 1000) }
+            }
+            completion(
+                ReloadReply(
+                    outcome: answer, diagnostics: lines, epoch: Int64(snapshot?.epoch ?? 0),
+                    milliseconds: Int64(Instant.now().nanoseconds(since: begun) / 1_000_000),
+                    confirmUntil: answer == .reloaded ? confirmUntil : nil))
         }
-        let answer: EdgeControlAPI.ReloadOutcome
-        switch outcome {
-        case .committed: answer = .reloaded
-        case .unchanged: answer = .unchanged
-        case .refused, .needsRestart: answer = .refused
-        case .failed: answer = .refused
-        }
-        if answer == .refused { lines += lastRefusal.filter { !lines.contains($0) } }
-        if outcome == .failed, lines.isEmpty {
-            lines = ["the proxy did not take the configuration in time; nothing has changed"]
-        }
-        let span = Instant.now().nanoseconds(since: request.begun)
-        request.completion(
-            ReloadReply(
-                outcome: answer, diagnostics: lines, epoch: Int64(snapshot?.epoch ?? 0),
-                milliseconds: Int64(span / 1_000_000)))
     }
 }

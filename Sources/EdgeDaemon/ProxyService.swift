@@ -58,18 +58,20 @@ final class ProxyService {
     private var awaitedEpoch: (epoch: UInt64, id: UInt64)?
     private var workersDrained = 0
     private var drainAt: Instant?
-    /// Reloads asked for over the admin socket, by the number the guardian was told.
-    var reloadRequests: [UInt64: ReloadRequest] = [:]
-    var nextReloadRequest: UInt64 = 1
+    /// Clients are not hurried: another proxy serves already.
+    private var isPatient = false
+    /// What was asked of the guardian, by the number it was told.
+    var requests: [UInt64: (EdgeSystem.ReloadOutcome, [String]) -> Void] = [:]
+    var nextRequest: UInt64 = 1
+    /// Plans that are awaited, and the newest one.
+    var plansWanted = 0
+    var lastPlan: ReloadPlanReply?
+    /// Unix seconds until which the reload in use is to be confirmed.
+    var confirmUntil: Int64?
     /// What administrators have ordered of the node, and what happened to it.
     let operation = NodeOperation()
     /// Why the newest reload was refused by this process.
     var lastRefusal: [String] = []
-
-    struct ReloadRequest {
-        let begun: Instant
-        let completion: (ReloadReply) -> Void
-    }
 
     init(loop: PollLoop) {
         self.loop = loop
@@ -95,7 +97,7 @@ final class ProxyService {
         case .reloadCommit(let id): commitReload(id)
         case .reloadAbort(let id): abortReload(id)
         case .reloadResult(let request, let outcome):
-            finishReloadRequest(request, outcome, descriptors)
+            answered(request, outcome, descriptors)
         case .stop(let milliseconds, let isReplaced): stop(milliseconds, isReplaced: isReplaced)
         case .stopNow: stopNow()
         case .reopenLogs: reopenLogs()
@@ -392,6 +394,7 @@ final class ProxyService {
             }
             sockets.forgetPrepared()
             prepared = (id, preparation)
+            notePlan(preparation)
             // Servers under new names are known before the old ones are let go of.
             trackNames(current?.configuration, preparation.configuration)
             awaitNames(preparation.configuration.allNames, atMost: .milliseconds(600)) {
@@ -425,6 +428,7 @@ final class ProxyService {
         sockets.usePrepared()
         startAccessLog(prepared.preparation)
         current = prepared.preparation
+        confirmUntil = nil
         for warning in prepared.preparation.warnings { Log.warning(warning) }
         let configuration = prepared.preparation.configuration
         resolver?.configure(
@@ -456,7 +460,18 @@ final class ProxyService {
         enter(.draining)
         guard wasStarted else { return exit(0) }
         drainAt = Instant.now().advanced(by: .milliseconds(milliseconds))
+        isPatient = isReplaced
+        if isReplaced { yieldToSuccessor() }
         workers?.post(.stopAccepting)
+    }
+
+    /// What only one process may keep is another's from now on.
+    func stopKeepers() { tickets = nil }
+
+    func closeServer() {
+        server?.close()
+        server = nil
+        adminListener = nil
     }
 
     /// - Returns: false if there are none.
@@ -468,7 +483,7 @@ final class ProxyService {
 
     private func allDrained() {
         channel?.send(.drained)
-        workers?.post(.drain(until: drainAt ?? Instant.now()))
+        workers?.post(.drain(until: drainAt ?? Instant.now(), isPatient: isPatient))
     }
 
     /// The guardian is gone: nobody restarts us, so what is open is served and then we leave. The

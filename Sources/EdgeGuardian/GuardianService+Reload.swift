@@ -172,7 +172,7 @@ extension GuardianService {
         for request in requests { answer(request, outcome, reason) }
     }
 
-    private func answer(_ request: UInt64, _ outcome: ReloadOutcome, _ reason: String) {
+    func answer(_ request: UInt64, _ outcome: ReloadOutcome, _ reason: String) {
         guard let channel, channel.isOpen else { return }
         do throws(SystemError) {
             let report = try MemoryFile.makeSealed(

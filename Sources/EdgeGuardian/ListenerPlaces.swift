@@ -1,6 +1,8 @@
+internal import CEdge
 internal import EdgeConfig
 package import EdgeCore
 package import EdgeSystem
+internal import Glibc
 
 /// The sockets of all listening addresses: those of the configuration in use, those of one that is
 /// being prepared, and those that are on their way out. A group of sockets has a number for as long

@@ -31,6 +31,13 @@ final class ListenerStore {
         kept += groups.filter { $0.adoptedCount == $0.sockets.count && !isKept($0) }
     }
 
+    /// What this process had left there as another program.
+    func resume(_ known: [[Succession.Place]], _ places: ListenerPlaces.Layout) {
+        for (row, groups) in zip(known, places) {
+            for (place, now) in zip(row, groups) where place.isKept { kept.append(now.group) }
+        }
+    }
+
     /// Whether the group's sockets outlive this process.
     func isKept(_ group: ListenerGroup) -> Bool { kept.contains { $0 === group } }
 

@@ -28,8 +28,9 @@ package enum WorkerCommand: Sendable {
     /// Accept what is queued and then no more; report `drained`.
     case stopAccepting
     /// Close idle connections now and all others after their answer; leave the loop when the last
-    /// is gone or at the deadline.
-    case drain(until: Instant)
+    /// is gone or at the deadline. `isPatient`: idle ones may send a last request first, in half of
+    /// the time.
+    case drain(until: Instant, isPatient: Bool = false)
     /// Tell clients to go after their answer (true), or no longer. New ones are served.
     case dismissClients(Bool)
     /// Leave the loop now.

@@ -200,10 +200,9 @@ extension Worker {
             return
         }
         let isTLS = snapshot.listeners[listener].isTLS
-        let isRetired = snapshot.listeners[listener].isRetired
         openChannel(slot, descriptor, isTLS ? .handshaking : .established)
         downstreams[slot].pointee = Downstream(
-            phase: .awaitingHead, closesAfterAnswer: isRetired, headStarted: false,
+            phase: .awaitingHead, closesAfterAnswer: false, headStarted: false,
             listener: UInt16(listener), view: UInt16(place.number), exchange: -1,
             scanner: HeadScanner(.request),
             decoder: BodyDecoder(framing: .none), held: nil, peer: peer, requestCount: 0)

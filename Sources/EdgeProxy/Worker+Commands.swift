@@ -23,7 +23,7 @@ extension Worker {
         case .listen(let sockets, let keeping): listen(on: sockets, keeping: keeping)
         case .serve: startServing()
         case .stopAccepting: stopAccepting()
-        case .drain(let deadline): drain(until: deadline)
+        case .drain(let deadline, let isPatient): drain(until: deadline, isPatient: isPatient)
         case .dismissClients(let dismisses): dismissClients(dismisses)
         case .stop: phase = .stopped
         }
@@ -106,11 +106,13 @@ extension Worker {
 
     // MARK: - Leaving
 
-    private func drain(until deadline: Instant) {
+    private func drain(until deadline: Instant, isPatient: Bool) {
         guard phase != .stopped else { return }
         phase = .draining
         drainDeadline = deadline
-        for slot in 0..<downstreamSlots.touched { askToLeave(slot) }
+        self.isPatient = isPatient
+        let idle = isPatient ? deadline.nanoseconds(since: now) / 2 : 0
+        for slot in 0..<downstreamSlots.touched { askToLeave(slot, idleFor: idle) }
         for pool in pools {
             guard let pool else { continue }
             for slot in pool.takeStale(all: true) { endIdle(Int(slot)) }
@@ -120,7 +122,10 @@ extension Worker {
     }
 
     /// A connection between two requests is closed; one in a request closes after its answer.
-    func askToLeave(_ slot: Int) {
+    ///
+    /// - Parameter idle: nanoseconds for which the former may bring another request, which is the
+    ///   last: closing at once meets requests that are on their way.
+    func askToLeave(_ slot: Int, idleFor idle: UInt64 = 0) {
         let channel = channels[slot]
         switch channel.pointee.phase {
         case .free, .closing, .flushing, .connecting: return
@@ -134,12 +139,15 @@ extension Worker {
             return
         }
         let downstream = downstreams[slot]
-        downstream.pointee.closesAfterAnswer = true
+        let exchange = Int(downstream.pointee.exchange)
+        let isPromised = exchange >= 0 && exchanges[exchange].pointee.phase == .answering
+        // An answer that has begun has said already whether another request may follow.
+        if idle == 0 || !isPromised { downstream.pointee.closesAfterAnswer = true }
         if channel.pointee.phase == .established, downstream.pointee.phase == .awaitingHead,
             !downstream.pointee.headStarted, downstream.pointee.held == nil,
             downstream.pointee.requestCount > 0
         {
-            closeDownstream(slot)
+            if idle > 0 { setDeadline(slot, .keepAlive, idle) } else { closeDownstream(slot) }
         } else if downstream.pointee.requestCount == 0, !downstream.pointee.headStarted {
             // Its first request may be on the way; it does not have the whole drain's time.
             setDeadline(

@@ -20,7 +20,8 @@ extension Worker {
             downstream.pointee.headBegun.nanoseconds == 0 ? now : downstream.pointee.headBegun
         defer { downstream.pointee.headBegun = Instant(nanoseconds: 0) }
         downstream.pointee.closesAfterAnswer =
-            (!requestHead.keepAlive || isDismissing || phase == .draining) && !isStream(slot)
+            (!requestHead.keepAlive || isDismissing || phase == .draining
+                || retiredListeners.contains(downstream.pointee.listener)) && !isStream(slot)
         if isDismissing, isStream(slot) { leaveHTTP2(Int(stream(slot).pointee.connection)) }
         guard let route = route(slot, head) else { return }
         let rules = rules(route.policy)
@@ -519,7 +520,9 @@ extension Worker {
             finishStream(slot)
             return
         }
-        if downstream.pointee.closesAfterAnswer || !isComplete || phase == .draining {
+        if downstream.pointee.closesAfterAnswer || !isComplete
+            || phase == .draining && !isPatient
+        {
             // The rest of the answer and close_notify leave in one segment.
             holdsWire = stageSlot == slot
             flushStage()

@@ -12,6 +12,22 @@ struct Retirement {
     let at: Instant
 }
 
+/// Numbers of listeners.
+struct ListenerSet: BitwiseCopyable {
+    private var low: UInt64 = 0
+    private var high: UInt64 = 0
+
+    @inline(__always)
+    func contains(_ listener: UInt16) -> Bool {
+        (listener < 64 ? low : high) >> UInt64(listener & 63) & 1 == 1
+    }
+
+    mutating func insert(_ listener: Int) {
+        let bit = UInt64(1) << UInt64(listener & 63)
+        if listener < 64 { low |= bit } else { high |= bit }
+    }
+}
+
 /// What a reload has taken away: it finishes what it has, until a deadline. What the reload has not
 /// changed is not touched.
 extension Worker {
@@ -19,14 +35,18 @@ extension Worker {
 
     /// Connections of listeners that have left the configuration are asked to leave.
     func retireListeners(_ former: [RuntimeSnapshot.Listener]) {
+        retiredListeners = ListenerSet()
         for (number, listener) in snapshot.listeners.enumerated() {
+            if listener.isRetired { retiredListeners.insert(number) }
             let wasRetired = number < former.count && former[number].isRetired
             if !listener.isRetired {
                 // A number that is given anew has no connections of its old meaning.
                 retirements.removeAll { $0.what == .listener(number) }
             } else if !wasRetired {
                 retirements.append(.init(what: .listener(number), at: retirementEnd))
-                for slot in connections(of: number) { askToLeave(slot) }
+                for slot in connections(of: number) {
+                    askToLeave(slot, idleFor: snapshot.timeouts.drain / 2)
+                }
             }
         }
     }

@@ -186,6 +186,7 @@ package final class Worker {
     var sockets: [ServedSocket?]
     /// When listeners that have left the configuration are cut off.
     var retirements: [Retirement] = []
+    var retiredListeners = ListenerSet()
     var nextHousekeeping: Instant
     /// Listeners' queues were not emptied: out of slots, descriptors, or turn.
     var acceptPending = AcceptPending.no
@@ -195,6 +196,8 @@ package final class Worker {
     var failure: String?
     /// When draining ends whatever is left.
     var drainDeadline = Instant.never
+    /// Whoever has been promised another request on a connection may bring it.
+    var isPatient = false
     /// Clients are told to go after their answer; those that come are served (`Worker+Dismiss`).
     var isDismissing = false
 

@@ -288,12 +288,12 @@ extension ProxyCommand {
             used = 3
             self = .place(
                 ListenerPlace(
-                    listener: try wire.int(0, max: listenerAddressesMax),
-                    address: try wire.int(1, max: listenerAddressesMax),
-                    group: try wire.int(2, max: listenerAddressesMax)))
+                    listener: try wire.int(0, max: Self.listenerAddressesMax),
+                    address: try wire.int(1, max: Self.listenerAddressesMax),
+                    group: try wire.int(2, max: Self.listenerAddressesMax)))
         case 13:
             used = 1
-            self = .leaveGroup(try wire.int(0, max: listenerAddressesMax))
+            self = .leaveGroup(try wire.int(0, max: Self.listenerAddressesMax))
         default: throw .unknownType(wire.type)
         }
         try wire.checkUnused(from: used)

@@ -57,6 +57,14 @@ package final class ListenerGroup {
         sockets = owned.take()
     }
 
+    /// Takes over what this process had as another program: they listen.
+    package init(resuming address: SocketAddress, sockets: [Int32], adoptedCount: Int) {
+        self.address = address
+        self.sockets = sockets
+        self.adoptedCount = min(adoptedCount, sockets.count)
+        state = .listening
+    }
+
     deinit {
         // The manager has them as well: what we never served must not go on listening there.
         if state == .adopted { stopListening() }
