@@ -238,6 +238,19 @@ final class SteadyRun {
         return client.serverFingerprint
     }
 
+    /// The program that is installed takes over from itself, by edgectl or by signal.
+    func upgrade(_ round: Int) throws {
+        let mark = edged.process.mark
+        if round % 2 == 0 {
+            let result = try edged.edgectl("upgrade")
+            guard result.code == 0 else { throw KitError("upgrade: \(result.errors)") }
+        } else {
+            edged.process.signal(SIGUSR2)
+        }
+        try edged.process.waitForLine(
+            containing: "the new program serves, proxy", within: .seconds(20), after: mark)
+    }
+
     /// Kills the proxy without a word.
     func killProxy() throws {
         let old = try edged.proxyPID()

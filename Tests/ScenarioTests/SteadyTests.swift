@@ -12,6 +12,7 @@ extension Scenarios {
 extension Scenarios.Steady {
     private static let reloads = SteadyRun.isLong ? 50 : 10
     private static let rotations = SteadyRun.isLong ? 50 : 10
+    private static let upgrades = SteadyRun.isLong ? 5 : 1
     private static let kills = SteadyRun.isLong ? 3 : 1
 
     @Test("reloads and rotations fail nothing, and whatever was opened before is alive behind them")
@@ -53,6 +54,30 @@ extension Scenarios.Steady {
         for stream in streams { #expect(stream.failure == nil, "\(stream)") }
         #expect(live == run.idleCount)
         #expect(flood.trouble == nil)
+    }
+
+    @Test("an upgrade fails no request, new connections and kept ones alike")
+    func upgrades() throws {
+        let run = try SteadyRun()
+        defer { run.end() }
+        try run.startLanes()
+        pass(.milliseconds(500))
+
+        let spans = try (0..<Self.upgrades).map { round in
+            // The one before the last finishes its connections meanwhile.
+            if round > 1 { pass(.seconds(5)) }
+            return try timed { try run.upgrade(round) }
+        }
+        pass(.seconds(1))
+        let reports = run.stopLanes()
+
+        SteadyRun.show(
+            "upgrade",
+            reports.map { "\($0)" } + spans.map { "took \($0.milliseconds)" })
+        for report in reports {
+            #expect(report.failedCount == 0, "\(report)")
+            #expect(report.longestGap < .seconds(1), "\(report)")
+        }
     }
 
     @Test("a killed proxy costs what it had under way, and refuses nobody")
