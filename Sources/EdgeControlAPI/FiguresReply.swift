@@ -5,7 +5,7 @@ package struct FigureRow: WireValue {
     /// The view of a site's row, where there is one for each.
     package var view: String?
     package var requests: Int64
-    /// By what they are: `2xx` to `5xx`, and `failed` for those without an answer of the upstream's.
+    /// By what they are: `2xx` to `5xx`, and `failed` for those that an upstream has not answered.
     package var results: [NamedCount]
     /// Requests under way; nil: not known.
     package var active: Int64?

@@ -129,6 +129,11 @@ package struct StatusText {
     }
 
     private mutating func table(_ rows: [[String]], indent: String = "") {
+        text += Self.aligned(rows, indent: indent)
+    }
+
+    /// Columns two spaces apart, nothing behind the last.
+    static func aligned(_ rows: [[String]], indent: String = "") -> String {
         let rows = rows.map { $0.map(Self.printable) }
         var widths: [Int] = []
         for row in rows {
@@ -137,6 +142,7 @@ package struct StatusText {
                 widths[column] = max(widths[column], cell.count)
             }
         }
+        var text = ""
         for row in rows {
             var line = indent
             for (column, cell) in row.enumerated() {
@@ -146,6 +152,7 @@ package struct StatusText {
             while line.last == " " { line.removeLast() }
             text += line + "\n"
         }
+        return text
     }
 
     /// `3 d 4 h`, `12 min`, `8 s`: the two largest units at most.
@@ -165,7 +172,7 @@ package struct StatusText {
         return parts.isEmpty ? "0 s" : parts.joined(separator: " ")
     }
 
-    private static func words(_ label: String) -> String {
+    static func words(_ label: String) -> String {
         String(label.map { $0 == "_" ? " " : $0 })
     }
 

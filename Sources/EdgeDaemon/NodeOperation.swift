@@ -5,4 +5,5 @@ internal import EdgeControlAPI
 final class NodeOperation {
     /// Unix seconds since when clients are told to go; nil: they are not. Outlives reloads.
     var drainedSince: Int64?
+    var incidents = IncidentBook()
 }

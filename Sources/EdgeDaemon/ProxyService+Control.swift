@@ -136,11 +136,6 @@ extension ProxyService: ControlTarget {
         }
     }
 
-    func isReady() -> (Bool, String) {
-        guard operation.drainedSince == nil else { return (false, "draining") }
-        return (phase == .serving, phase.rawValue)
-    }
-
     // MARK: - Reload over the socket
 
     /// The guardian reads the files, so it is asked; the answer comes with `reloadResult`.
@@ -169,6 +164,7 @@ extension ProxyService: ControlTarget {
             if outcome == .failed, lines.isEmpty {
                 lines = ["the proxy did not take the configuration in time; nothing has changed"]
             }
+            if answer == .refused { note(.reloadRefused, lines.first ?? "") }
             if answer == .reloaded {
                 confirmUntil = span.map { Int64(time(nil)) + Int64($0 / 1000) }
             }

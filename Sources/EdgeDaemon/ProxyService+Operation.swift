@@ -13,13 +13,8 @@ extension ProxyService {
         lastRefusal = []
         ask({ .reloadPlease(requestID: $0, mode: .plan) }) { [self] outcome, said in
             plansWanted -= 1
-            if outcome == .planned, let lastPlan { return completion(.success(lastPlan)) }
             let lines = said + lastRefusal.filter { !said.contains($0) }
-            completion(
-                .failure(
-                    OrderRefusal(
-                        lines.isEmpty ? "no plan was made" : lines.joined(separator: "\n"),
-                        isUnavailable: outcome == .failed)))
+            completion(planAnswer(outcome, lines))
         }
     }
 
@@ -102,6 +97,7 @@ extension ProxyService {
         case .undrain: operation.drainedSince = nil
         }
         workers?.post(.dismissClients(order == .drain))
+        observeNode()
         return .success(
             NodeReply(
                 order: order, drainedSince: operation.drainedSince, connections: openConnections))
@@ -114,12 +110,6 @@ extension ProxyService {
             $0 + Int64(truncatingIfNeeded: board.block($1).value(Counter.connectionsOpen))
         }
     }
-
-    func incidents() -> IncidentsReply {
-        IncidentsReply(now: Int64(time(nil)), since: startedTime)
-    }
-
-    func doctor() -> DoctorReply { DoctorReply(checks: []) }
 
     // MARK: - Figures
 
@@ -146,11 +136,8 @@ extension ProxyService {
             }
         }
         reply.workers = (1...board.workers).map { worker($0, board.block($0)) }
+        reply.sites = siteFigures()
+        reply.upstreams = upstreamFigures()
         return reply
     }
-}
-
-extension ProxyService {
-    /// Until the plan's maker is there.
-    func makePlan(from old: Preparation, to new: Preparation) -> ReloadPlanReply? { nil }
 }

@@ -50,8 +50,11 @@ final class ProxyService {
     private(set) var health: HealthKeeper?
     private let nameWait: NameWait
     private(set) var workers: WorkerGroup?
+    /// What each worker counts per site and upstream.
+    private(set) var traffic: [TrafficTable] = []
     private var server: ControlServer?
     private var adminListener: ListenerGroup?
+    let probes: ProbeListeners
     private var workersUp = 0
     private var workersServing: Set<Int> = []
     private var workersGone = 0
@@ -76,6 +79,7 @@ final class ProxyService {
     init(loop: PollLoop) {
         self.loop = loop
         nameWait = NameWait(loop: loop)
+        probes = ProbeListeners(loop: loop)
     }
 
     func exit(_ code: Int32) {
@@ -133,6 +137,7 @@ final class ProxyService {
             return
         }
         enter(.starting)
+        if hello.flags.contains(.restarted) { note(.proxyRestarted, "the proxy was started again") }
         do {
             try Ring.probe()
         } catch {
@@ -227,13 +232,15 @@ final class ProxyService {
         workers = group
         let connections = connectionsPerWorker(hello.workers, configuration)
         let loopMark = LoopMark(id: Self.randomWord())
+        let tables = (1...hello.workers).map { _ in TrafficTable() }
+        traffic = tables.compactMap { $0 }
         let setups = (1...hello.workers).map { index in
             Worker.Setup(
                 index: index,
                 listeners: listeners(of: index - 1, snapshot).map { ($0.listener, $0.descriptor) },
                 connectionsMax: connections,
-                chunkBudget: 64 << 20, tickets: tickets, seed: Self.randomWord(), loopMark: loopMark
-            )
+                chunkBudget: 64 << 20, tickets: tickets, seed: Self.randomWord(),
+                loopMark: loopMark, traffic: tables[index - 1])
         }
         try group.start(setups, snapshot: snapshot)
     }
@@ -262,11 +269,11 @@ final class ProxyService {
     }
 
     /// The admin socket is the guardian's until this proxy serves.
-    private func listenForAdmins() {
+    func listenForAdmins() {
         do {
             try server?.listen(
                 unixSockets: adminSocket.map { [$0] } ?? [],
-                tcpSockets: adminListener?.sockets ?? [])
+                tcpSockets: adminListener?.sockets ?? [], probeSockets: probes.sockets)
         } catch {
             Log.error("admin socket: \(error)")
         }
@@ -279,6 +286,7 @@ final class ProxyService {
         block.thread = UInt64(ce_gettid())
         block.endTurn(Instant.now())
         returnMemory(board)
+        observeNode()
         Log.reportOmitted()
         loop.schedule(after: .milliseconds(500)) { [weak self] in self?.beat() }
     }
@@ -341,6 +349,7 @@ final class ProxyService {
         workers?.post(.serve)
         channel?.send(.serving)
         listenForAdmins()
+        useProbes()
         auditCertificates()
         Log.notice("serving with \(hello?.workers ?? 0) workers")
     }
@@ -362,6 +371,7 @@ final class ProxyService {
         let snapshot = makeSnapshot(current)
         self.snapshot = snapshot
         workers?.post(.apply(snapshot))
+        observeAllMembers()
     }
 
     /// Gives the workers new verdicts about some upstreams' members.
@@ -372,6 +382,7 @@ final class ProxyService {
         let snapshot = builder.update(known, members: members)
         self.snapshot = snapshot
         workers?.post(.apply(snapshot))
+        observeMembers(of: upstreams)
     }
 
     // MARK: - Reload
@@ -409,6 +420,7 @@ final class ProxyService {
 
     private func refuseReload(_ id: UInt64, _ diagnostics: [String]) {
         lastRefusal = diagnostics
+        note(.reloadRefused, diagnostics.first ?? "")
         for line in diagnostics { Log.error("reload refused: \(line)") }
         channel?.send(.reloadRefused(id: id, reason: 1))
     }
@@ -438,6 +450,7 @@ final class ProxyService {
         tickets?.use(lifetime: prepared.preparation.configuration.tls.ticketLifetime)
         publish()
         listenAsPlaced()
+        useProbes()
         ce_give_back_memory()
         if let snapshot { awaitedEpoch = (snapshot.epoch, id) }
         auditCertificates()
@@ -458,6 +471,7 @@ final class ProxyService {
         guard phase != .draining else { return }
         let wasStarted = workersUp == hello?.workers && phase != .awaitingStart
         enter(.draining)
+        closeProbes()
         guard wasStarted else { return exit(0) }
         drainAt = Instant.now().advanced(by: .milliseconds(milliseconds))
         isPatient = isReplaced

@@ -18,6 +18,8 @@ struct EdgeCtl: ParsableCommand {
             StatusCommand.self, UpstreamCommand.self, DNSCommand.self, ExplainCommand.self,
             ConfigCommand.self,
             ReloadCommand.self, ConfirmCommand.self, UpgradeCommand.self, NodeCommand.self,
+            CheckCommand.self, DoctorCommand.self, IncidentsCommand.self,
+            TopCommand.self,
             VersionCommand.self,
         ])
 

@@ -79,6 +79,11 @@ struct TimeSpan: ExpressibleByArgument {
     let text: String
     let duration: Duration
 
+    init(text: String, duration: Duration) {
+        self.text = text
+        self.duration = duration
+    }
+
     init?(argument: String) {
         let digits = argument.prefix { $0.isASCII && $0.isNumber }
         // A year in milliseconds has eleven digits.
