@@ -33,6 +33,9 @@ package struct StatusText {
             ["pid", "\(reply.pid), up \(Self.span(reply.now - reply.started))"],
             ["config", "\(reply.configPath) \(reply.configFingerprint), epoch \(reply.epoch)"],
         ]
+        if !reply.clock.isEmpty, reply.clock != "synchronised" {
+            rows.append(["clock", "not synchronised: \(reply.clock)"])
+        }
         let shown = ["connections_open", "requests", "requests_active"].compactMap { name in
             reply.counters.first { $0.name == name }
         }

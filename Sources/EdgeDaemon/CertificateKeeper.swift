@@ -27,6 +27,9 @@ final class CertificateKeeper {
     private(set) var rotations: UInt64 = 0
 
     private static let loggedMax = 20
+    /// How many new certificates OpenSSL parses before they are used: half a second's work, which
+    /// nobody waits for.
+    private static let checkedMax = 2_048
 
     init(loop: PollLoop) {
         self.loop = loop
@@ -117,7 +120,8 @@ final class CertificateKeeper {
         let body: @Sendable () -> Void = {
             var refused: [String] = []
             let found = RotatingFiles.read(
-                configuration, previous: files, tolerance: .ofRotation, &refused)
+                configuration, previous: files, tolerance: .ofRotation,
+                checking: .upTo(Self.checkedMax), &refused)
             poster.post { keeper.value.finished(found, generation) }
         }
         do throws(SystemError) {

@@ -39,6 +39,8 @@ extension ProxyService: ControlTarget {
         }
         reply.certificates = certificateStatus(current.certificateEntries)
         reply.certificateCount = Int64(current.certificateEntries.count)
+        reply.clock = certificateKeeper.clockText
+        reply.quarantinedCount = Int64(certificateKeeper.quarantined.count)
         let blocks = (0...board.workers).map(board.block)
         reply.counters = Counter.allCases.map { counter in
             NamedCount(
