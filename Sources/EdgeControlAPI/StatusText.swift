@@ -34,7 +34,7 @@ package struct StatusText {
             ["config", "\(reply.configPath) \(reply.configFingerprint), epoch \(reply.epoch)"],
         ]
         if !reply.clock.isEmpty, reply.clock != "synchronised" {
-            rows.append(["clock", "not synchronised: \(reply.clock)"])
+            rows.append(["clock", reply.clock])
         }
         let shown = ["connections_open", "requests", "requests_active"].compactMap { name in
             reply.counters.first { $0.name == name }
