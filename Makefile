@@ -4,17 +4,22 @@ SWIFT       ?= swift
 SUDO        := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 LIBRARIES   := libssl-dev liburing-dev libnghttp2-dev libyaml-dev libc-ares-dev
 TEST_TOOLS  := curl openssl nginx-light haproxy wrk nghttp2-client nghttp2-server dnsmasq-base \
-               unbound bind9 keepalived iproute2 python3 python3-venv util-linux procps
+               unbound bind9 keepalived iproute2 python3 python3-venv util-linux procps \
+               systemd groff-base
 BENCH_TOOLS := gcc libssl-dev binutils valgrind openssl nginx-light libnginx-mod-stream haproxy wrk \
                python3 util-linux
 # Rows of `make bench` (bench/compare.py --list), all by default.
 ROWS        ?= all
 RELEASE     := -c release --static-swift-stdlib
+# Where `make install-man` and `make install-completions` put things.
+PREFIX      ?= /usr/local
+BUILT       := .build/release
 
 KERNEL_TOOLS := qemu-system-x86 busybox-static cpio curl openssl nginx-light wrk util-linux iproute2
 
 .PHONY: help demo test test-net check bench release format soak soak-hostile soak-http2 fuzz test-asan \
-        test-tsan test-kernel libraries test-tools bench-tools kernel-tools clean
+        test-tsan test-kernel libraries test-tools bench-tools kernel-tools clean man completions \
+        install-man install-completions
 
 help:
 	@echo 'make demo      build, mint certificates, start two upstreams and edged, make requests'
@@ -30,6 +35,8 @@ help:
 	@echo 'make test-tsan     the same with ThreadSanitizer'
 	@echo 'make test-kernel   the release build on Debian'"'"'s 6.1 kernel, in qemu'
 	@echo 'make release   optimised binaries in .build/release, Swift library linked in'
+	@echo 'make man       manual pages in .build/man; make install-man puts them beneath PREFIX'
+	@echo 'make completions  for bash, zsh and fish in .build/completions; install-completions'
 
 # Installs only if something is missing: apt needs the network and a minute.
 libraries:
@@ -85,6 +92,32 @@ release: libraries
 bench: bench-tools release
 	bench/compare.py --rows $(ROWS)
 	bench/sites.py
+
+# Made of what the program and the schema say, so that they are as current as the build.
+man: release
+	@mkdir -p .build/man
+	deploy/man/pages.py edgectl $(BUILT)/edgectl > .build/man/edgectl.1
+	deploy/man/pages.py configuration docs/configuration.md > .build/man/edged.yaml.5
+	cp deploy/man/edged.8 .build/man/
+
+completions: release
+	@mkdir -p .build/completions
+	$(BUILT)/edgectl --generate-completion-script bash > .build/completions/edgectl.bash
+	$(BUILT)/edgectl --generate-completion-script zsh > .build/completions/_edgectl
+	$(BUILT)/edgectl --generate-completion-script fish > .build/completions/edgectl.fish
+
+install-man: man
+	install -D -m 0644 .build/man/edgectl.1 $(DESTDIR)$(PREFIX)/share/man/man1/edgectl.1
+	install -D -m 0644 .build/man/edged.yaml.5 $(DESTDIR)$(PREFIX)/share/man/man5/edged.yaml.5
+	install -D -m 0644 .build/man/edged.8 $(DESTDIR)$(PREFIX)/share/man/man8/edged.8
+
+install-completions: completions
+	install -D -m 0644 .build/completions/edgectl.bash \
+	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions/edgectl
+	install -D -m 0644 .build/completions/_edgectl \
+	  $(DESTDIR)$(PREFIX)/share/zsh/site-functions/_edgectl
+	install -D -m 0644 .build/completions/edgectl.fish \
+	  $(DESTDIR)$(PREFIX)/share/fish/vendor_completions.d/edgectl.fish
 
 soak: test-tools release
 	bench/soak.py --edged .build/release/edged

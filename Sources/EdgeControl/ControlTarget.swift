@@ -16,6 +16,26 @@ package struct PeerCredentials: Sendable, Equatable, CustomStringConvertible {
     package var description: String { "uid \(uid) pid \(pid)" }
 }
 
+/// How a reload is to go.
+package struct ReloadOptions: Sendable, Equatable {
+    /// It is undone unless it is confirmed within this time; nil: it stays.
+    package var confirmWithin: Duration?
+
+    package init(confirmWithin: Duration? = nil) { self.confirmWithin = confirmWithin }
+}
+
+/// Why an order about the node is not followed, as a sentence. Nothing has changed.
+package struct OrderRefusal: Error, Equatable {
+    package let reason: String
+    /// What is asked for cannot be done now; else it makes no sense as things are.
+    package let isUnavailable: Bool
+
+    package init(_ reason: String, isUnavailable: Bool = false) {
+        self.reason = reason
+        self.isUnavailable = isUnavailable
+    }
+}
+
 /// What has become of an administrator's word.
 package enum MemberOrderResult: Sendable, Equatable {
     case done
@@ -28,8 +48,14 @@ package protocol ControlTarget: AnyObject {
     func status() -> StatusReply
     /// Appends the Prometheus text; `MetricsText` helps.
     func metrics(into text: inout String)
+    /// What is counted per site, upstream and view, in the same format.
+    ///
+    /// - Parameter completion: called once, now or later, on the loop's thread.
+    func traffic(completion: @escaping ([UInt8]) -> Void)
     /// Whether clients should be sent here, and a word why or why not.
     func isReady() -> (Bool, String)
+    /// The same of one view's clients; nil: there is no such view. Asked only when `isReady()`.
+    func isReady(view: String) -> (Bool, String)?
     /// An administrator's word about a member; what has become of it is in the next `status()`.
     ///
     /// - Parameters:
@@ -47,6 +73,29 @@ package protocol ControlTarget: AnyObject {
     func explain(_ question: ExplainQuestion) -> Result<ExplainReply, ExplainRefusal>
     /// Every certificate, and every file that cannot be used.
     func certificates() -> CertificatesReply
-    /// - Parameter completion: to be called once, now or later, on the loop's thread.
-    func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void)
+    /// Completions are called once, now or later, on the loop's thread.
+    func reload(
+        by peer: PeerCredentials, options: ReloadOptions,
+        completion: @escaping (ReloadReply) -> Void)
+    /// What a reload would do; nothing changes.
+    func plan(completion: @escaping (Result<ReloadPlanReply, OrderRefusal>) -> Void)
+    /// The newest reload stays.
+    func confirm(
+        by peer: PeerCredentials,
+        completion: @escaping (Result<ConfirmReply, OrderRefusal>) -> Void)
+    /// Another program takes over, on the same listeners.
+    func upgrade(
+        by peer: PeerCredentials,
+        completion: @escaping (Result<UpgradeReply, OrderRefusal>) -> Void)
+    func setNode(_ order: NodeOrder) -> Result<NodeReply, OrderRefusal>
+    /// What rates are made of.
+    func figures() -> FiguresReply
+    func incidents() -> IncidentsReply
+    /// What is wrong with what the daemon sees of its host.
+    func doctor() -> DoctorReply
+}
+
+extension ControlTarget {
+    /// Who counts nothing has nothing to say.
+    package func traffic(completion: @escaping ([UInt8]) -> Void) { completion([]) }
 }

@@ -33,7 +33,7 @@ extension MetricsText {
             info.started)
         single(
             "edged_snapshot_epoch", .gauge, "Generation of the configuration in use.", info.epoch)
-        let blocks = (0...board.workers).map(board.block)
+        let blocks = board.allBlocks
         responses(blocks)
         for counter in Counter.allCases where Self.statusClass(counter) == nil {
             let total = blocks.reduce(0) { $0 &+ $1.value(counter) }

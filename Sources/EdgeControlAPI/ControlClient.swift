@@ -37,13 +37,6 @@ package struct ControlClient: Sendable {
         return try decode(json)
     }
 
-    /// A refused configuration is a reply (`outcome`), not a failure.
-    package func reload() throws(ControlFailure) -> ReloadReply {
-        let (code, json) = try exchange("POST", "/reload")
-        guard code == 200 || code == 422 else { throw refusal(code, json) }
-        return try decode(json)
-    }
-
     package func upstreams() throws(ControlFailure) -> UpstreamsReply {
         let (code, json) = try exchange("GET", "/upstreams")
         guard code == 200 else { throw refusal(code, json) }
@@ -104,12 +97,12 @@ package struct ControlClient: Sendable {
         return result
     }
 
-    private func refusal(_ code: Int, _ json: JSONValue) -> ControlFailure {
+    func refusal(_ code: Int, _ json: JSONValue) -> ControlFailure {
         let text = (try? ErrorReply(json: json))?.error
         return .refused(status: code, text ?? "no reason given")
     }
 
-    private func decode<Reply: WireValue>(_ json: JSONValue) throws(ControlFailure) -> Reply {
+    func decode<Reply: WireValue>(_ json: JSONValue) throws(ControlFailure) -> Reply {
         do {
             return try Reply(json: json)
         } catch {
@@ -117,7 +110,7 @@ package struct ControlClient: Sendable {
         }
     }
 
-    private func exchange(
+    func exchange(
         _ method: String, _ target: String
     ) throws(ControlFailure) -> (status: Int, body: JSONValue) {
         let socket = try ControlSocket(path: path, deadline: .now().advanced(by: timeout))

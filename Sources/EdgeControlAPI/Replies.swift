@@ -16,10 +16,14 @@ package struct ReloadReply: WireValue {
     package var epoch: Int64
     /// How long it took.
     package var milliseconds: Int64
+    /// Unix seconds at which it is undone if nobody confirms it; nil: it stays.
+    package var confirmUntil: Int64?
 
     package init(
-        outcome: ReloadOutcome, diagnostics: [String] = [], epoch: Int64, milliseconds: Int64
+        outcome: ReloadOutcome, diagnostics: [String] = [], epoch: Int64, milliseconds: Int64,
+        confirmUntil: Int64? = nil
     ) {
+        self.confirmUntil = confirmUntil
         self.outcome = outcome
         self.diagnostics = diagnostics
         self.epoch = epoch
@@ -32,6 +36,7 @@ package struct ReloadReply: WireValue {
         diagnostics = try reader.strings("diagnostics")
         epoch = try reader.integer("epoch")
         milliseconds = try reader.integer("milliseconds")
+        confirmUntil = try reader.optionalInteger("confirm_until")
     }
 
     package var json: JSONValue {
@@ -40,6 +45,7 @@ package struct ReloadReply: WireValue {
             .init("diagnostics", .strings(diagnostics)),
             .init("epoch", .integer(epoch)),
             .init("milliseconds", .integer(milliseconds)),
+            .init("confirm_until", .optional(confirmUntil)),
         ])
     }
 }

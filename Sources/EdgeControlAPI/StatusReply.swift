@@ -24,6 +24,10 @@ package struct StatusReply: WireValue {
     package var epoch: Int64
     package var configPath: String
     package var configFingerprint: String
+    /// Since when clients are told to go elsewhere (`edgectl node drain`); nil: they are not.
+    package var drainedSince: Int64?
+    /// When the newest reload is undone if nobody confirms it; nil: it stays.
+    package var confirmUntil: Int64?
     package var workers: [WorkerStatus]
     package var listeners: [ListenerStatus]
     package var upstreams: [UpstreamStatus]
@@ -89,6 +93,8 @@ package struct StatusReply: WireValue {
         epoch = try reader.integer("epoch")
         configPath = try reader.string("config_path")
         configFingerprint = try reader.string("config_fingerprint")
+        drainedSince = try reader.optionalInteger("drained_since")
+        confirmUntil = try reader.optionalInteger("confirm_until")
         workers = try reader.list("workers")
         listeners = try reader.list("listeners")
         upstreams = try reader.list("upstreams")
@@ -115,6 +121,8 @@ package struct StatusReply: WireValue {
             .init("epoch", .integer(epoch)),
             .init("config_path", .string(configPath)),
             .init("config_fingerprint", .string(configFingerprint)),
+            .init("drained_since", .optional(drainedSince)),
+            .init("confirm_until", .optional(confirmUntil)),
             .init("workers", .list(workers)),
             .init("listeners", .list(listeners)),
             .init("upstreams", .list(upstreams)),

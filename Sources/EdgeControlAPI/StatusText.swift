@@ -36,6 +36,13 @@ package struct StatusText {
         if !reply.clock.isEmpty, reply.clock != "synchronised" {
             rows.append(["clock", reply.clock])
         }
+        if let since = reply.drainedSince {
+            rows.append(["drained", "clients are told to go for \(Self.span(reply.now - since))"])
+        }
+        if let until = reply.confirmUntil {
+            let left = Self.span(until - reply.now)
+            rows.append(["unconfirmed", "undone in \(left) without edgectl confirm"])
+        }
         let shown = ["connections_open", "requests", "requests_active"].compactMap { name in
             reply.counters.first { $0.name == name }
         }
@@ -125,6 +132,11 @@ package struct StatusText {
     }
 
     private mutating func table(_ rows: [[String]], indent: String = "") {
+        text += Self.aligned(rows, indent: indent)
+    }
+
+    /// Columns two spaces apart, nothing behind the last.
+    static func aligned(_ rows: [[String]], indent: String = "") -> String {
         let rows = rows.map { $0.map(Self.printable) }
         var widths: [Int] = []
         for row in rows {
@@ -133,6 +145,7 @@ package struct StatusText {
                 widths[column] = max(widths[column], cell.count)
             }
         }
+        var text = ""
         for row in rows {
             var line = indent
             for (column, cell) in row.enumerated() {
@@ -142,6 +155,7 @@ package struct StatusText {
             while line.last == " " { line.removeLast() }
             text += line + "\n"
         }
+        return text
     }
 
     /// `3 d 4 h`, `12 min`, `8 s`: the two largest units at most.
@@ -161,12 +175,12 @@ package struct StatusText {
         return parts.isEmpty ? "0 s" : parts.joined(separator: " ")
     }
 
-    private static func words(_ label: String) -> String {
+    static func words(_ label: String) -> String {
         String(label.map { $0 == "_" ? " " : $0 })
     }
 
     /// The daemon's text goes to a terminal: control characters would be obeyed there.
-    private static func printable(_ text: String) -> String {
+    static func printable(_ text: String) -> String {
         var result = ""
         for scalar in text.unicodeScalars {
             if scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value) {

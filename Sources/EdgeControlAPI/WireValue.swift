@@ -83,6 +83,16 @@ package struct WireReader {
         return result
     }
 
+    package func integers(_ name: String) throws(WireFailure) -> [Int64] {
+        guard case .array(let elements) = try member(name) else { throw .wrongType(name) }
+        var result: [Int64] = []
+        for element in elements {
+            guard case .integer(let value) = element else { throw .wrongType(name) }
+            result.append(value)
+        }
+        return result
+    }
+
     package func list<Element: WireValue>(_ name: String) throws(WireFailure) -> [Element] {
         guard case .array(let elements) = try member(name) else { throw .wrongType(name) }
         var result: [Element] = []
@@ -116,6 +126,10 @@ package struct WireReader {
 
 extension JSONValue {
     package static func strings(_ list: [String]) -> JSONValue { .array(list.map { .string($0) }) }
+
+    package static func integers(_ list: [Int64]) -> JSONValue {
+        .array(list.map { .integer($0) })
+    }
 
     package static func list(_ values: [some WireValue]) -> JSONValue {
         .array(values.map(\.json))

@@ -38,7 +38,7 @@ package enum EdgedCommand {
         """
 
     private enum Mode {
-        case run, check, checkCertificates, explain, version, help, proxy
+        case run, check, checkCertificates, explain, version, help, proxy, successor, checkSuccessor
     }
 
     private struct Arguments {
@@ -50,6 +50,7 @@ package enum EdgedCommand {
         var certificates: String?
         var user: String?
         var group: String?
+        var successor: Int32?
     }
 
     private struct UsageError: Error {
@@ -72,10 +73,11 @@ package enum EdgedCommand {
         case .version:
             print("edged \(EdgedVersion.text)")
             return Code.ok
+        case .checkSuccessor: return checkSuccession()
         case .proxy: return ProxyMain.run(user: parsed.user, group: parsed.group)
         case .checkCertificates:
             return checkCertificates(parsed.certificates ?? "", json: parsed.wantsJSON)
-        case .check, .explain, .run:
+        case .check, .explain, .run, .successor:
             guard let file = parsed.file else {
                 complain("edged: a configuration file is needed\n\(usage)")
                 return Code.usage
@@ -84,7 +86,9 @@ package enum EdgedCommand {
             if let question = parsed.question {
                 return explain(path, question, json: parsed.wantsJSON)
             }
-            guard parsed.mode == .check else { return supervise(path) }
+            guard parsed.mode == .check else {
+                return supervise(path, successor: parsed.successor)
+            }
             return check(path, asksDNS: parsed.asksDNS)
         }
     }
@@ -115,6 +119,11 @@ package enum EdgedCommand {
             case "--version", "-V": result.mode = .version
             case "--help", "-h": result.mode = .help
             case "--proxy": result.mode = .proxy
+            // Between a guardian and the program that it becomes.
+            case "--check-successor": result.mode = .checkSuccessor
+            case "--successor":
+                result.mode = .successor
+                result.successor = Int32(try value(word, &rest))
             case "--user": result.user = try value(word, &rest)
             case "--group": result.group = try value(word, &rest)
             default: throw UsageError(text: "unknown argument '\(word)'")
@@ -153,8 +162,20 @@ package enum EdgedCommand {
         _ = write(2, &bytes, bytes.count)
     }
 
-    private static func supervise(_ path: String) -> Int32 {
-        Guardian(options: GuardianOptions(configPath: path), source: FileConfiguration()).run()
+    private static func supervise(_ path: String, successor: Int32?) -> Int32 {
+        Guardian(options: GuardianOptions(configPath: path), source: FileConfiguration())
+            .run(successor: successor)
+    }
+
+    /// Whether this program could go on for the guardian that asks; its state is at descriptor 3.
+    private static func checkSuccession() -> Int32 {
+        do throws(Guardian.StartFailure) {
+            _ = try Guardian.readSuccession(3)
+            return Code.ok
+        } catch {
+            for line in error.lines { complain(line) }
+            return Code.refused
+        }
     }
 
     // MARK: - Check

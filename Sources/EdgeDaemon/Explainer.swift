@@ -26,7 +26,8 @@ struct Explainer {
             throw .unclear("'\(question.url)' is no URL: http or https, a host, a path")
         }
         var answer = Explanation(question, url, try place(question))
-        guard let listener = listener(url, answer.place.view, &answer) else { return answer.reply }
+        guard let index = listener(url, answer.place.view, &answer) else { return answer.reply }
+        let listener = snapshot.listenerNumbers[index]
         answer.listener = listener
         let head = try request(question, url)
         var trace = RouteTrace.Question(

@@ -21,6 +21,18 @@ final class FileConfiguration: ConfigurationSource {
             throw ConfigurationRefusal(error.diagnostics.map(\.description))
         }
     }
+
+    func resume(descriptor: Int32) throws(ConfigurationRefusal) -> LoadedConfiguration {
+        do throws(ConfigError) {
+            let bundle = try ConfigurationBundle(descriptor: descriptor)
+            let (configuration, warnings) = try Configuration.load(bundle)
+            return LoadedConfiguration(
+                configuration: configuration.withoutSites, warnings: warnings.map(\.description),
+                descriptor: descriptor)
+        } catch {
+            throw ConfigurationRefusal(error.diagnostics.map(\.description))
+        }
+    }
 }
 
 extension Configuration {

@@ -17,16 +17,17 @@ extension ProxyService: ControlTarget {
             now: Int64(time(nil)), pid: Int64(getpid()), started: startedTime,
             epoch: Int64(snapshot?.epoch ?? 0), configPath: current?.path ?? "",
             configFingerprint: current.map { hex($0.fingerprint) } ?? "")
+        reply.confirmUntil = confirmUntil.flatMap { $0 >= reply.now ? $0 : nil }
         guard let board, let current else { return reply }
+        reply.drainedSince = operation.drainedSince
         reply.workers = (1...board.workers).map { worker($0, board.block($0)) }
         reply.listeners = current.configuration.listeners.enumerated().map { index, listener in
             ListenerStatus(
                 name: listener.name,
                 address: listener.addresses.map(\.description).joined(separator: ", "),
                 protocol: listener.kind.rawValue,
-                connections: (1...board.workers).reduce(0) {
-                    $0 + Int64(board.block($1).connections(listener: index))
-                })
+                connections: Int64(connections(listener: snapshot?.listenerNumbers[index] ?? index))
+            )
         }
         reply.upstreams = current.configuration.upstreams.map(upstreamStatus)
         reply.resolvers = resolverStatus
@@ -41,7 +42,7 @@ extension ProxyService: ControlTarget {
         reply.certificateCount = Int64(current.certificateEntries.count)
         reply.clock = certificateKeeper.clockText
         reply.quarantinedCount = Int64(certificateKeeper.quarantined.count)
-        let blocks = (0...board.workers).map(board.block)
+        let blocks = board.allBlocks
         reply.counters = Counter.allCases.map { counter in
             NamedCount(
                 counter.label,
@@ -65,7 +66,7 @@ extension ProxyService: ControlTarget {
         }
     }
 
-    private func worker(_ index: Int, _ block: SharedBoard.Block) -> WorkerStatus {
+    func worker(_ index: Int, _ block: SharedBoard.Block) -> WorkerStatus {
         let heartbeat = block.heartbeat
         return WorkerStatus(
             index: Int64(index), epoch: Int64(block.epoch),
@@ -138,48 +139,44 @@ extension ProxyService: ControlTarget {
         }
     }
 
-    func isReady() -> (Bool, String) { (phase == .serving, phase.rawValue) }
-
     // MARK: - Reload over the socket
 
     /// The guardian reads the files, so it is asked; the answer comes with `reloadResult`.
-    func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void) {
-        let number = nextReloadRequest
-        nextReloadRequest += 1
-        reloadRequests[number] = ReloadRequest(begun: Instant.now(), completion: completion)
-        lastRefusal = []
-        guard let channel, channel.send(.reloadPlease(requestID: number)) else {
-            finishReloadRequest(number, .failed, OwnedDescriptors())
-            return
-        }
-    }
-
-    func finishReloadRequest(
-        _ number: UInt64, _ outcome: EdgeSystem.ReloadOutcome, _ descriptors: OwnedDescriptors
+    func reload(
+        by peer: PeerCredentials, options: ReloadOptions,
+        completion: @escaping (ReloadReply) -> Void
     ) {
-        guard let request = reloadRequests.removeValue(forKey: number) else { return }
-        var lines: [String] = []
-        if let descriptor = descriptors.borrowed.first,
-            let bytes = try? Descriptor.readAll(descriptor, byteCountMax: 1 << 20)
-        {
-            lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
+        let begun = Instant.now()
+        lastRefusal = []
+        let span = options.confirmWithin.map {
+            min(max(Int($0.nanoseconds / 1_000_000), 1), ReloadMode.confirmMax)
         }
-        let answer: EdgeControlAPI.ReloadOutcome
-        switch outcome {
-        case .committed: answer = .reloaded
-        case .unchanged: answer = .unchanged
-        case .refused, .needsRestart: answer = .refused
-        case .failed: answer = .refused
+        ask({
+            .reloadPlease(requestID: $0, mode: span.map { .confirm(milliseconds: $0) } ?? .apply)
+        }) {
+            [self] outcome, said in
+            var lines = said
+            let answer: EdgeControlAPI.ReloadOutcome
+            switch outcome {
+            case .committed: answer = .reloaded
+            case .unchanged: answer = .unchanged
+            case .refused, .needsRestart, .failed, .planned, .confirmed, .upgraded:
+                answer = .refused
+            }
+            if answer == .refused { lines += lastRefusal.filter { !lines.contains($0) } }
+            if outcome == .failed, lines.isEmpty {
+                lines = ["the proxy did not take the configuration in time; nothing has changed"]
+            }
+            if answer != .refused { lines += reloadWarnings }
+            if answer == .refused { note(.reloadRefused, lines.first ?? "") }
+            if answer == .reloaded {
+                confirmUntil = span.map { Int64(time(nil)) + Int64($0 / 1000) }
+            }
+            completion(
+                ReloadReply(
+                    outcome: answer, diagnostics: lines, epoch: Int64(snapshot?.epoch ?? 0),
+                    milliseconds: Int64(Instant.now().nanoseconds(since: begun) / 1_000_000),
+                    confirmUntil: answer == .reloaded ? confirmUntil : nil))
         }
-        if answer == .refused { lines += lastRefusal.filter { !lines.contains($0) } }
-        if answer != .refused { lines += reloadWarnings }
-        if outcome == .failed, lines.isEmpty {
-            lines = ["the proxy did not take the configuration in time; nothing has changed"]
-        }
-        let span = Instant.now().nanoseconds(since: request.begun)
-        request.completion(
-            ReloadReply(
-                outcome: answer, diagnostics: lines, epoch: Int64(snapshot?.epoch ?? 0),
-                milliseconds: Int64(span / 1_000_000)))
     }
 }

@@ -31,19 +31,13 @@ final class ProxyService {
     var phaseSince = Int64(time(nil))
 
     // What the guardian has given.
-    private var hello: ProxyCommand.Hello?
+    private(set) var hello: ProxyCommand.Hello?
     private var bundle: ConfigurationBundle?
     private(set) var board: SharedBoard?
     private var ticketMemory: TicketMemory?
     private var tickets: TicketKeeper?
     private var adminSocket: Int32?
-    /// By listener and address.
-    private var sockets: [ListenerKey: [Int32]] = [:]
-
-    struct ListenerKey: Hashable {
-        let listener: Int
-        let address: Int
-    }
+    var sockets = ListenerSockets()
 
     // What is running.
     private(set) var current: Preparation?
@@ -56,30 +50,40 @@ final class ProxyService {
     private(set) var resolver: Resolver?
     private(set) var health: HealthKeeper?
     private let nameWait: NameWait
-    private var workers: WorkerGroup?
+    private(set) var workers: WorkerGroup?
+    /// What each worker counts per site and upstream.
+    private(set) var traffic: [TrafficTable] = []
+    /// Who waits for these figures as text.
+    var trafficReaders: [([UInt8]) -> Void] = []
     private var server: ControlServer?
     private var adminListener: ListenerGroup?
+    let probes: ProbeListeners
     private var workersUp = 0
     private var workersServing: Set<Int> = []
     private var workersGone = 0
     private var awaitedEpoch: (epoch: UInt64, id: UInt64)?
     private var workersDrained = 0
     private var drainAt: Instant?
-    /// Reloads asked for over the admin socket, by the number the guardian was told.
-    var reloadRequests: [UInt64: ReloadRequest] = [:]
-    var nextReloadRequest: UInt64 = 1
+    /// Clients are not hurried: another proxy serves already.
+    private var isPatient = false
+    /// What was asked of the guardian, by the number it was told.
+    var requests: [UInt64: (EdgeSystem.ReloadOutcome, [String]) -> Void] = [:]
+    var nextRequest: UInt64 = 1
+    /// Plans that are awaited, and the newest one.
+    var plansWanted = 0
+    var lastPlan: ReloadPlanReply?
+    /// Unix seconds until which the reload in use is to be confirmed.
+    var confirmUntil: Int64?
+    /// What administrators have ordered of the node, and what happened to it.
+    let operation = NodeOperation()
     /// Why the newest reload was refused by this process.
     var lastRefusal: [String] = []
-
-    struct ReloadRequest {
-        let begun: Instant
-        let completion: (ReloadReply) -> Void
-    }
 
     init(loop: PollLoop) {
         self.loop = loop
         nameWait = NameWait(loop: loop)
         certificateKeeper = CertificateKeeper(loop: loop)
+        probes = ProbeListeners(loop: loop)
     }
 
     func exit(_ code: Int32) {
@@ -91,18 +95,18 @@ final class ProxyService {
     func received(_ command: ProxyCommand, _ descriptors: OwnedDescriptors) {
         switch command {
         case .hello(let hello): greet(hello, descriptors.take())
-        case .listener(let sockets):
-            self.sockets[
-                ListenerKey(listener: sockets.listener, address: sockets.address), default: []
-            ] += descriptors.take()
+        case .listener(let given):
+            sockets.take(given, descriptors.take(), isPrepared: phase != .awaitingStart)
+        case .place(let place): sockets.place(place)
+        case .leaveGroup(let group): leave(group)
         case .start: start()
         case .serve: serve()
         case .reload(let id): prepareReload(id, descriptors)
         case .reloadCommit(let id): commitReload(id)
         case .reloadAbort(let id): abortReload(id)
         case .reloadResult(let request, let outcome):
-            finishReloadRequest(request, outcome, descriptors)
-        case .stop(let milliseconds): stop(milliseconds)
+            answered(request, outcome, descriptors)
+        case .stop(let milliseconds, let isReplaced): stop(milliseconds, isReplaced: isReplaced)
         case .stopNow: stopNow()
         case .reopenLogs: reopenLogs()
         }
@@ -113,8 +117,9 @@ final class ProxyService {
         do {
             bundle = try ConfigurationBundle(descriptor: descriptors[0])
             let board = try SharedBoard(
-                descriptor: descriptors[1], workers: hello.workers, create: false)
-            for index in 0...hello.workers { board.block(index).resetForNewProcess() }
+                descriptor: descriptors[1], workers: hello.workers, bank: hello.bank,
+                create: false)
+            board.resetForNewProcess(bank: hello.bank)
             self.board = board
             ticketMemory = try TicketMemory(descriptor: descriptors[2])
             Log.addTap { board.appendLog($0) }
@@ -136,6 +141,7 @@ final class ProxyService {
             return
         }
         enter(.starting)
+        if hello.flags.contains(.restarted) { note(.proxyRestarted, "the proxy was started again") }
         do {
             try Ring.probe()
         } catch {
@@ -232,25 +238,22 @@ final class ProxyService {
         workers = group
         let connections = connectionsPerWorker(hello.workers, configuration)
         let loopMark = LoopMark(id: Self.randomWord())
+        let tables = (1...hello.workers).map { _ in TrafficTable() }
+        traffic = tables.compactMap { $0 }
         let setups = (1...hello.workers).map { index in
             Worker.Setup(
-                index: index, listeners: listeners(of: index - 1), connectionsMax: connections,
-                chunkBudget: 64 << 20, tickets: tickets, seed: Self.randomWord(), loopMark: loopMark
-            )
+                index: index,
+                listeners: listeners(of: index - 1, snapshot).map { ($0.listener, $0.descriptor) },
+                connectionsMax: connections,
+                chunkBudget: 64 << 20, tickets: tickets, seed: Self.randomWord(),
+                loopMark: loopMark, traffic: tables[index - 1])
         }
         try group.start(setups, snapshot: snapshot)
     }
 
-    /// Socket i of every address is worker i's; sockets beyond the workers go round.
-    private func listeners(of worker: Int) -> [(listener: Int, descriptor: Int32)] {
-        let count = hello?.workers ?? 1
-        var result: [(listener: Int, descriptor: Int32)] = []
-        for (key, descriptors) in sockets.sorted(by: { $0.key.listener < $1.key.listener }) {
-            for (index, descriptor) in descriptors.enumerated() where index % count == worker {
-                result.append((key.listener, descriptor))
-            }
-        }
-        return result
+    private func listeners(of worker: Int, _ snapshot: RuntimeSnapshot) -> [ListeningSocket] {
+        sockets.sockets(
+            of: worker, workers: hello?.workers ?? 1, numbers: snapshot.listenerNumbers)
     }
 
     /// A proxied connection takes two descriptors; some are left for everything else.
@@ -272,11 +275,11 @@ final class ProxyService {
     }
 
     /// The admin socket is the guardian's until this proxy serves.
-    private func listenForAdmins() {
+    func listenForAdmins() {
         do {
             try server?.listen(
                 unixSockets: adminSocket.map { [$0] } ?? [],
-                tcpSockets: adminListener?.sockets ?? [])
+                tcpSockets: adminListener?.sockets ?? [], probeSockets: probes.sockets)
         } catch {
             Log.error("admin socket: \(error)")
         }
@@ -289,14 +292,14 @@ final class ProxyService {
         block.thread = UInt64(ce_gettid())
         block.endTurn(Instant.now())
         returnMemory(board)
+        observeNode()
         Log.reportOmitted()
         loop.schedule(after: .milliseconds(500)) { [weak self] in self?.beat() }
     }
 
     private func returnMemory(_ board: SharedBoard) {
-        let open = (1...board.workers).reduce(UInt64(0)) { sum, index in
-            let block = board.block(index)
-            return sum &+ block.value(Counter.connectionsOpen)
+        let open = board.workerBlocks.reduce(UInt64(0)) { sum, block in
+            sum &+ block.value(Counter.connectionsOpen)
                 &+ block.value(Counter.upstreamConnectionsOpen)
         }
         // An arena is locked while it is walked: a few milliseconds per 10,000 closed connections.
@@ -323,6 +326,7 @@ final class ProxyService {
     private func happened(_ event: WorkerEvent) {
         switch event {
         case .applied(let worker, let epoch): applied(worker, epoch)
+        case .left(_, let descriptor): left(descriptor)
         case .drained:
             workersDrained += 1
             if workersDrained == hello?.workers { allDrained() }
@@ -351,6 +355,7 @@ final class ProxyService {
         workers?.post(.serve)
         channel?.send(.serving)
         listenForAdmins()
+        useProbes()
         auditCertificates()
         certificateKeeper.watch { [weak self] in self?.use($0) }
         Log.notice("serving with \(hello?.workers ?? 0) workers")
@@ -359,7 +364,10 @@ final class ProxyService {
     // MARK: - Snapshots
 
     private func makeSnapshot(_ preparation: Preparation) -> RuntimeSnapshot {
-        builder.build(preparation, workers: hello?.workers ?? 1) { [weak self] upstream in
+        builder.build(
+            preparation, workers: hello?.workers ?? 1,
+            hasConnections: { [self] in isInUse(listener: $0) }
+        ) { [weak self] upstream in
             self?.health?.members(of: upstream.name) ?? []
         }
     }
@@ -370,6 +378,7 @@ final class ProxyService {
         let snapshot = makeSnapshot(current)
         self.snapshot = snapshot
         workers?.post(.apply(snapshot))
+        observeAllMembers()
     }
 
     /// Gives the workers new verdicts about some upstreams' members.
@@ -380,6 +389,7 @@ final class ProxyService {
         let snapshot = builder.update(known, members: members)
         self.snapshot = snapshot
         workers?.post(.apply(snapshot))
+        observeMembers(of: upstreams)
     }
 
     /// Gives the workers other files of the same configuration.
@@ -402,12 +412,18 @@ final class ProxyService {
             let bundle = try ConfigurationBundle(descriptor: descriptor)
             let preparation = try Preparation.prepare(
                 bundle, previous: current, workers: hello?.workers, tolerance: .ofDrops)
-            // The guardian refuses this as well; workers hold sockets by the listener's index.
-            guard preparation.configuration.listeners == current?.configuration.listeners else {
-                refuseReload(id, ["listeners cannot change without a restart"])
+            let count = preparation.configuration.listeners.count
+            guard
+                builder.listenerNumbers.hasRoom(
+                    for: count, hasConnections: { isInUse(listener: $0) })
+            else {
+                refuseReload(
+                    id, ["listeners: too many former ones still have connections; try again later"])
                 return
             }
+            sockets.forgetPrepared()
             prepared = (id, preparation)
+            notePlan(preparation)
             certificateKeeper.hold()
             // Servers under new names are known before the old ones are let go of.
             trackNames(current?.configuration, preparation.configuration)
@@ -423,6 +439,7 @@ final class ProxyService {
 
     private func refuseReload(_ id: UInt64, _ diagnostics: [String]) {
         lastRefusal = diagnostics
+        note(.reloadRefused, diagnostics.first ?? "")
         for line in diagnostics { Log.error("reload refused: \(line)") }
         channel?.send(.reloadRefused(id: id, reason: 1))
     }
@@ -431,6 +448,7 @@ final class ProxyService {
         guard prepared?.id == id else { return }
         prepared = nil
         certificateKeeper.release()
+        sockets.forgetPrepared()
         nameWait.cancel()
         trackNames(current?.configuration)
     }
@@ -439,8 +457,10 @@ final class ProxyService {
     private func commitReload(_ id: UInt64) {
         guard let prepared, prepared.id == id else { return }
         self.prepared = nil
+        sockets.usePrepared()
         startAccessLog(prepared.preparation)
         current = prepared.preparation
+        confirmUntil = nil
         for warning in prepared.preparation.warnings { Log.warning(warning) }
         let configuration = prepared.preparation.configuration
         resolver?.configure(
@@ -449,6 +469,8 @@ final class ProxyService {
         health?.use(prepared.preparation)
         tickets?.use(lifetime: prepared.preparation.configuration.tls.ticketLifetime)
         publish()
+        listenAsPlaced()
+        useProbes()
         ce_give_back_memory()
         if let snapshot { awaitedEpoch = (snapshot.epoch, id) }
         auditCertificates()
@@ -466,13 +488,25 @@ final class ProxyService {
 
     // MARK: - Leaving
 
-    private func stop(_ milliseconds: Int) {
+    private func stop(_ milliseconds: Int, isReplaced: Bool = false) {
         guard phase != .draining else { return }
         let wasStarted = workersUp == hello?.workers && phase != .awaitingStart
         enter(.draining)
+        closeProbes()
         guard wasStarted else { return exit(0) }
         drainAt = Instant.now().advanced(by: .milliseconds(milliseconds))
+        isPatient = isReplaced
+        if isReplaced { yieldToSuccessor() }
         workers?.post(.stopAccepting)
+    }
+
+    /// What only one process may keep is another's from now on.
+    func stopKeepers() { tickets = nil }
+
+    func closeServer() {
+        server?.close()
+        server = nil
+        adminListener = nil
     }
 
     /// - Returns: false if there are none.
@@ -484,7 +518,7 @@ final class ProxyService {
 
     private func allDrained() {
         channel?.send(.drained)
-        workers?.post(.drain(until: drainAt ?? Instant.now()))
+        workers?.post(.drain(until: drainAt ?? Instant.now(), isPatient: isPatient))
     }
 
     /// The guardian is gone: nobody restarts us, so what is open is served and then we leave. The

@@ -22,11 +22,16 @@ struct RoutingBuilder {
     private var viewNumbers: [String: UInt16] = [:]
     private var profileNumbers: [ProfileKey: Int32] = [:]
     private var rules = RuleBuilder()
+    /// Where sites are counted.
+    private(set) var traffic = TrafficRows()
 
-    /// - Parameter pool: the number of an upstream's pool, by its index, for the name that its
-    ///   servers are asked for.
+    /// - Parameters:
+    ///   - listeners: by their numbers.
+    ///   - pool: the number of an upstream's pool, by its index, for the name that its servers are
+    ///     asked for.
     mutating func build(
-        _ preparation: Preparation, pool: (_ upstream: Int, _ host: String) -> Int32
+        _ preparation: Preparation, listeners: [RuntimeSnapshot.Listener],
+        pool: (_ upstream: Int, _ host: String) -> Int32
     ) -> Routing {
         let configuration = preparation.configuration
         let isDivided = configuration.views != [.only]
@@ -34,6 +39,7 @@ struct RoutingBuilder {
         rules.begin(
             subjectFields: (configuration.views.compactMap(\.clientCertificates)
                 + configuration.sites.compactMap(\.clientCertificates)).compactMap(\.field))
+        traffic.begin()
         build.maps = configuration.views.indices.map { Self.map(of: $0, configuration.sites) }
         for view in configuration.views {
             build.profiles.append(profile(of: view, view.clientCertificates, preparation))
@@ -64,7 +70,11 @@ struct RoutingBuilder {
             views: views, isDivided: isDivided || configuration.views[0].requiresProxyHeader,
             places: ViewTable(
                 configuration.views,
-                listeners: configuration.listeners.map { $0.views.isEmpty ? nil : $0.views },
+                listeners: listeners.map { listener in
+                    listener.views?.compactMap { name in
+                        configuration.views.firstIndex { $0.name == name }
+                    }
+                },
                 interfaces: [:]),
             router: router, access: rules.access, profiles: build.byNumber, rules: rules.compiled)
     }
@@ -98,6 +108,8 @@ struct RoutingBuilder {
         to build: inout Build, _ pool: (_ upstream: Int, _ host: String) -> Int32
     ) {
         let views = preparation.configuration.views
+        /// By view.
+        var rows: [Int: Int32] = [:]
         for name in site.hosts {
             let internalName = site.internalHost ?? name.pattern
             var host = Router.Host(
@@ -113,6 +125,9 @@ struct RoutingBuilder {
             }
             if !site.isPassthrough {
                 let view = views[name.view]
+                let row = rows[name.view] ?? traffic.number(view: view.name, host: name.pattern)
+                rows[name.view] = row
+                host.traffic = row
                 let field = (site.clientCertificates ?? view.clientCertificates)?.field
                 host.policy = rules.number(
                     view: view.name, [view.rules, site.rules], prefix: nil,

@@ -31,6 +31,9 @@ final class SnapshotBuilder {
     /// Of upstreams, by name.
     private var viewNumbers: [String: Int32] = [:]
     private var routing = RoutingBuilder()
+    /// Sites that are counted, as the newest snapshot has them.
+    var traffic: TrafficRows { routing.traffic }
+    private(set) var listenerNumbers = ListenerNumbers()
     private var epoch: UInt64 = 0
     private var workers = 1
     private let servesHTTP2: Bool
@@ -41,9 +44,11 @@ final class SnapshotBuilder {
 
     /// - Parameters:
     ///   - workers: how many share each upstream's limits.
+    ///   - hasConnections: whether a listener's number is still in use.
     ///   - members: an upstream's, with the verdicts of the moment.
     func build(
         _ preparation: Preparation, workers: Int,
+        hasConnections: (Int) -> Bool = { _ in false },
         members: (UpstreamConfiguration) -> [RankedMember]
     ) -> RuntimeSnapshot {
         self.workers = max(workers, 1)
@@ -66,9 +71,13 @@ final class SnapshotBuilder {
                 name: listener.name, isTLS: listener.kind == .tls,
                 redirectPort: listener.redirectPort, relayPool: pool(listener.upstream),
                 challengePool: pool(listener.challengeUpstream),
-                port: listener.addresses.first?.port ?? 0)
+                port: listener.addresses.first?.port ?? 0,
+                views: listener.views.isEmpty
+                    ? nil : listener.views.map { configuration.views[$0].name })
         }
-        let routing = routing.build(preparation) { upstream, host in
+        let numbers = listenerNumbers.use(listeners, hasConnections: hasConnections)
+        let routing = routing.build(preparation, listeners: listenerNumbers.listeners) {
+            upstream, host in
             self.pool(&groups[upstream], host, &pools)
         }
         let http2 = self.http2(configuration.http2)
@@ -77,14 +86,15 @@ final class SnapshotBuilder {
             tls: TLSPolicy(
                 minimum: configuration.tls.minimumVersion == .tls13 ? .tls13 : .tls12,
                 ticketLifetime: configuration.tls.ticketLifetime, offersHTTP2: http2.isEnabled),
-            listeners: listeners,
+            listeners: listenerNumbers.listeners, listenerNumbers: numbers,
             pools: pools.values.sorted { $0.id < $1.id },
             timeouts: .init(
                 handshake: configuration.timeouts.handshake,
                 requestHead: configuration.timeouts.requestHead,
                 keepAlive: configuration.timeouts.keepAlive, body: configuration.timeouts.body,
                 tcp: configuration.timeouts.tcp, uploadMin: configuration.limits.uploadMin,
-                downloadMin: configuration.limits.downloadMin),
+                downloadMin: configuration.limits.downloadMin,
+                drain: configuration.process.drainDeadline),
             requestLimits: limits(configuration.limits.requestHeadBytes, configuration),
             responseLimits: limits(configuration.limits.responseHeadBytes, configuration),
             accessLog: preparation.accessLog, client: client(preparation),
@@ -117,6 +127,13 @@ final class SnapshotBuilder {
         policy.trusted = CIDRList(requests.trusted)
         policy.sendsForwarded = requests.sendsForwarded
         policy.passesUnderscores = requests.passesUnderscores
+        policy.trace =
+            switch requests.trace {
+            case .off: .off
+            case .pass: .pass
+            case .start: .start
+            case .restart: .restart
+            }
         policy.errorPages = preparation.errorPages
         policy.upgrades = preparation.configuration.sites.map {
             $0.upgrades.map { UpgradeProtocol($0) }
@@ -160,6 +177,9 @@ final class SnapshotBuilder {
         case .auto: return upstream.tls == nil ? .http1 : .auto
         }
     }
+
+    /// What workers count an upstream under; nil: no snapshot has had it.
+    func number(ofUpstream name: String) -> Int32? { viewNumbers[name] }
 
     /// The number of the pool for a host; it is in `pools` from then on.
     private func pool(

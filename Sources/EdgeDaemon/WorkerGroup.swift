@@ -59,6 +59,9 @@ final class WorkerGroup {
         }
     }
 
+    /// - Parameter worker: 0…
+    func post(_ command: WorkerCommand, to worker: Int) { mailboxes[worker].post(command) }
+
     func post(_ command: WorkerCommand) {
         for mailbox in mailboxes { mailbox.post(command) }
     }

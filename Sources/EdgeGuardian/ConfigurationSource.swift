@@ -5,6 +5,10 @@ internal import Glibc
 package protocol ConfigurationSource {
     /// - Throws: everything that is wrong with it.
     func read(path: String) throws(ConfigurationRefusal) -> LoadedConfiguration
+    /// What was read before, from its sealed bytes.
+    ///
+    /// - Parameter descriptor: owned by the result; by the caller if this throws.
+    func resume(descriptor: Int32) throws(ConfigurationRefusal) -> LoadedConfiguration
 }
 
 /// A configuration that is not used, and why.

@@ -1,5 +1,6 @@
 internal import CEdge
 internal import EdgeConfig
+internal import EdgeControlAPI
 internal import EdgeCore
 package import EdgeSystem
 internal import Glibc
@@ -12,6 +13,20 @@ package struct GuardianOptions: Sendable {
     package var arguments: [String]
     /// False in tests, which deliver signals by call.
     package var takesSignals: Bool
+    /// The file that an upgrade starts: what is installed where this program was.
+    package var installedProgram = Self.ownFile
+    /// After an upgrade the guardian itself becomes the new program.
+    package var becomesSuccessor = true
+
+    /// Where this program was started from, also if another has been put in its place.
+    private static var ownFile: String {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink("/proc/self/exe", &buffer, buffer.count)
+        guard count > 0 else { return "/proc/self/exe" }
+        let path = String(decoding: buffer.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let mark = " (deleted)"
+        return path.hasSuffix(mark) ? String(path.dropLast(mark.utf8.count)) : path
+    }
 
     package init(
         configPath: String, executable: String = "/proc/self/exe",
@@ -39,14 +54,20 @@ package final class Guardian {
     ///
     /// - Returns: the process's exit code: 0 after TERM or INT, 71 a facility of the system is
     ///   missing, 77 permission, 78 configuration, else what the first proxy ended with.
-    package func run() -> Int32 {
+    ///
+    /// - Parameter successor: the descriptor of what this process had as another program.
+    package func run(successor: Int32? = nil) -> Int32 {
         Log.configure(process: "edged-guardian")
         Privileges.raiseDescriptorLimit()
         let service: GuardianService
-        // Before anything opens a descriptor of its own.
-        let stored = StoredListeners(InheritedDescriptors.take())
         do throws(StartFailure) {
-            service = try start(stored: stored, manager: ServiceNotify())
+            if let successor {
+                service = try resume(successor)
+            } else {
+                // Before anything opens a descriptor of its own.
+                let stored = StoredListeners(InheritedDescriptors.take())
+                service = try start(stored: stored, manager: ServiceNotify())
+            }
         } catch {
             for line in error.lines { Log.error(line) }
             return error.code
@@ -62,6 +83,11 @@ package final class Guardian {
         package let code: Int32
         package let lines: [String]
 
+        init(_ why: String) {
+            code = 70
+            lines = ["this program cannot go on for the one before: \(why)"]
+        }
+
         init(_ error: SystemError) {
             code = error.code == EACCES || error.code == EPERM ? 77 : 71
             lines = ["\(error)"]
@@ -71,6 +97,43 @@ package final class Guardian {
             code = 78
             lines = error.diagnostics
         }
+    }
+
+    /// Whether this program could go on from what is behind the descriptor; what `run` would do
+    /// with it is not tried.
+    package static func readSuccession(
+        _ descriptor: Int32
+    ) throws(StartFailure) -> Succession {
+        do {
+            guard let bytes = try Descriptor.readAll(descriptor, byteCountMax: 1 << 22) else {
+                throw StartFailure("it is too long")
+            }
+            return try Succession(json: try JSONValue(parsing: bytes))
+        } catch let error as StartFailure {
+            throw error
+        } catch {
+            throw StartFailure("\(error)")
+        }
+    }
+
+    private func resume(_ descriptor: Int32) throws(StartFailure) -> GuardianService {
+        let succession = try Self.readSuccession(descriptor)
+        Glibc.close(descriptor)
+        let loaded: LoadedConfiguration
+        do throws(ConfigurationRefusal) {
+            loaded = try source.resume(descriptor: succession.configuration)
+        } catch { throw StartFailure(error) }
+        do throws(SystemError) {
+            for number in succession.descriptors { try Descriptor.setCloseOnExec(number) }
+            let loop = try PollLoop()
+            let service = GuardianService(
+                options: options, source: source, loaded: loaded, loop: loop,
+                property: try GuardianProperty(succession), manager: ServiceNotify())
+            service.store.resume(
+                succession.listeners, service.property.places.current)
+            try service.start(succession)
+            return service
+        } catch { throw StartFailure(error) }
     }
 
     /// Reads the configuration, binds everything and starts the first proxy.
@@ -103,8 +166,7 @@ package final class Guardian {
 /// What the guardian owns for life and lends to each proxy.
 package final class GuardianProperty {
     package let workers: Int
-    /// By listener, then by address.
-    package let listeners: [[ListenerGroup]]
+    package let places: ListenerPlaces
     /// What was stored and is not used.
     package let refusals: [StoredListeners.Refusal]
     package let admin: UnixListener?
@@ -115,16 +177,7 @@ package final class GuardianProperty {
 
     init(configuration: Configuration, stored: StoredListeners) throws(SystemError) {
         workers = configuration.workers ?? Self.usableProcessors()
-        var groups: [[ListenerGroup]] = []
-        for listener in configuration.listeners {
-            var addresses: [ListenerGroup] = []
-            for address in listener.addresses {
-                addresses.append(
-                    try ListenerGroup(address: address, count: workers, stored: stored))
-            }
-            groups.append(addresses)
-        }
-        listeners = groups
+        places = try ListenerPlaces(configuration, workers: workers, stored: stored)
         stored.refuseRest()
         refusals = stored.refusals
         if let path = configuration.admin.socket {
@@ -141,7 +194,30 @@ package final class GuardianProperty {
         } catch { throw SystemError(errnoOf: "mmap") }
     }
 
-    var groups: [ListenerGroup] { listeners.flatMap { $0 } }
+    /// What this process had as another program.
+    init(_ succession: Succession) throws(SystemError) {
+        workers = succession.workers
+        places = ListenerPlaces(
+            current: succession.listeners.map { row in
+                row.map { place in
+                    ListenerPlaces.Place(
+                        number: place.number, asked: place.asked,
+                        group: ListenerGroup(
+                            resuming: place.bound, sockets: place.sockets,
+                            adoptedCount: place.adoptedCount))
+                }
+            }, leaving: [], workers: succession.workers)
+        refusals = []
+        admin = succession.admin.map { UnixListener(resuming: $0.path, socket: $0.socket) }
+        ticketFile = FileDescriptor(owning: succession.tickets)
+        boardFile = FileDescriptor(owning: succession.board)
+        do throws(SharedBoard.Failure) {
+            board = try SharedBoard(descriptor: boardFile.raw, workers: workers, create: false)
+        } catch { throw SystemError("mmap", code: EINVAL, subject: "the board: \(error)") }
+    }
+
+    /// The listening addresses of the configuration in use.
+    package var groups: [ListenerGroup] { places.groups }
 
     /// Processors this process may run on.
     private static func usableProcessors() -> Int {

@@ -22,7 +22,7 @@ extension GuardianService {
         }
         let probe = ThreadProbe(processID: proxy.processID)
         let readings = (0...property.workers).map { thread in
-            let block = property.board.block(thread)
+            let block = property.board.block(thread, bank: bank)
             let (heartbeat, isBusy) = block.heartbeat
             return HangDetector.Reading(
                 heartbeat: heartbeat, isBusy: isBusy,
@@ -36,7 +36,7 @@ extension GuardianService {
 
     private func report(_ hang: HangDetector.Hang, of proxy: ProxyProcess) {
         let name = hang.thread == 0 ? "the control thread" : "worker \(hang.thread)"
-        let thread = property.board.block(hang.thread).thread
+        let thread = property.board.block(hang.thread, bank: bank).thread
         Log.error(
             "\(name) of proxy \(proxy.processID) hangs: no progress for \(hang.lasting) while "
                 + (hang.isBusy ? "working" : "waiting"))

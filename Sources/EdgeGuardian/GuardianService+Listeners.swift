@@ -29,21 +29,77 @@ extension GuardianService {
             stopListening()
             return false
         }
-        store.keep()
+        store.keep(property.groups)
         return true
+    }
+
+    /// Tells the proxy which sockets are an address's.
+    func send(
+        _ place: ListenerPlaces.Place, listener: Int, address: Int, to channel: ProxyChannel
+    ) {
+        var first = 0
+        let all = place.group.sockets
+        while first < all.count {
+            let sockets = all[first...].prefix(DescriptorPassing.descriptorsMax)
+            channel.send(
+                .listener(
+                    .init(
+                        listener: listener, address: address, group: place.number,
+                        firstSocket: first, count: sockets.count)),
+                descriptors: Array(sockets))
+            first += sockets.count
+        }
+    }
+
+    /// The new configuration is in use: its sockets stay, others are left in three steps. Nobody
+    /// new is let in, handshakes under way come to their end, the proxy takes what has queued.
+    func use(_ layout: ListenerPlaces.Layout) {
+        for place in property.places.use(layout) {
+            Log.notice("\(place.group.address) is no longer listened on")
+            store.forget(place.group)
+            do throws(SystemError) {
+                try place.group.closeDoor()
+            } catch {
+                Log.warning("\(error)")
+            }
+            loop.schedule(after: Self.doorTime) { [weak self] in self?.leave(place.number) }
+        }
+        if supervisor.isListening { store.keep(property.groups) }
+    }
+
+    /// For handshakes that have begun: a round trip and a lost segment.
+    private static let doorTime = Duration.milliseconds(400)
+    /// A proxy that does not let go of sockets in this time loses them all the same.
+    private static let leaveTime = Duration.seconds(10)
+
+    private func leave(_ number: Int) {
+        guard property.places.leaving.contains(where: { $0.number == number }) else { return }
+        guard let channel, channel.send(.leaveGroup(number)) else { return dropLeaving() }
+        loop.schedule(after: Self.leaveTime) { [weak self] in self?.groupLeft(number) }
+    }
+
+    /// The proxy has let go of it. Nothing if that is known already, or untrue.
+    func groupLeft(_ number: Int) {
+        guard let place = property.places.left(number) else { return }
+        place.group.stopListening()
+    }
+
+    /// The proxy that took what waited on them is gone.
+    func dropLeaving() {
+        for place in property.places.dropLeaving() { place.group.stopListening() }
     }
 
     /// Clients are refused from now on, also by who keeps the sockets.
     func stopListening() {
         for group in property.groups { group.stopListening() }
-        store.forgetAll()
+        for group in property.groups { store.forget(group) }
     }
 
     /// Ends those that do not outlive us. Who connects to the others waits for our successor.
     func leaveListeners() {
         var count = 0
-        for (index, group) in property.groups.enumerated() {
-            if store.isKept(index) {
+        for group in property.groups {
+            if store.isKept(group) {
                 count += group.sockets.count
             } else {
                 group.stopListening()

@@ -11,9 +11,15 @@ extension GuardianService {
     private func perform(_ action: ReloadMachine.Action) {
         switch action {
         case .read: readAndOffer()
-        case .sendCommit(let id): channel?.send(.reloadCommit(id: id))
+        case .readPrevious: offerPrevious()
+        case .commit(let id): commit(id)
         case .sendAbort(let id): channel?.send(.reloadAbort(id: id))
         case .adopt: adopt()
+        case .adoptOnTrial:
+            previous = current
+            adopt()
+            watchForBurst()
+        case .forgetPrevious: previous = nil
         case .discard: offered = nil
         case .finished(let outcome, let requests, let reason):
             finish(outcome, requests, reason)
@@ -31,21 +37,65 @@ extension GuardianService {
         service?.reloading()
         switch readChecked() {
         case .failure(let refusal): perform(reload.rejected(refusal.outcome, reason: refusal.text))
-        case .success(let loaded):
-            for warning in loaded.warnings { Log.warning(warning) }
-            offered = loaded
-            let id = reload.offered(now: loop.now)
-            channel.send(.reload(id: id), descriptors: [loaded.descriptor])
-            reschedule()
+        case .success(let offer):
+            for warning in offer.loaded.warnings { Log.warning(warning) }
+            self.offer(offer, channel)
         }
+    }
+
+    /// Back to what was in use before the reload that nobody confirmed.
+    private func offerPrevious() {
+        guard let previous, let channel, channel.isOpen, case .serving = supervisor.state else {
+            perform(reload.rejected(.failed, reason: "no proxy serves"))
+            return
+        }
+        self.previous = nil
+        Log.warning("the reload before is taken back: it was not confirmed, or errors burst")
+        switch checked(previous) {
+        case .failure(let refusal): perform(reload.rejected(refusal.outcome, reason: refusal.text))
+        case .success(let offer): self.offer(offer, channel)
+        }
+    }
+
+    private func offer(_ offer: Offer, _ channel: ProxyChannel) {
+        offered = offer
+        let id = reload.offered(now: loop.now)
+        channel.send(.reload(id: id), descriptors: [offer.loaded.descriptor])
+        reschedule()
+    }
+
+    /// The proxy has prepared: new sockets listen, and it is told which are whose, then to commit.
+    private func commit(_ id: UInt64) {
+        guard let offer = offered, let channel else { return }
+        let places = property.places
+        let new = offer.layout.flatMap { $0 }.filter(places.isNew)
+        do throws(SystemError) {
+            for place in new { try place.group.listen() }
+        } catch {
+            perform(reload.notListening(id: id, reason: "\(error)"))
+            return
+        }
+        for (listener, row) in offer.layout.enumerated() {
+            for (address, place) in row.enumerated() {
+                if places.isNew(place) {
+                    send(place, listener: listener, address: address, to: channel)
+                } else {
+                    channel.send(
+                        .place(
+                            .init(listener: listener, address: address, group: place.number)))
+                }
+            }
+        }
+        channel.send(.reloadCommit(id: id))
+        reschedule()
     }
 
     /// While no proxy runs, a valid configuration is simply what the next one gets.
     func reloadForNextStart() {
         switch readChecked() {
         case .failure(let refusal): log(refusal.text)
-        case .success(let loaded):
-            offered = loaded
+        case .success(let offer):
+            offered = offer
             adopt()
             Log.notice("the next proxy gets the new configuration")
         }
@@ -56,14 +106,17 @@ extension GuardianService {
         let text: String
     }
 
-    private func readChecked() -> Result<LoadedConfiguration, Refusal> {
-        let loaded: LoadedConfiguration
+    private func readChecked() -> Result<Offer, Refusal> {
         do throws(ConfigurationRefusal) {
-            loaded = try source.read(path: options.configPath)
+            return checked(try source.read(path: options.configPath))
         } catch {
             return .failure(
                 Refusal(outcome: .refused, text: error.diagnostics.joined(separator: "\n")))
         }
+    }
+
+    /// Our part of it: what cannot change while we run, and the sockets.
+    private func checked(_ loaded: LoadedConfiguration) -> Result<Offer, Refusal> {
         let fixed = Self.changesThatNeedRestart(
             from: current.configuration, to: loaded.configuration)
         guard fixed.isEmpty else {
@@ -74,7 +127,13 @@ extension GuardianService {
                         + fixed.joined(separator: ", ")
                         + " (the running configuration stays; systemctl restart edged)"))
         }
-        return .success(loaded)
+        do throws(SystemError) {
+            return .success(
+                Offer(loaded: loaded, layout: try property.places.layout(for: loaded.configuration))
+            )
+        } catch {
+            return .failure(Refusal(outcome: .refused, text: "\(options.configPath): \(error)"))
+        }
     }
 
     /// Keys whose change cannot be applied while running, by their names in the file.
@@ -82,18 +141,22 @@ extension GuardianService {
         from old: Configuration, to new: Configuration
     ) -> [String] {
         var keys: [String] = []
-        if old.listeners != new.listeners { keys.append("listeners") }
         if old.runAs != new.runAs { keys.append("user") }
         if old.workers != new.workers { keys.append("workers") }
-        if old.admin != new.admin { keys.append("admin") }
+        // Probes are the proxy's, which takes others at once.
+        let (before, after) = (old.admin, new.admin)
+        if (before.socket, before.group, before.http) != (after.socket, after.group, after.http) {
+            keys.append("admin")
+        }
         return keys
     }
 
     private func adopt() {
-        guard let loaded = offered else { return }
+        guard let offer = offered else { return }
         offered = nil
-        current = loaded
-        let process = loaded.configuration.process
+        current = offer.loaded
+        use(offer.layout)
+        let process = current.configuration.process
         supervisor.configuration = .init(process)
         detector = HangDetector(
             threads: property.workers + 1, hangTimeout: process.hangTimeout)
@@ -101,7 +164,8 @@ extension GuardianService {
 
     private func finish(_ outcome: ReloadOutcome, _ requests: [UInt64], _ reason: String) {
         switch outcome {
-        case .committed, .unchanged: Log.notice("reload: \(outcome)")
+        case .committed, .unchanged, .planned, .confirmed, .upgraded:
+            Log.notice("reload: \(outcome)")
         case .refused, .needsRestart, .failed:
             log(reason)
             Log.error("reload: \(outcome); what ran before keeps running")
@@ -112,7 +176,7 @@ extension GuardianService {
         for request in requests { answer(request, outcome, reason) }
     }
 
-    private func answer(_ request: UInt64, _ outcome: ReloadOutcome, _ reason: String) {
+    func answer(_ request: UInt64, _ outcome: ReloadOutcome, _ reason: String) {
         guard let channel, channel.isOpen else { return }
         do throws(SystemError) {
             let report = try MemoryFile.makeSealed(
@@ -125,9 +189,49 @@ extension GuardianService {
         }
     }
 
+    // MARK: - On trial
+
+    /// Looks once a second whether the reload does harm, until it is confirmed or taken back.
+    private func watchForBurst() {
+        burst.begin(before: startTotals, now: totals)
+        sampleForBurst()
+    }
+
+    private func sampleForBurst() {
+        loop.schedule(after: .seconds(1)) { [weak self] in
+            guard let self, self.reload.confirmationDue != nil else { return }
+            if self.burst.sample(self.totals) {
+                Log.error("errors burst since the reload")
+                self.perform(self.reload.goesWrong(now: self.loop.now))
+            } else {
+                self.sampleForBurst()
+            }
+        }
+    }
+
+    private var startTotals: BurstDetector.Totals { .init(answers: 0, errors: 0) }
+
+    /// Of all workers since the board was made.
+    private var totals: BurstDetector.Totals {
+        var totals = BurstDetector.Totals(answers: 0, errors: 0)
+        for block in property.board.allBlocks {
+            for counter in [
+                Counter.responses2xx, .responses3xx, .responses4xx, .responses5xx,
+            ] { totals.answers &+= block.value(counter) }
+            totals.errors &+= block.value(.responses5xx)
+        }
+        return totals
+    }
+
     private func log(_ lines: String) {
         for line in lines.split(separator: "\n") { Log.error(String(line)) }
     }
+}
+
+/// A configuration and the sockets for it.
+struct Offer {
+    let loaded: LoadedConfiguration
+    let layout: ListenerPlaces.Layout
 }
 
 extension SupervisorMachine.Configuration {

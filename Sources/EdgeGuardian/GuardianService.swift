@@ -13,31 +13,48 @@ package final class GuardianService {
     package var state: SupervisorMachine.State { supervisor.state }
     /// Nil while no proxy runs.
     package var proxyProcessID: Int32? { proxy?.processID }
+    /// Proxies that were replaced and finish what they have.
+    package var leavingCount: Int { leaving.count }
 
     let options: GuardianOptions
     let source: any ConfigurationSource
     /// What the next proxy gets.
     var current: LoadedConfiguration
     /// What the proxy is preparing or committing.
-    var offered: LoadedConfiguration?
+    var offered: Offer?
+    /// What was in use before a reload that waits for its confirmation.
+    var previous: LoadedConfiguration?
+    var burst = BurstDetector()
     var supervisor: SupervisorMachine
     var reload = ReloadMachine()
     var detector: HangDetector
-    var proxy: ProxyProcess?
-    var channel: ProxyChannel?
+    /// The proxy, from its start to its end.
+    var link: ProxyLink?
+    var proxy: ProxyProcess? { link?.process }
+    var channel: ProxyChannel? { link?.channel }
+    /// The proxy's part of the board.
+    var bank: Int { link?.bank ?? 0 }
+    var upgrade = UpgradeMachine()
+    /// The proxy of another program, until it serves.
+    var next: ProxyLink?
+    /// What asks the other program.
+    var helper: ProxyProcess?
+    /// Proxies that were replaced and finish what they have.
+    var leaving: [ProxyLink] = []
+    /// A reload was asked for in the middle of an upgrade.
+    var isReloadDue = false
+    /// With what we end when the last of them has.
+    private var pendingExit: Int32?
     let service: ServiceNotify?
     let store: ListenerStore
     private let tap: Int
     /// Unix seconds.
-    let startedTime = Int64(time(nil))
+    private(set) var startedTime = Int64(time(nil))
 
     private var responder: StatusResponder?
     private var signals: SignalSource?
     private var timer: TimerID?
     private var hangTimer: TimerID?
-
-    /// How often this proxy broke the protocol.
-    private var offences = 0
 
     /// A proxy that breaks the protocol so often is replaced.
     private static let offencesMax = 16
@@ -53,7 +70,8 @@ package final class GuardianService {
         self.loop = loop
         self.property = property
         service = manager
-        store = ListenerStore(service: manager, loop: loop, groups: property.groups)
+        store = ListenerStore(service: manager, loop: loop)
+        store.adopted(property.groups)
         current = loaded
         let process = loaded.configuration.process
         supervisor = SupervisorMachine(.init(process))
@@ -65,7 +83,8 @@ package final class GuardianService {
 
     deinit { Log.removeTap(tap) }
 
-    func start() throws(SystemError) {
+    /// - Parameter succession: what this process had as another program; nil: this is a start.
+    func start(_ succession: Succession? = nil) throws(SystemError) {
         if options.takesSignals {
             signals = try SignalSource(loop: loop) { [weak self] in self?.deliver($0) }
         }
@@ -75,21 +94,62 @@ package final class GuardianService {
         }
         if let interval = service?.watchdogInterval { keepAlive(every: interval) }
         takeOver()
+        if let succession { return resume(succession) }
         perform(
             supervisor.start(
                 now: loop.now, isListening: property.groups.contains { $0.adoptedCount > 0 }))
+    }
+
+    /// Goes on where another program left off.
+    private func resume(_ succession: Succession) {
+        startedTime = succession.started
+        supervisor.resume(restarts: succession.restarts, now: loop.now)
+        do throws(SystemError) {
+            if let proxy = succession.proxy { link = try resume(proxy) }
+        } catch {
+            Log.error("the proxy is gone: \(error)")
+        }
+        for proxy in succession.leaving {
+            do throws(SystemError) {
+                let link = try resume(proxy)
+                leaving.append(link)
+                end(link, after: .milliseconds(max(proxy.millisecondsLeft ?? 0, 1)))
+            } catch {
+                Log.info("a proxy that was replaced has ended: \(error)")
+            }
+        }
+        Log.notice("the guardian is another program now, proxy \(proxy?.processID ?? 0)")
+        if link == nil {
+            perform(supervisor.proxyDied(.signal(0), now: loop.now))
+        } else {
+            perform([SupervisorMachine.Action.notify(.ready)])
+            startSampling()
+            // They may have changed meanwhile.
+            for link in [link].compactMap({ $0 }) + leaving { link.process?.wait() }
+        }
+        if succession.isReloadDue { deliver(.hangUp) }
     }
 
     /// Acts on a signal as if it had come from the kernel.
     package func deliver(_ signal: DaemonSignal) {
         let now = loop.now
         switch signal {
-        case .hangUp: perform(supervisor.hangUp(now: now))
-        case .terminate: perform(supervisor.terminate(now: now))
-        case .interrupt: perform(supervisor.interrupt(now: now))
-        case .user1: channel?.send(.reopenLogs)
-        case .user2: Log.warning("upgrade is not available: restart the service")
-        case .child: proxy?.wait()
+        case .hangUp:
+            if upgrade.isActive { isReloadDue = true } else { perform(supervisor.hangUp(now: now)) }
+        case .terminate:
+            perform(upgrade.stop())
+            perform(supervisor.terminate(now: now))
+        case .interrupt:
+            perform(upgrade.stop())
+            endLeaving()
+            perform(supervisor.interrupt(now: now))
+        case .user1:
+            channel?.send(.reopenLogs)
+            for link in leaving { link.channel?.send(.reopenLogs) }
+        case .user2: upgradeRequested(nil)
+        case .child:
+            for link in [link, next].compactMap({ $0 }) + leaving { link.process?.wait() }
+            helper?.wait()
         }
     }
 
@@ -127,12 +187,13 @@ package final class GuardianService {
             Log.notice("listening stops")
             stopListening()
         case .leaveListeners: leaveListeners()
-        case .beginReload: perform(reload.requested(nil))
+        case .beginReload: perform(reload.requested(nil, now: loop.now))
         case .reloadForNextStart: reloadForNextStart()
         case .notify(let notice): announce(notice)
         case .exit(let code):
             Log.notice("exit code \(code)")
-            exitCode = code
+            pendingExit = code
+            exitIfDone()
         case .refuse(let what): offended(what)
         }
     }
@@ -151,34 +212,25 @@ package final class GuardianService {
         }
     }
 
+    /// Those that were replaced are left the time that they were given, unless we are told to be
+    /// quick.
+    func exitIfDone() {
+        guard let pendingExit, leaving.isEmpty || pendingExit != 0 else { return }
+        exitCode = pendingExit
+    }
+
+    private func endLeaving() {
+        for link in leaving { link.process?.kill(SIGKILL) }
+    }
+
     // MARK: - Proxy
 
     private func spawn() {
-        offences = 0
         detector.reset()
-        for thread in 0...property.workers { property.board.block(thread).resetForNewProcess() }
         do throws(SystemError) {
-            let (ours, theirs) = try Descriptor.socketPair()
-            let mine = FileDescriptor(owning: ours)
-            let its = FileDescriptor(owning: theirs)
-            var arguments = options.arguments
-            if let runAs = current.configuration.runAs, Privileges.canChangeUser {
-                arguments += ["--user", runAs.user]
-                if let group = runAs.group { arguments += ["--group", group] }
-            }
-            let process = try ProxyProcess(
-                executable: options.executable, arguments: arguments, channel: its.raw, loop: loop
-            ) { [weak self] in self?.proxyChanged($0) }
-            proxy = process
-            let id = process.processID
-            channel = try ProxyChannel(
-                loop: loop, socket: mine,
-                handlers: .init(
-                    received: { [weak self] report, _ in self?.received(report) },
-                    violated: { [weak self] in self?.offended("no message: \($0)") },
-                    closed: { [weak self] in self?.channelClosed(of: id) }))
-            Log.info("proxy \(id) started")
-            introduce()
+            link = try start(
+                executable: options.executable,
+                flags: supervisor.restarts > 0 ? .restarted : [])
         } catch {
             Log.error("\(error)")
             // Not from within the actions that led here.
@@ -189,10 +241,89 @@ package final class GuardianService {
         }
     }
 
-    /// Hands over what the proxy needs to prepare.
-    private func introduce() {
-        guard let channel else { return }
-        var flags: ProxyCommand.Flags = supervisor.restarts > 0 ? .restarted : []
+    /// Starts a proxy and hands it over what it needs to prepare.
+    func start(
+        executable: String, flags: ProxyCommand.Flags
+    ) throws(SystemError) -> ProxyLink {
+        let used = ([link, next].compactMap { $0 } + leaving).map(\.bank)
+        let link = ProxyLink(bank: (0..<SharedBoard.banks).first { !used.contains($0) } ?? 0)
+        property.board.resetForNewProcess(bank: link.bank)
+        let (ours, theirs) = try Descriptor.socketPair()
+        let mine = FileDescriptor(owning: ours)
+        let its = FileDescriptor(owning: theirs)
+        var arguments = options.arguments
+        if let runAs = current.configuration.runAs, Privileges.canChangeUser {
+            arguments += ["--user", runAs.user]
+            if let group = runAs.group { arguments += ["--group", group] }
+        }
+        link.process = try ProxyProcess(
+            executable: executable, arguments: arguments, channel: its.raw, loop: loop
+        ) { [weak self, weak link] change in
+            if let link { self?.changed(link, change) }
+        }
+        let channel = try makeChannel(mine, of: link)
+        link.channel = channel
+        Log.info("proxy \(link.process?.processID ?? 0) started")
+        introduce(channel, flags, bank: link.bank)
+        return link
+    }
+
+    private func makeChannel(
+        _ socket: consuming FileDescriptor, of link: ProxyLink
+    ) throws(SystemError) -> ProxyChannel {
+        try ProxyChannel(
+            loop: loop, socket: socket,
+            handlers: .init(
+                received: { [weak self, weak link] report, _ in
+                    if let link { self?.received(report, from: link) }
+                },
+                violated: { [weak self, weak link] in
+                    if let link, self?.link === link { self?.offended("no message: \($0)") }
+                },
+                closed: { [weak self, weak link] in
+                    if let link { self?.channelClosed(of: link) }
+                }))
+    }
+
+    /// Goes on with a proxy that this process has had as another program.
+    ///
+    /// - Throws: it is gone.
+    func resume(_ proxy: Succession.Proxy) throws(SystemError) -> ProxyLink {
+        let link = ProxyLink(bank: proxy.bank)
+        try Descriptor.setCloseOnExec(proxy.channel)
+        link.channel = try makeChannel(FileDescriptor(owning: proxy.channel), of: link)
+        link.process = try ProxyProcess(resuming: proxy.processID, loop: loop) {
+            [weak self, weak link] change in
+            if let link { self?.changed(link, change) }
+        }
+        return link
+    }
+
+    private func changed(_ link: ProxyLink, _ change: ProxyProcess.Change) {
+        if link === self.link {
+            proxyChanged(change)
+        } else if link === next {
+            guard case .died(let exit) = change else { return }
+            perform(upgrade.nextEnded("ended with \(exit)"))
+        } else {
+            leavingChanged(link, change)
+        }
+    }
+
+    private func received(_ report: ProxyReport, from link: ProxyLink) {
+        if link === self.link {
+            received(report)
+        } else if link === next {
+            nextReported(report)
+        } else if case .reloadPlease(let id, _) = report {
+            link.channel?.send(.reloadResult(requestID: id, outcome: .failed))
+        }
+    }
+
+    private func introduce(
+        _ channel: ProxyChannel, _ given: ProxyCommand.Flags, bank: Int
+    ) {
+        var flags = given
         var descriptors = [
             current.descriptor, property.boardFile.raw, property.ticketFile.raw,
         ]
@@ -206,30 +337,14 @@ package final class GuardianService {
                     workers: property.workers,
                     socketsPerListener: property.groups.map(\.sockets.count).max()
                         ?? property.workers,
-                    listenerAddresses: property.groups.count, flags: flags)),
+                    listenerAddresses: property.groups.count, flags: flags, bank: bank)),
             descriptors: descriptors)
-        for (listener, groups) in property.listeners.enumerated() {
-            for (address, group) in groups.enumerated() {
-                send(group, listener: listener, address: address, to: channel)
+        for (listener, places) in property.places.current.enumerated() {
+            for (address, place) in places.enumerated() {
+                send(place, listener: listener, address: address, to: channel)
             }
         }
         channel.send(.start)
-    }
-
-    private func send(
-        _ group: ListenerGroup, listener: Int, address: Int, to channel: ProxyChannel
-    ) {
-        var first = 0
-        while first < group.sockets.count {
-            let sockets = group.sockets[first...].prefix(DescriptorPassing.descriptorsMax)
-            channel.send(
-                .listener(
-                    .init(
-                        listener: listener, address: address, firstSocket: first,
-                        count: sockets.count)),
-                descriptors: Array(sockets))
-            first += sockets.count
-        }
     }
 
     private func proxyChanged(_ change: ProxyProcess.Change) {
@@ -239,9 +354,10 @@ package final class GuardianService {
             Log.notice("proxy \(proxy?.processID ?? 0) ended: \(exit)")
             // What it said last may still lie in the socket, but a dead proxy's word is void.
             channel?.close()
-            channel = nil
-            proxy = nil
+            link = nil
             stopSampling()
+            dropLeaving()
+            perform(upgrade.proxyLost())
             perform(reload.proxyDied())
             perform(supervisor.proxyDied(exit, now: now))
         case .stopped: perform(supervisor.proxyStopped(now: now))
@@ -260,33 +376,40 @@ package final class GuardianService {
             startSampling()
         case .drained: perform(supervisor.proxyDrained(now: now))
         case .finished: Log.info("the proxy has finished")
-        case .reloadPlease(let id): perform(requestFromProxy(id))
+        case .reloadPlease(let id, let mode): perform(requestFromProxy(id, mode))
+        case .confirmPlease(let id): perform(reload.confirmed(id))
+        case .upgradePlease(let id): upgradeRequested(id)
+        case .groupLeft(let number): groupLeft(number)
         case .reloadPrepared(let id): perform(reload.prepared(id: id, now: now))
         case .reloadRefused(let id, let reason):
             perform(reload.refused(id: id, reason: reason))
-        case .reloadCommitted(let id): perform(reload.committed(id: id))
+        case .reloadCommitted(let id): perform(reload.committed(id: id, now: now))
         }
     }
 
-    private func requestFromProxy(_ id: UInt64) -> [ReloadMachine.Action] {
+    private func requestFromProxy(_ id: UInt64, _ mode: ReloadMode) -> [ReloadMachine.Action] {
         guard case .serving = supervisor.state else {
             channel?.send(.reloadResult(requestID: id, outcome: .failed))
             return []
         }
-        return reload.requested(id)
+        if upgrade.isActive {
+            return [.finished(.failed, requests: [id], reason: "an upgrade is under way")]
+        }
+        return reload.requested(id, mode, now: loop.now)
     }
 
     /// The proxy broke the protocol: what it said is void; too often, and it is replaced.
     func offended(_ what: String) {
-        offences += 1
-        guard offences <= Self.offencesMax else { return }
+        guard let link else { return Log.error("without a proxy: \(what)") }
+        link.offences += 1
+        guard link.offences <= Self.offencesMax else { return }
         Log.error("the proxy broke the protocol: \(what)")
-        if offences == Self.offencesMax { replaceProxy("it breaks the protocol") }
+        if link.offences == Self.offencesMax { replaceProxy("it breaks the protocol") }
     }
 
-    private func channelClosed(of processID: Int32) {
-        loop.schedule(after: Self.orphanGrace) { [weak self] in
-            guard let self, self.proxy?.processID == processID else { return }
+    private func channelClosed(of link: ProxyLink) {
+        loop.schedule(after: Self.orphanGrace) { [weak self, weak link] in
+            guard let self, let link, self.link === link else { return }
             self.replaceProxy("it closed its channel")
         }
     }
@@ -301,17 +424,18 @@ package final class GuardianService {
     func reschedule() {
         if let timer { loop.cancel(timer) }
         timer = nil
-        let deadline = min(supervisor.deadline, reload.deadline)
+        let deadline = min(supervisor.deadline, reload.deadline, upgrade.deadline)
         guard deadline != .never, exitCode == nil else { return }
         timer = loop.schedule(at: deadline) { [weak self] in
             guard let self else { return }
             self.timer = nil
             self.perform(self.reload.tick(now: self.loop.now))
+            self.perform(self.upgrade.tick(now: self.loop.now))
             self.perform(self.supervisor.tick(now: self.loop.now))
         }
     }
 
-    private func startSampling() {
+    func startSampling() {
         stopSampling()
         hangTimer = loop.schedule(after: detector.interval) { [weak self] in
             guard let self else { return }
@@ -320,7 +444,7 @@ package final class GuardianService {
         }
     }
 
-    private func stopSampling() {
+    func stopSampling() {
         if let hangTimer { loop.cancel(hangTimer) }
         hangTimer = nil
     }

@@ -9,11 +9,10 @@ internal import EdgeSystem
 final class ListenerStore {
     private let service: ServiceNotify?
     private let loop: PollLoop
-    private let groups: [ListenerGroup]
-    /// Indices of the groups of which the manager has every socket.
-    private var kept: Set<Int> = []
+    /// The groups of which the manager has every socket.
+    private var kept: [ListenerGroup] = []
     /// What is still to be sent: a group and the first of its sockets. In order.
-    private var waiting: [(group: Int, first: Int)] = []
+    private var waiting: [(group: ListenerGroup, first: Int)] = []
     private var retries = 0
     private var timer: TimerID?
     private var isRefusalTold = false
@@ -22,22 +21,28 @@ final class ListenerStore {
     private static let retryInterval = Duration.milliseconds(20)
     private static let retriesMax = 250
 
-    /// What was adopted whole is where it came from, and stays there.
-    init(service: ServiceNotify?, loop: PollLoop, groups: [ListenerGroup]) {
+    init(service: ServiceNotify?, loop: PollLoop) {
         self.service = service
         self.loop = loop
-        self.groups = groups
-        for (index, group) in groups.enumerated()
-        where group.adoptedCount == group.sockets.count {
-            kept.insert(index)
+    }
+
+    /// What was adopted whole is where it came from, and stays there.
+    func adopted(_ groups: [ListenerGroup]) {
+        kept += groups.filter { $0.adoptedCount == $0.sockets.count && !isKept($0) }
+    }
+
+    /// What this process had left there as another program.
+    func resume(_ known: [[Succession.Place]], _ places: ListenerPlaces.Layout) {
+        for (row, groups) in zip(known, places) {
+            for (place, now) in zip(row, groups) where place.isKept { kept.append(now.group) }
         }
     }
 
     /// Whether the group's sockets outlive this process.
-    func isKept(_ index: Int) -> Bool { kept.contains(index) }
+    func isKept(_ group: ListenerGroup) -> Bool { kept.contains { $0 === group } }
 
     /// Gives the manager every socket that listens. Again is harmless: it has each only once.
-    func keep() {
+    func keep(_ groups: [ListenerGroup]) {
         guard let service, service.storeMax > 0 else { return }
         let count = groups.reduce(0) { $0 + $1.sockets.count }
         guard count <= service.storeMax else {
@@ -49,20 +54,15 @@ final class ListenerStore {
             isRefusalTold = true
             return
         }
-        waiting = groups.indices.filter { groups[$0].isListening }.map { ($0, 0) }
+        waiting = groups.filter(\.isListening).map { ($0, 0) }
         retries = 0
         send()
     }
 
-    /// The sockets have been shut: they are of no use to a successor.
-    func forgetAll() {
-        waiting = []
-        kept = []
-        for group in groups { forget(group) }
-    }
-
-    /// Part of it may have been sent, or adopted.
+    /// It is of no use to a successor. Part of it may have been sent, or adopted.
     func forget(_ group: ListenerGroup) {
+        waiting.removeAll { $0.group === group }
+        kept.removeAll { $0 === group }
         guard let service, service.storeMax > 0 else { return }
         service.forget(group.storeName)
     }
@@ -75,17 +75,16 @@ final class ListenerStore {
     private func send() {
         if let timer { loop.cancel(timer) }
         timer = nil
-        while let (index, first) = waiting.first, let service {
-            let group = groups[index]
+        while let (group, first) = waiting.first, let service {
             let sockets = group.sockets[first...].prefix(DescriptorPassing.descriptorsMax)
             switch service.store(Array(sockets), name: group.storeName) {
             case .sent:
                 waiting.removeFirst()
                 let next = first + sockets.count
                 if next < group.sockets.count {
-                    waiting.insert((index, next), at: 0)
-                } else {
-                    kept.insert(index)
+                    waiting.insert((group, next), at: 0)
+                } else if !isKept(group) {
+                    kept.append(group)
                 }
             case .wouldBlock where retries < Self.retriesMax:
                 retries += 1

@@ -48,6 +48,21 @@ final class ProxyProcess {
         try loop.watch(descriptor, events: .readable) { [weak self] _ in self?.wait() }
     }
 
+    /// Takes over a child that this process has had as another program.
+    init(
+        resuming processID: Int32, loop: PollLoop, changed: @escaping (Change) -> Void
+    ) throws(SystemError) {
+        self.processID = processID
+        self.loop = loop
+        self.changed = changed
+        descriptor = ce_pidfd_open(processID)
+        guard descriptor >= 0 else {
+            let error = SystemError(errnoOf: "pidfd_open")
+            throw error
+        }
+        try loop.watch(descriptor, events: .readable) { [weak self] _ in self?.wait() }
+    }
+
     deinit {
         loop.unwatch(descriptor)
         if !isDead {

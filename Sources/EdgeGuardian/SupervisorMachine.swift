@@ -164,6 +164,23 @@ package struct SupervisorMachine {
         }
     }
 
+    /// Another proxy, of another program, serves in its place.
+    package mutating func proxyReplaced(now: Instant) -> [Action] {
+        guard case .serving = state else { return [.refuse("replaced while it does not serve")] }
+        state = .serving(since: now)
+        servedSince = now
+        return []
+    }
+
+    /// This process goes on as another program, while a proxy serves.
+    package mutating func resume(restarts: Int, now: Instant) {
+        self.restarts = restarts
+        isListening = true
+        isListeningComplete = true
+        state = .awaitingServing(since: now)
+        _ = enterServing(since: now)
+    }
+
     private mutating func enterServing(since: Instant) -> [Action] {
         state = .serving(since: since)
         hasServed = true

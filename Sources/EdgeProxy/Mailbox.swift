@@ -4,17 +4,35 @@ package import EdgeUpstream
 internal import Glibc
 internal import Synchronization
 
+/// A listening socket of one worker's. It belongs to the control thread.
+package struct ListeningSocket: Sendable, Equatable {
+    /// The listener's number in the snapshot.
+    package let listener: Int
+    package let descriptor: Int32
+
+    package init(listener: Int, descriptor: Int32) {
+        self.listener = listener
+        self.descriptor = descriptor
+    }
+}
+
 /// What the control thread tells a worker.
 package enum WorkerCommand: Sendable {
     /// Use this from now on.
     case apply(RuntimeSnapshot)
+    /// These sockets are served from now on, and those of `keeping` as they were. What waits on
+    /// any other is accepted first; then it is reported as `left`.
+    case listen([ListeningSocket], keeping: [Int32])
     /// Begin (or begin again) to accept.
     case serve
     /// Accept what is queued and then no more; report `drained`.
     case stopAccepting
     /// Close idle connections now and all others after their answer; leave the loop when the last
-    /// is gone or at the deadline.
-    case drain(until: Instant)
+    /// is gone or at the deadline. `isPatient`: idle ones may send a last request first, in half of
+    /// the time.
+    case drain(until: Instant, isPatient: Bool = false)
+    /// Tell clients to go after their answer (true), or no longer. New ones are served.
+    case dismissClients(Bool)
     /// Leave the loop now.
     case stop
 }
@@ -22,6 +40,8 @@ package enum WorkerCommand: Sendable {
 /// What a worker tells the control thread, on the control thread's own queue.
 package enum WorkerEvent: Sendable {
     case applied(worker: Int, epoch: UInt64)
+    /// The socket is no longer used: it may be closed.
+    case left(worker: Int, descriptor: Int32)
     /// Nothing more is accepted.
     case drained(worker: Int)
     case stopped(worker: Int)

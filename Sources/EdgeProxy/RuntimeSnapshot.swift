@@ -12,7 +12,11 @@ package final class RuntimeSnapshot: Sendable {
     /// Of all views.
     package let certificates: CertificateStore
     package let tls: TLSPolicy
+    /// By their numbers, which connections keep. Retired ones keep what they meant, for the
+    /// connections that they have.
     package let listeners: [Listener]
+    /// Of the configuration's listeners, in its order.
+    package let listenerNumbers: [Int]
     /// In the order of their numbers.
     package let pools: [Pool]
     /// Those of all pools, each once.
@@ -37,11 +41,16 @@ package final class RuntimeSnapshot: Sendable {
         package let relayPool: Int32?
         /// As upstreams are told it; 0: they are not.
         package let port: UInt16
+        /// Names of those it serves; nil: all.
+        package let views: [String]?
+        /// No longer in the configuration: its connections are asked to leave.
+        package var isRetired = false
 
         package init(
             name: String, isTLS: Bool, redirectPort: UInt16?, relayPool: Int32? = nil,
-            challengePool: Int32? = nil, port: UInt16 = 0
+            challengePool: Int32? = nil, port: UInt16 = 0, views: [String]? = nil
         ) {
+            self.views = views
             self.challengePool = challengePool
             self.relayPool = relayPool
             self.name = name
@@ -131,6 +140,8 @@ package final class RuntimeSnapshot: Sendable {
         package let body: UInt64
         /// A relayed connection on which nothing moves.
         package let tcp: UInt64
+        /// What leaves the configuration is cut then.
+        package let drain: UInt64
         /// What a byte of a request's content buys its client; 0: it need not hurry.
         package let uploadPrice: UInt64
         /// What a byte that a client has taken buys it.
@@ -141,9 +152,10 @@ package final class RuntimeSnapshot: Sendable {
         ///   - downloadMin: bytes per second that clients have to take; 0: no minimum.
         package init(
             handshake: Duration, requestHead: Duration, keepAlive: Duration, body: Duration,
-            tcp: Duration, uploadMin: Int, downloadMin: Int
+            tcp: Duration, uploadMin: Int, downloadMin: Int, drain: Duration = .seconds(30)
         ) {
             self.tcp = tcp.nanoseconds
+            self.drain = drain.nanoseconds
             uploadPrice = uploadMin > 0 ? 1_000_000_000 / UInt64(uploadMin) : 0
             downloadPrice = downloadMin > 0 ? 1_000_000_000 / UInt64(downloadMin) : 0
             self.handshake = handshake.nanoseconds
@@ -155,7 +167,8 @@ package final class RuntimeSnapshot: Sendable {
 
     package init(
         epoch: UInt64, routing: Routing, certificates: CertificateStore,
-        tls: TLSPolicy = TLSPolicy(), listeners: [Listener], pools: [Pool], timeouts: Timeouts,
+        tls: TLSPolicy = TLSPolicy(), listeners: [Listener], listenerNumbers: [Int]? = nil,
+        pools: [Pool], timeouts: Timeouts,
         requestLimits: HeadLimits, responseLimits: HeadLimits, accessLog: AccessLog? = nil,
         client: ClientPolicy = ClientPolicy(), http2: HTTP2Settings = HTTP2Settings()
     ) {
@@ -164,6 +177,7 @@ package final class RuntimeSnapshot: Sendable {
         self.certificates = certificates
         self.tls = tls
         self.listeners = listeners
+        self.listenerNumbers = listenerNumbers ?? Array(listeners.indices)
         self.pools = pools
         var policies: [[ObjectIdentifier]: (trust: ClientTrust, identity: ClientIdentity?)] = [:]
         for case let tls? in pools.lazy.map(\.tls) {
@@ -187,6 +201,7 @@ package final class RuntimeSnapshot: Sendable {
         certificates = other.certificates
         tls = other.tls
         listeners = other.listeners
+        listenerNumbers = other.listenerNumbers
         pools = other.pools.map { pool in
             views[pool.view.id].map { Pool(pool, view: $0) } ?? pool
         }

@@ -4,6 +4,20 @@ internal import EdgeHTTP1
 internal import EdgeRing
 internal import Glibc
 
+/// A listening socket that a worker serves, or is leaving.
+struct ServedSocket {
+    var listener: Int
+    let descriptor: Int32
+    /// Polls and their cancels that are in the kernel.
+    var armed = 0
+    var isLeaving = false
+
+    init(_ socket: ListeningSocket) {
+        listener = socket.listener
+        descriptor = socket.descriptor
+    }
+}
+
 func currentThreadID() -> Int32 { ce_gettid() }
 
 /// Step 1 of a request: connections come in. Listeners are polled and accepted from, rather than
@@ -18,15 +32,24 @@ extension Worker {
         // While polls are being cancelled, a second one of the same name would be cancelled too.
         guard phase == .waiting || phase == .closed else { return }
         phase = .serving
-        for index in setup.listeners.indices { watchListener(index) }
+        for index in sockets.indices { watchListener(index) }
         acceptFromAll()
         // A look soon after: a predecessor that is still being torn down may eat our wake-ups.
         nextHousekeeping = min(nextHousekeeping, now.advanced(byNanoseconds: 40_000_000))
     }
 
     private func watchListener(_ index: Int) {
-        ring.watchIncoming(listenerToken(index), on: setup.listeners[index].descriptor)
-        listenersArmed += 1
+        guard let socket = sockets[index], !socket.isLeaving else { return }
+        ring.watchIncoming(listenerToken(index), on: socket.descriptor)
+        sockets[index]?.armed += 1
+    }
+
+    private func cancelListener(_ index: Int) {
+        ring.cancel(
+            CompletionToken(slot: index, generation: 1, operation: .incoming),
+            listenerToken(index))
+        // Its end is awaited as well: its name may be needed again.
+        sockets[index]?.armed += 1
     }
 
     func stopAccepting() {
@@ -34,39 +57,78 @@ extension Worker {
         let wasServing = phase == .serving
         phase = .closing
         if wasServing {
-            for index in setup.listeners.indices {
-                ring.cancel(
-                    CompletionToken(slot: index, generation: 1, operation: .incoming),
-                    listenerToken(index))
-                // Its end is awaited as well: its name may be needed again.
-                listenersArmed += 1
+            for index in sockets.indices where sockets[index]?.isLeaving == false {
+                cancelListener(index)
             }
         }
         finishStopIfIdle()
     }
 
+    /// These are served from now on, and those of `keeping` as they were.
+    func listen(on wanted: [ListeningSocket], keeping: [Int32]) {
+        for index in sockets.indices {
+            guard let socket = sockets[index], !socket.isLeaving else { continue }
+            if let same = wanted.first(where: { $0.descriptor == socket.descriptor }) {
+                sockets[index]?.listener = same.listener
+            } else if !keeping.contains(socket.descriptor) {
+                sockets[index]?.isLeaving = true
+                if phase == .serving, socket.armed > 0 { cancelListener(index) }
+                leaveIfIdle(index)
+            }
+        }
+        for socket in wanted
+        where !sockets.contains(where: {
+            $0?.descriptor == socket.descriptor && $0?.isLeaving == false
+        }) {
+            let index = sockets.firstIndex { $0 == nil } ?? sockets.count
+            if index == sockets.count { sockets.append(nil) }
+            sockets[index] = ServedSocket(socket)
+            guard phase == .serving else { continue }
+            watchListener(index)
+            accept(from: index)
+        }
+    }
+
+    /// A socket that is to be left is, as soon as nothing of it is in the kernel: what is queued
+    /// is served, so that nothing is left to be reset.
+    private func leaveIfIdle(_ index: Int) {
+        guard let socket = sockets[index], socket.isLeaving, socket.armed == 0 else { return }
+        for _ in 0..<64 where phase != .stopped {
+            let before = acceptPending
+            acceptPending = .no
+            accept(from: index)
+            let isMore = acceptPending == .now
+            if before != .no { acceptPending = before }
+            if !isMore { break }
+        }
+        sockets[index] = nil
+        report(.left(worker: setup.index, descriptor: socket.descriptor))
+    }
+
     func completeIncoming(_ index: Int, _ completion: Completion) {
         // Generation 1 is the cancel itself.
         guard completion.token.generation == 0 else {
-            listenersArmed -= 1
+            sockets[index]?.armed -= 1
+            leaveIfIdle(index)
             finishStopIfIdle()
             return
         }
         let isSound =
             completion.result > 0 && completion.result & Int32(POLLERR | POLLHUP) == 0
         if !completion.hasMore {
-            listenersArmed -= 1
+            sockets[index]?.armed -= 1
             // A listener that is shut reports that without end: look again later.
-            if phase == .serving {
+            if phase == .serving, sockets[index]?.isLeaving == false {
                 if isSound { watchListener(index) } else { listenersLost.append(index) }
             }
         }
         if phase == .serving, isSound { accept(from: index) }
+        leaveIfIdle(index)
         finishStopIfIdle()
     }
 
     private func finishStopIfIdle() {
-        guard phase == .closing, listenersArmed == 0 else { return }
+        guard phase == .closing, sockets.allSatisfy({ $0 == nil || $0?.armed == 0 }) else { return }
         // What the kernel has queued by now is served; nothing is left to be reset.
         for _ in 0..<64 {
             acceptFromAll()
@@ -79,17 +141,18 @@ extension Worker {
     func watchLostListeners() {
         let lost = listenersLost
         listenersLost = []
-        for index in lost { watchListener(index) }
+        for index in lost where sockets[index]?.armed == 0 { watchListener(index) }
     }
 
     func acceptFromAll() {
         acceptPending = .no
-        for index in setup.listeners.indices { accept(from: index) }
+        for index in sockets.indices { accept(from: index) }
     }
 
     /// Accepts until the queue is empty, the turn is over, or something has run out.
     func accept(from index: Int) {
-        let (listener, descriptor) = setup.listeners[index]
+        guard let socket = sockets[index] else { return }
+        let (listener, descriptor) = (socket.listener, socket.descriptor)
         for _ in 0..<Worker.acceptsPerTurn {
             let (accepted, peer) = ring.accept(from: descriptor)
             if accepted < 0 {
@@ -146,6 +209,7 @@ extension Worker {
         block.add(.connectionsAccepted)
         block.add(.connectionsOpen)
         block.opened(listener: listener)
+        traffic.opened(view: UInt16(place.number))
         beginPreface(slot)
     }
 }

@@ -20,9 +20,11 @@ extension Worker {
         case .apply(let snapshot):
             apply(snapshot)
             report(.applied(worker: setup.index, epoch: snapshot.epoch))
+        case .listen(let sockets, let keeping): listen(on: sockets, keeping: keeping)
         case .serve: startServing()
         case .stopAccepting: stopAccepting()
-        case .drain(let deadline): drain(until: deadline)
+        case .drain(let deadline, let isPatient): drain(until: deadline, isPatient: isPatient)
+        case .dismissClients(let dismisses): dismissClients(dismisses)
         case .stop: phase = .stopped
         }
     }
@@ -32,7 +34,9 @@ extension Worker {
     func apply(_ snapshot: RuntimeSnapshot) {
         let isRoutedAnew = snapshot.routing !== self.snapshot.routing || !isApplied
         isApplied = true
+        let former = self.snapshot.listeners
         self.snapshot = snapshot
+        retireListeners(former)
         engine.use(snapshot.certificates, fallback: nil)
         if isRoutedAnew {
             engine.use(snapshot.routing.profiles)
@@ -61,6 +65,7 @@ extension Worker {
             guard let pool else { continue }
             if !isCurrent[id], !pool.isRetired {
                 pool.retire()
+                retirements.append(.init(what: .pool(Int32(id)), at: retirementEnd))
                 leaveAllHTTP2(pool)
                 isAnyRetired = true
             }
@@ -94,18 +99,21 @@ extension Worker {
             if known.view !== view { known.use(view, now: now) }
             return known
         }
-        let group = UpstreamGroup(view, turn: setup.index - 1, now: now)
+        let group = UpstreamGroup(
+            view, turn: setup.index - 1, row: traffic.upstream(view.id), now: now)
         groups[id] = group
         return group
     }
 
     // MARK: - Leaving
 
-    private func drain(until deadline: Instant) {
+    private func drain(until deadline: Instant, isPatient: Bool) {
         guard phase != .stopped else { return }
         phase = .draining
         drainDeadline = deadline
-        for slot in 0..<downstreamSlots.touched { askToLeave(slot) }
+        self.isPatient = isPatient
+        let idle = isPatient ? deadline.nanoseconds(since: now) / 2 : 0
+        for slot in 0..<downstreamSlots.touched { askToLeave(slot, idleFor: idle) }
         for pool in pools {
             guard let pool else { continue }
             for slot in pool.takeStale(all: true) { endIdle(Int(slot)) }
@@ -115,7 +123,10 @@ extension Worker {
     }
 
     /// A connection between two requests is closed; one in a request closes after its answer.
-    private func askToLeave(_ slot: Int) {
+    ///
+    /// - Parameter idle: nanoseconds for which the former may bring another request, which is the
+    ///   last: closing at once meets requests that are on their way.
+    func askToLeave(_ slot: Int, idleFor idle: UInt64 = 0) {
         let channel = channels[slot]
         switch channel.pointee.phase {
         case .free, .closing, .flushing, .connecting: return
@@ -129,12 +140,15 @@ extension Worker {
             return
         }
         let downstream = downstreams[slot]
-        downstream.pointee.closesAfterAnswer = true
+        let exchange = Int(downstream.pointee.exchange)
+        let isPromised = exchange >= 0 && exchanges[exchange].pointee.phase == .answering
+        // An answer that has begun has said already whether another request may follow.
+        if idle == 0 || !isPromised { downstream.pointee.closesAfterAnswer = true }
         if channel.pointee.phase == .established, downstream.pointee.phase == .awaitingHead,
             !downstream.pointee.headStarted, downstream.pointee.held == nil,
             downstream.pointee.requestCount > 0
         {
-            closeDownstream(slot)
+            if idle > 0 { setDeadline(slot, .keepAlive, idle) } else { closeDownstream(slot) }
         } else if downstream.pointee.requestCount == 0, !downstream.pointee.headStarted {
             // Its first request may be on the way; it does not have the whole drain's time.
             setDeadline(

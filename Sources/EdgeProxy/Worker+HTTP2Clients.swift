@@ -394,7 +394,8 @@ extension Worker {
     /// The last stream of a client's connection has ended.
     func clientStreamsOver(_ connection: Int) {
         guard channels[connection].pointee.phase == .established else { return }
-        if links[connection].pointee.isLeaving || phase == .draining {
+        // A client of a node that goes on has time to hear of it; a request may be on its way.
+        if links[connection].pointee.isLeaving && !isDismissing || phase == .draining {
             channels[connection].pointee.http2?.sayGone()
             links[connection].pointee.isLeaving = true
             touchHTTP2(connection)

@@ -43,6 +43,7 @@ extension Worker {
         assign(exchange, slot)
         noteConnecting(exchange, to: address, isReused: false)
         block.add(.upstreamConnects)
+        pool.group.row.add(UpstreamCells.connects)
         block.add(.upstreamConnectionsOpen)
         channels[slot].pointee.inFlight.insert(.connect)
         ring.connect(
@@ -304,7 +305,7 @@ extension Worker {
         let client = Int(state.pointee.downstream)
         let downstream = downstreams[client]
         upstream.pointee.keepAlive = responseHead.keepAlive
-        if !state.pointee.flags.contains(.requestComplete) || phase == .draining {
+        if !state.pointee.flags.contains(.requestComplete) || isDismissing || phase == .draining {
             downstream.pointee.closesAfterAnswer = true
         }
         // Any 2xx would tell the client of an extended CONNECT that it has its tunnel (RFC 8441).
@@ -319,9 +320,6 @@ extension Worker {
         state.pointee.answerFraming = framing
         state.pointee.status = responseHead.status
         state.pointee.phase = .answering
-        let answered = state.pointee.times.answered
-        block.observe(
-            .upstreamResponse, answered.nanoseconds(since: state.pointee.times.sent))
         noteAnswer(exchange, slot, status: responseHead.status)
         dropPrefix(exchange)
         guard writeAnswerHead(client, head, framing: framing) else {

@@ -21,7 +21,8 @@ package final class Worker {
     /// What a worker is made of.
     package struct Setup {
         package let index: Int
-        /// Listening sockets this worker serves: listener's index in the snapshot, descriptor.
+        /// Listening sockets this worker serves at first: listener's number in the snapshot,
+        /// descriptor.
         package let listeners: [(listener: Int, descriptor: Int32)]
         package let connectionsMax: Int
         /// Bytes of chunks this worker may hold at a time.
@@ -32,12 +33,16 @@ package final class Worker {
         package let loopMark: LoopMark
         /// The machine's interfaces at the moment; asked for only where there are several views.
         package let interfaces: () -> [NetworkInterface]
+        /// Where it counts per site and upstream; nil: in a table that nobody else sees.
+        package let traffic: TrafficTable?
 
         package init(
             index: Int, listeners: [(listener: Int, descriptor: Int32)], connectionsMax: Int,
             chunkBudget: Int, tickets: TicketMemory, seed: UInt64, loopMark: LoopMark,
-            interfaces: @escaping () -> [NetworkInterface] = Setup.readInterfaces
+            interfaces: @escaping () -> [NetworkInterface] = Setup.readInterfaces,
+            traffic: TrafficTable? = nil
         ) {
+            self.traffic = traffic
             self.interfaces = interfaces
             self.index = index
             self.listeners = listeners
@@ -101,6 +106,9 @@ package final class Worker {
     let ring: Ring
     let engine: TLSEngine
     let block: SharedBoard.Block
+    let traffic: TrafficTable
+    /// The row of the site that the request which begins is for.
+    var routedSite = TrafficTable.other
     let mailbox: Mailbox
     let report: @Sendable (WorkerEvent) -> Void
 
@@ -181,8 +189,11 @@ package final class Worker {
     let accessLog: AccessLogStage
 
     var phase = WorkerPhase.waiting
-    var listenersArmed = 0
-    /// Polls on listeners whose cancel has not come back: its name is not to be used again by then.
+    /// By the number in their completions; nil: free.
+    var sockets: [ServedSocket?]
+    /// When listeners that have left the configuration are cut off.
+    var retirements: [Retirement] = []
+    var retiredListeners = ListenerSet()
     var nextHousekeeping: Instant
     /// Listeners' queues were not emptied: out of slots, descriptors, or turn.
     var acceptPending = AcceptPending.no
@@ -192,6 +203,10 @@ package final class Worker {
     var failure: String?
     /// When draining ends whatever is left.
     var drainDeadline = Instant.never
+    /// Whoever has been promised another request on a connection may bring it.
+    var isPatient = false
+    /// Clients are told to go after their answer; those that come are served (`Worker+Dismiss`).
+    var isDismissing = false
 
     /// - Parameter snapshot: what to serve; the worker accepts only after `.serve`.
     package init(
@@ -199,6 +214,9 @@ package final class Worker {
         snapshot: RuntimeSnapshot, now: Instant, report: @escaping @Sendable (WorkerEvent) -> Void
     ) throws(SetupFailure) {
         self.setup = setup
+        sockets = setup.listeners.map {
+            ServedSocket(ListeningSocket(listener: $0.listener, descriptor: $0.descriptor))
+        }
         self.ring = ring
         self.block = block
         self.mailbox = mailbox
@@ -230,7 +248,8 @@ package final class Worker {
             let upstreamStreamSlots = SlotList(capacity: requests),
             let exchangeSlots = SlotList(capacity: requests),
             let wheel = TimerWheel(capacity: slots, tick: Worker.tick, now: now),
-            let accessLog = AccessLogStage(exchanges: requests)
+            let accessLog = AccessLogStage(exchanges: requests),
+            let traffic = setup.traffic ?? TrafficTable()
         else { throw .memory }
         clientStreamBase = clients
         upstreamBase = requests
@@ -248,6 +267,7 @@ package final class Worker {
         self.exchangeSlots = exchangeSlots
         self.wheel = wheel
         self.accessLog = accessLog
+        self.traffic = traffic
         chunks = ChunkPool(budget: setup.chunkBudget)
         rounds = .allocate(
             byteCount: Worker.headRoom + Worker.roundBytes(Worker.receiveLevelMax), alignment: 64)
@@ -417,6 +437,7 @@ package final class Worker {
         keepAccessLog()
         tellSummaries()
         checkDrained()
+        endRetired()
         learnInterfaces()
     }
 }

@@ -44,6 +44,10 @@ package final class GuardianChannel<Sent: GuardianMessage, Received: GuardianMes
     /// How often the peer broke the rules.
     package private(set) var violations = 0
     package private(set) var isOpen = true
+    /// Nothing waits to be sent.
+    package var isIdle: Bool { queue.isEmpty }
+    /// Its number, for a program that this process becomes.
+    package var descriptor: Int32 { socket }
 
     private let loop: PollLoop
     private let socket: Int32

@@ -95,8 +95,14 @@ package enum ProxyCommand: GuardianMessage {
     /// admin socket if `flags` has `.adminSocket`.
     case hello(Hello)
     /// The sockets of one listener address, in as many messages as it takes; `firstSocket` is the
-    /// index of this message's first one. Socket i is worker i's.
+    /// index of this message's first one. Socket i is worker i's. Before `start` they are what the
+    /// proxy begins with; later they belong to the reload that is prepared.
     case listener(ListenerSockets)
+    /// In the configuration that is prepared, a listener's address is served by sockets that the
+    /// proxy has already.
+    case place(ListenerPlace)
+    /// Take what waits on these sockets, let go of them, then report `groupLeft`.
+    case leaveGroup(Int)
     /// Everything has been sent: prepare, then report `prepared`.
     case start
     /// The sockets listen: accept, then report `serving`.
@@ -108,8 +114,9 @@ package enum ProxyCommand: GuardianMessage {
     /// How the reload that the proxy asked for ended; a memfd with text may come with it.
     case reloadResult(requestID: UInt64, outcome: ReloadOutcome)
     /// Take no more connections, report `drained`, let requests finish; `finished` at the latest
-    /// after so many milliseconds.
-    case stop(deadlineMilliseconds: Int)
+    /// after so many milliseconds. `isReplaced`: another proxy serves by now, and answers the admin
+    /// socket.
+    case stop(deadlineMilliseconds: Int, isReplaced: Bool = false)
     /// Leave now.
     case stopNow
     case reopenLogs
@@ -120,8 +127,14 @@ package enum ProxyCommand: GuardianMessage {
         /// Listener addresses, each of which comes in its own `listener` messages.
         package let listenerAddresses: Int
         package let flags: Flags
+        /// Which of the board's banks is this proxy's.
+        package let bank: Int
 
-        package init(workers: Int, socketsPerListener: Int, listenerAddresses: Int, flags: Flags) {
+        package init(
+            workers: Int, socketsPerListener: Int, listenerAddresses: Int, flags: Flags,
+            bank: Int = 0
+        ) {
+            self.bank = bank
             self.workers = workers
             self.socketsPerListener = socketsPerListener
             self.listenerAddresses = listenerAddresses
@@ -136,7 +149,9 @@ package enum ProxyCommand: GuardianMessage {
         package static let adminSocket = Flags(rawValue: 1)
         /// A proxy served before this one: counters go on, drop caches are worth reading.
         package static let restarted = Flags(rawValue: 2)
-        static let all: Flags = [.adminSocket, .restarted]
+        /// Another proxy serves the same sockets until this one does.
+        package static let successor = Flags(rawValue: 4)
+        static let all: Flags = [.adminSocket, .restarted, .successor]
     }
 
     package struct ListenerSockets: Equatable, Sendable {
@@ -144,14 +159,31 @@ package enum ProxyCommand: GuardianMessage {
         package let listener: Int
         /// Index in that listener's addresses.
         package let address: Int
+        /// The number that the sockets of one address have for as long as they are open.
+        package let group: Int
         package let firstSocket: Int
         package let count: Int
 
-        package init(listener: Int, address: Int, firstSocket: Int, count: Int) {
+        package init(listener: Int, address: Int, group: Int, firstSocket: Int, count: Int) {
             self.listener = listener
             self.address = address
+            self.group = group
             self.firstSocket = firstSocket
             self.count = count
+        }
+    }
+
+    package struct ListenerPlace: Equatable, Sendable {
+        /// Index in the configuration's listeners.
+        package let listener: Int
+        /// Index in that listener's addresses.
+        package let address: Int
+        package let group: Int
+
+        package init(listener: Int, address: Int, group: Int) {
+            self.listener = listener
+            self.address = address
+            self.group = group
         }
     }
 }
@@ -167,11 +199,29 @@ package enum ReloadOutcome: UInt64, Sendable, CaseIterable {
     case failed = 3
     /// The bytes are the ones in use.
     case unchanged = 4
+    /// It could be used; nothing was changed.
+    case planned = 5
+    /// The reload before stays in use.
+    case confirmed = 6
+    /// Another binary serves.
+    case upgraded = 7
+}
+
+/// What somebody wants of a configuration.
+package enum ReloadMode: Equatable, Sendable {
+    case apply
+    /// Say what would change.
+    case plan
+    /// Use it, and go back unless it is confirmed within the time.
+    case confirm(milliseconds: Int)
+
+    package static let confirmMax = 3_600_000
 }
 
 extension ProxyCommand {
     package static let workersMax = 256
     package static let listenerAddressesMax = 256
+    package static let banksMax = 16
     /// A day; a deadline in milliseconds.
     package static let deadlineMax = 86_400_000
 
@@ -180,20 +230,24 @@ extension ProxyCommand {
         case .hello(let hello):
             GuardianWire(
                 1, UInt64(hello.workers), UInt64(hello.socketsPerListener),
-                UInt64(hello.listenerAddresses), hello.flags.rawValue)
+                UInt64(hello.listenerAddresses), hello.flags.rawValue, UInt64(hello.bank))
         case .listener(let sockets):
             GuardianWire(
                 2, UInt64(sockets.listener), UInt64(sockets.address), UInt64(sockets.firstSocket),
-                UInt64(sockets.count))
+                UInt64(sockets.count), UInt64(sockets.group))
         case .start: GuardianWire(3)
         case .serve: GuardianWire(4)
         case .reload(let id): GuardianWire(5, id)
         case .reloadCommit(let id): GuardianWire(6, id)
         case .reloadAbort(let id): GuardianWire(7, id)
         case .reloadResult(let id, let outcome): GuardianWire(8, id, outcome.rawValue)
-        case .stop(let milliseconds): GuardianWire(9, UInt64(milliseconds))
+        case .stop(let milliseconds, let isReplaced):
+            GuardianWire(9, UInt64(milliseconds), isReplaced ? 1 : 0)
         case .stopNow: GuardianWire(10)
         case .reopenLogs: GuardianWire(11)
+        case .place(let place):
+            GuardianWire(12, UInt64(place.listener), UInt64(place.address), UInt64(place.group))
+        case .leaveGroup(let group): GuardianWire(13, UInt64(group))
         }
     }
 
@@ -201,10 +255,10 @@ extension ProxyCommand {
         var used = 0
         switch wire.type {
         case 1:
-            used = 4
+            used = 5
             self = .hello(try Self.hello(wire))
         case 2:
-            used = 4
+            used = 5
             self = .listener(try Self.listener(wire))
         case 3: self = .start
         case 4: self = .serve
@@ -224,10 +278,22 @@ extension ProxyCommand {
             }
             self = .reloadResult(requestID: wire.fields[0], outcome: outcome)
         case 9:
-            used = 1
-            self = .stop(deadlineMilliseconds: try wire.int(0, max: Self.deadlineMax))
+            used = 2
+            self = .stop(
+                deadlineMilliseconds: try wire.int(0, max: Self.deadlineMax),
+                isReplaced: try wire.int(1, max: 1) == 1)
         case 10: self = .stopNow
         case 11: self = .reopenLogs
+        case 12:
+            used = 3
+            self = .place(
+                ListenerPlace(
+                    listener: try wire.int(0, max: Self.listenerAddressesMax),
+                    address: try wire.int(1, max: Self.listenerAddressesMax),
+                    group: try wire.int(2, max: Self.listenerAddressesMax)))
+        case 13:
+            used = 1
+            self = .leaveGroup(try wire.int(0, max: Self.listenerAddressesMax))
         default: throw .unknownType(wire.type)
         }
         try wire.checkUnused(from: used)
@@ -241,7 +307,8 @@ extension ProxyCommand {
         return Hello(
             workers: try wire.int(0, max: workersMax),
             socketsPerListener: try wire.int(1, max: workersMax),
-            listenerAddresses: try wire.int(2, max: listenerAddressesMax), flags: flags)
+            listenerAddresses: try wire.int(2, max: listenerAddressesMax), flags: flags,
+            bank: try wire.int(4, max: banksMax - 1))
     }
 
     private static func listener(
@@ -251,6 +318,7 @@ extension ProxyCommand {
         return ListenerSockets(
             listener: try wire.int(0, max: listenerAddressesMax),
             address: try wire.int(1, max: listenerAddressesMax),
+            group: try wire.int(4, max: listenerAddressesMax),
             firstSocket: try wire.int(2, max: workersMax),
             count: try wire.int(3, max: DescriptorPassing.descriptorsMax))
     }
@@ -262,7 +330,9 @@ extension ProxyCommand {
         case .listener(let sockets): sockets.count...sockets.count
         case .reload: 1...1
         case .reloadResult: 0...1
-        case .start, .serve, .reloadCommit, .reloadAbort, .stop, .stopNow, .reopenLogs: 0...0
+        case .start, .serve, .reloadCommit, .reloadAbort, .stop, .stopNow, .reopenLogs, .place,
+            .leaveGroup:
+            0...0
         }
     }
 }
@@ -281,7 +351,13 @@ package enum ProxyReport: GuardianMessage {
     /// Every worker uses the new configuration.
     case reloadCommitted(id: UInt64)
     /// Somebody asked the proxy for a reload; answered with `reloadResult`.
-    case reloadPlease(requestID: UInt64)
+    case reloadPlease(requestID: UInt64, mode: ReloadMode = .apply)
+    /// Somebody confirmed the reload before; answered with `reloadResult`.
+    case confirmPlease(requestID: UInt64)
+    /// Somebody asked for another binary; answered with `reloadResult`.
+    case upgradePlease(requestID: UInt64)
+    /// After `leaveGroup`: nothing waits on these sockets, and the proxy has closed them.
+    case groupLeft(Int)
     /// After `stop`: what was queued is accepted, nothing more is taken.
     case drained
     /// After `stop`: nothing is left, the process exits next.
@@ -294,9 +370,17 @@ package enum ProxyReport: GuardianMessage {
         case .reloadPrepared(let id): GuardianWire(67, id)
         case .reloadRefused(let id, let reason): GuardianWire(68, id, UInt64(reason))
         case .reloadCommitted(let id): GuardianWire(69, id)
-        case .reloadPlease(let id): GuardianWire(70, id)
+        case .reloadPlease(let id, let mode):
+            switch mode {
+            case .apply: GuardianWire(70, id, 0, 0)
+            case .plan: GuardianWire(70, id, 1, 0)
+            case .confirm(let milliseconds): GuardianWire(70, id, 2, UInt64(milliseconds))
+            }
         case .drained: GuardianWire(71)
         case .finished: GuardianWire(72)
+        case .groupLeft(let group): GuardianWire(73, UInt64(group))
+        case .confirmPlease(let id): GuardianWire(74, id)
+        case .upgradePlease(let id): GuardianWire(75, id)
         }
     }
 
@@ -316,13 +400,32 @@ package enum ProxyReport: GuardianMessage {
             used = 1
             self = .reloadCommitted(id: wire.fields[0])
         case 70:
-            used = 1
-            self = .reloadPlease(requestID: wire.fields[0])
+            used = 3
+            self = .reloadPlease(requestID: wire.fields[0], mode: try Self.mode(wire))
         case 71: self = .drained
         case 72: self = .finished
+        case 73:
+            used = 1
+            self = .groupLeft(try wire.int(0, max: ProxyCommand.listenerAddressesMax))
+        case 74:
+            used = 1
+            self = .confirmPlease(requestID: wire.fields[0])
+        case 75:
+            used = 1
+            self = .upgradePlease(requestID: wire.fields[0])
         default: throw .unknownType(wire.type)
         }
         try wire.checkUnused(from: used)
+    }
+
+    private static func mode(_ wire: GuardianWire) throws(GuardianMessageError) -> ReloadMode {
+        let milliseconds = try wire.int(2, max: ReloadMode.confirmMax)
+        switch (wire.fields[1], milliseconds) {
+        case (0, 0): return .apply
+        case (1, 0): return .plan
+        case (2, 1...): return .confirm(milliseconds: milliseconds)
+        default: throw .fieldOutOfRange
+        }
     }
 
     package var descriptorCounts: ClosedRange<Int> { 0...0 }

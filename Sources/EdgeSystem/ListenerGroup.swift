@@ -57,6 +57,14 @@ package final class ListenerGroup {
         sockets = owned.take()
     }
 
+    /// Takes over what this process had as another program: they listen.
+    package init(resuming address: SocketAddress, sockets: [Int32], adoptedCount: Int) {
+        self.address = address
+        self.sockets = sockets
+        self.adoptedCount = min(adoptedCount, sockets.count)
+        state = .listening
+    }
+
     deinit {
         // The manager has them as well: what we never served must not go on listening there.
         if state == .adopted { stopListening() }
@@ -88,6 +96,42 @@ package final class ListenerGroup {
         guard state != .bound else { return }
         for socket in sockets { Glibc.shutdown(socket, Int32(SHUT_RD)) }
         state = .bound
+    }
+
+    /// Lets nobody begin a connection any more: SYNs are dropped, handshakes under way are
+    /// finished and queued. Who is dropped tries again within a second, and is then told whatever
+    /// holds by then. (A socket that is closed at once resets what it has queued, tried.)
+    ///
+    /// - Throws: what setsockopt says.
+    package func closeDoor() throws(SystemError) {
+        // Of a TCP header, the flags: SYN without ACK is dropped.
+        var program: [sock_filter] = [
+            sock_filter(code: 0x30, jt: 0, jf: 0, k: 13),  // load byte 13
+            sock_filter(code: 0x54, jt: 0, jf: 0, k: 0x12),  // and SYN|ACK
+            sock_filter(code: 0x15, jt: 0, jf: 1, k: 0x02),  // is it SYN alone?
+            sock_filter(code: 0x06, jt: 0, jf: 0, k: 0),  // drop
+            sock_filter(code: 0x06, jt: 0, jf: 0, k: .max),  // keep
+        ]
+        let failure = program.withUnsafeMutableBufferPointer { code -> Int32 in
+            var filter = sock_fprog(len: UInt16(code.count), filter: code.baseAddress)
+            let size = socklen_t(MemoryLayout<sock_fprog>.size)
+            for socket in sockets
+            where setsockopt(socket, SOL_SOCKET, SO_ATTACH_FILTER, &filter, size) != 0 {
+                return errno
+            }
+            return 0
+        }
+        guard failure == 0 else {
+            throw SystemError("setsockopt(SO_ATTACH_FILTER)", code: failure, subject: "\(address)")
+        }
+    }
+
+    /// Undoes `closeDoor`.
+    package func openDoor() {
+        var none: Int32 = 0
+        for socket in sockets {
+            _ = setsockopt(socket, SOL_SOCKET, SO_DETACH_FILTER, &none, 4)
+        }
     }
 
     // MARK: - Sockets

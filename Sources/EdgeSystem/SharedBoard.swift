@@ -5,9 +5,10 @@ internal import Glibc
 /// The memory that the guardian makes (a memfd), hands to each proxy and keeps over a proxy's
 /// death: heartbeats, counters and the last log lines. A crash loses nothing that was counted.
 ///
-/// Layout (version 1, all cells 64-bit and written whole): a header, then one block for the
-/// control thread (index 0) and each worker (1…), then the log ring. A block has one writer, the
-/// thread it belongs to; anybody may read. Not page-size dependent.
+/// Layout (version 1, all cells 64-bit and written whole): a header, then banks of one block for
+/// the control thread (index 0) and each worker (1…), then the log ring. A block has one writer, the
+/// thread it belongs to; anybody may read. A bank belongs to one proxy: while one binary follows
+/// another, several count at the same time. Not page-size dependent.
 package final class SharedBoard: @unchecked Sendable {
     // Sendable: the mapping lives as long as the object, cells are accessed only through atomic
     // loads and stores, and each has one writer (the log ring reserves by fetch-and-add).
@@ -23,14 +24,17 @@ package final class SharedBoard: @unchecked Sendable {
     private static let timingBase = 640
     /// Cells of one histogram: its buckets and its sum.
     private static let timingCells = 32
-    /// Listeners that have a cell; the configuration allows no more.
-    package static let listenersMax = 64
+    /// Listeners that have a cell: those of the configuration, half as many at most, and former
+    /// ones that still have connections.
+    package static let listenersMax = 128
+    /// Proxies that count at a time: the one that serves and those that finish what they have.
+    package static let banks = 4
     /// Bytes of log text kept; a power of two.
     private static let logBytes = 1 << 15
 
     /// Bytes of a board for so many workers.
     package static func byteCount(workers: Int) -> Int {
-        (headerCells + blockCells * (workers + 1)) * 8 + logBytes
+        (headerCells + blockCells * (workers + 1) * banks) * 8 + logBytes
     }
 
     /// What can be wrong with a board that another process made.
@@ -47,18 +51,26 @@ package final class SharedBoard: @unchecked Sendable {
     }
 
     package let workers: Int
+    /// Whose blocks `block` gives.
+    package let bank: Int
     private let cells: UnsafeMutablePointer<UInt64>
     private let byteCount: Int
 
     /// Maps the board behind `descriptor` (a memfd of `byteCount(workers:)` bytes).
     ///
-    /// - Parameter create: true in the guardian, which writes the header; the proxy checks it.
+    /// - Parameters:
+    ///   - bank: this process's; the guardian names banks where it asks for blocks.
+    ///   - create: true in the guardian, which writes the header; the proxy checks it.
     /// - Throws: `.notMapped` if mmap fails, `.wrongLayout` if the header is not ours.
-    package init(descriptor: Int32, workers: Int, create: Bool) throws(Failure) {
+    package init(
+        descriptor: Int32, workers: Int, bank: Int = 0, create: Bool
+    ) throws(Failure) {
+        guard (0..<Self.banks).contains(bank) else { throw .wrongLayout }
         let size = Self.byteCount(workers: workers)
         let memory = mmap(nil, size, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor, 0)
         guard let memory, memory != MAP_FAILED else { throw .notMapped(errno: errno) }
         self.workers = workers
+        self.bank = bank
         byteCount = size
         cells = memory.bindMemory(to: UInt64.self, capacity: size / 8)
         if create {
@@ -78,9 +90,23 @@ package final class SharedBoard: @unchecked Sendable {
     deinit { munmap(cells, byteCount) }
 
     /// The block of the control thread (0) or a worker (1…).
-    package func block(_ thread: Int) -> Block {
+    package func block(_ thread: Int, bank: Int? = nil) -> Block {
         invariant(thread >= 0 && thread <= workers, "a board has a block per thread")
-        return Block(cells: cells + Self.headerCells + Self.blockCells * thread)
+        let row = (workers + 1) * (bank ?? self.bank) + thread
+        return Block(cells: cells + Self.headerCells + Self.blockCells * row)
+    }
+
+    /// Of all proxies that have counted: what is summed is summed over these.
+    package var allBlocks: [Block] {
+        (0..<Self.banks).flatMap { bank in (0...workers).map { block($0, bank: bank) } }
+    }
+
+    /// Of this process's workers.
+    package var workerBlocks: [Block] { (1...workers).map { block($0) } }
+
+    /// A bank's proxy is gone, or its next one begins.
+    package func resetForNewProcess(bank: Int) {
+        for thread in 0...workers { block(thread, bank: bank).resetForNewProcess() }
     }
 
     /// One thread's cells. A trivial value: copy it into the thread's own state.
@@ -160,8 +186,14 @@ package final class SharedBoard: @unchecked Sendable {
         /// Counts a span in its histogram.
         @inline(__always)
         package func observe(_ timing: Timing, _ nanoseconds: UInt64) {
+            observe(timing, bucket: Timing.bucket(of: nanoseconds), nanoseconds)
+        }
+
+        /// The same where the span's bucket is known.
+        @inline(__always)
+        package func observe(_ timing: Timing, bucket: Int, _ nanoseconds: UInt64) {
             let base = SharedBoard.timingBase + SharedBoard.timingCells * timing.rawValue
-            add(at: base + Timing.bucket(of: nanoseconds), 1)
+            add(at: base + bucket, 1)
             add(at: base + Timing.bucketCount, nanoseconds)
         }
 
@@ -174,7 +206,7 @@ package final class SharedBoard: @unchecked Sendable {
         /// All spans together, in nanoseconds.
         package func sum(_ timing: Timing) -> UInt64 { value(timing, bucket: Timing.bucketCount) }
 
-        /// Open connections of one listener (its index in the configuration) on this worker.
+        /// Open connections of one listener (its number in the snapshot) on this worker.
         package func connections(listener: Int) -> UInt64 {
             ce_load_relaxed64(cells + SharedBoard.listenerBase + listener)
         }
@@ -209,8 +241,10 @@ package final class SharedBoard: @unchecked Sendable {
 
     private var logCursor: UnsafeMutablePointer<UInt64> { cells + 8 }
     private var logStart: UnsafeMutablePointer<UInt8> {
-        UnsafeMutableRawPointer(cells + Self.headerCells + Self.blockCells * (workers + 1))
-            .assumingMemoryBound(to: UInt8.self)
+        UnsafeMutableRawPointer(
+            cells + Self.headerCells + Self.blockCells * (workers + 1) * Self.banks
+        )
+        .assumingMemoryBound(to: UInt8.self)
     }
 
     /// Appends one line; safe from any thread of either process. The oldest text is overwritten.

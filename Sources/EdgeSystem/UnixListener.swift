@@ -45,6 +45,12 @@ package final class UnixListener {
         socket = fd.release()
     }
 
+    /// Takes over what this process had as another program.
+    package init(resuming path: String, socket: Int32) {
+        self.path = path
+        self.socket = socket
+    }
+
     deinit {
         Glibc.close(socket)
         unlink(path)

@@ -44,6 +44,10 @@ struct ConnectionOptions: ParsableArguments {
         }
     }
 
+    func client(within timeout: Duration) -> ControlClient {
+        ControlClient(path: path, timeout: timeout)
+    }
+
     /// The running daemon's version; nil if it does not answer within a second.
     func daemonVersion() -> String? {
         try? ControlClient(path: path, timeout: .seconds(1)).status().version

@@ -17,7 +17,9 @@ struct EdgeCtl: ParsableCommand {
         subcommands: [
             StatusCommand.self, UpstreamCommand.self, DNSCommand.self, ExplainCommand.self,
             ConfigCommand.self, CertCommand.self,
-            ReloadCommand.self,
+            ReloadCommand.self, ConfirmCommand.self, UpgradeCommand.self, NodeCommand.self,
+            CheckCommand.self, DoctorCommand.self, IncidentsCommand.self,
+            TopCommand.self,
             VersionCommand.self,
         ])
 

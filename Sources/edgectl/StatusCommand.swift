@@ -1,7 +1,7 @@
 import ArgumentParser
 import EdgeControlAPI
 
-/// `edgectl status`: everything at one glance; 5 if the node does not serve.
+/// `edgectl status`: everything at one glance; 5 if the node does not serve, or is drained.
 struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status",
@@ -28,6 +28,8 @@ struct StatusCommand: ParsableCommand {
             var text = StatusText(reply)
             print(text.render(logLines: log), terminator: "")
         }
-        guard reply.state == .serving else { throw ExitStatus.findings.code }
+        guard reply.state == .serving, reply.drainedSince == nil else {
+            throw ExitStatus.findings.code
+        }
     }
 }

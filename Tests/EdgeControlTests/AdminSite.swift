@@ -12,14 +12,25 @@ final class AdminSite: Sendable {
     struct Script: Sendable {
         var status = Samples.status
         var isReady = (true, "")
+        var views: [String: (Bool, String)] = [:]
         var reload = ReloadReply(outcome: .reloaded, epoch: 4, milliseconds: 1)
         /// Nil: the reload never ends.
         var reloadDelay: Duration? = .zero
         var reloads: [PeerCredentials] = []
+        var reloadOptions: [ReloadOptions] = []
+        var plan: Result<ReloadPlanReply, OrderRefusal> = .success(OperationSamples.plan)
+        var confirm: Result<ConfirmReply, OrderRefusal> = .success(ConfirmReply(epoch: 4))
+        var upgrade: Result<UpgradeReply, OrderRefusal> = .success(
+            UpgradeReply(outcome: .upgraded, version: "0.2.0", milliseconds: 350))
+        var nodeRefusal: OrderRefusal?
+        var figures = OperationSamples.figures
+        var incidents = OperationSamples.incidents
+        var doctor = OperationSamples.doctor
         var orders: [String] = []
         var orderResult = MemberOrderResult.done
         var isStopped = false
         var port: UInt16 = 0
+        var probePort: UInt16 = 0
         var poster: PollLoop.Poster?
     }
 
@@ -43,6 +54,8 @@ final class AdminSite: Sendable {
 
     var port: UInt16 { read(\.port) }
 
+    var probePort: UInt16 { read(\.probePort) }
+
     func read<Value: Sendable>(_ get: (Script) -> Value) -> Value { script.withLock { get($0) } }
 
     func stop() {
@@ -57,11 +70,15 @@ final class AdminSite: Sendable {
         let unix = try UnixListener(path: path, group: nil)
         let tcp = try ListenerGroup(address: SocketAddress(ipv4: 0x7F00_0001, port: 0), count: 1)
         try tcp.listen()
+        let probe = try ListenerGroup(address: SocketAddress(ipv4: 0x7F00_0001, port: 0), count: 1)
+        try probe.listen()
         let target = ScriptedTarget(script: self, loop: loop)
         let server = ControlServer(loop: loop, target: target, stageDeadline: stageDeadline)
-        try server.listen(unixSockets: [unix.socket], tcpSockets: tcp.sockets)
+        try server.listen(
+            unixSockets: [unix.socket], tcpSockets: tcp.sockets, probeSockets: probe.sockets)
         script.withLock {
             $0.port = tcp.address.port
+            $0.probePort = probe.address.port
             $0.poster = loop.poster
         }
         while !script.withLock({ $0.isStopped }) { loop.runOnce(maxWait: nil) }
@@ -80,6 +97,9 @@ final class AdminSite: Sendable {
 
         func status() -> StatusReply { site.read(\.status) }
         func metrics(into text: inout String) { text += "edged_up 1\n" }
+        func traffic(completion: @escaping ([UInt8]) -> Void) {
+            completion(Array("edged_more 2\n".utf8))
+        }
         func effectiveConfiguration() -> ConfigurationReply? {
             site.read(\.isReady).0
                 ? ConfigurationReply(path: "/etc/edged.yaml", text: "version: 1  # default\n") : nil
@@ -96,6 +116,7 @@ final class AdminSite: Sendable {
         func certificates() -> CertificatesReply { CertificateRouteTests.reply }
 
         func isReady() -> (Bool, String) { site.read(\.isReady) }
+        func isReady(view: String) -> (Bool, String)? { site.read(\.views)[view] }
 
         func setMember(
             upstream: String, address: String, order: MemberOrder
@@ -123,13 +144,52 @@ final class AdminSite: Sendable {
             }
         }
 
-        func reload(by peer: PeerCredentials, completion: @escaping (ReloadReply) -> Void) {
-            site.script.withLock { $0.reloads.append(peer) }
+        func reload(
+            by peer: PeerCredentials, options: ReloadOptions,
+            completion: @escaping (ReloadReply) -> Void
+        ) {
+            site.script.withLock {
+                $0.reloads.append(peer)
+                $0.reloadOptions.append(options)
+            }
             guard let delay = site.read(\.reloadDelay) else { return }
             let reply = site.read(\.reload)
             if delay == .zero { return completion(reply) }
             loop.schedule(after: delay) { completion(reply) }
         }
+
+        func plan(completion: @escaping (Result<ReloadPlanReply, OrderRefusal>) -> Void) {
+            completion(site.read(\.plan))
+        }
+
+        func confirm(
+            by peer: PeerCredentials,
+            completion: @escaping (Result<ConfirmReply, OrderRefusal>) -> Void
+        ) {
+            completion(site.read(\.confirm))
+        }
+
+        func upgrade(
+            by peer: PeerCredentials,
+            completion: @escaping (Result<UpgradeReply, OrderRefusal>) -> Void
+        ) {
+            completion(site.read(\.upgrade))
+        }
+
+        func setNode(_ order: NodeOrder) -> Result<NodeReply, OrderRefusal> {
+            site.script.withLock { script in
+                if let refusal = script.nodeRefusal { return .failure(refusal) }
+                script.orders.append("node \(order.rawValue)")
+                script.status.drainedSince = order == .drain ? 1000 : nil
+                return .success(
+                    NodeReply(
+                        order: order, drainedSince: script.status.drainedSince, connections: 12))
+            }
+        }
+
+        func figures() -> FiguresReply { site.read(\.figures) }
+        func incidents() -> IncidentsReply { site.read(\.incidents) }
+        func doctor() -> DoctorReply { site.read(\.doctor) }
     }
 }
 

@@ -4,7 +4,7 @@ import Testing
 
 /// The real `edgectl`, built beside the test bundle, against the admin server.
 @Suite("edgectl", .serialized) struct EdgeCtlTests {
-    private static let program: String = {
+    static let program: String = {
         var path = [UInt8](repeating: 0, count: 4096)
         let count = path.withUnsafeMutableBytes {
             readlink("/proc/self/exe", $0.baseAddress!, $0.count)
@@ -18,7 +18,7 @@ import Testing
         return folders.map { $0 + "/edgectl" }.first { access($0, X_OK) == 0 } ?? "edgectl"
     }()
 
-    private static func run(_ arguments: String, _ site: AdminSite? = nil) -> (Int32, String) {
+    static func run(_ arguments: String, _ site: AdminSite? = nil) -> (Int32, String) {
         shell("EDGED_SOCKET=\(site?.path ?? "/nonexistent") \(program) \(arguments)")
     }
 

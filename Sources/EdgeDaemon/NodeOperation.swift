@@ -1,0 +1,9 @@
+internal import EdgeControlAPI
+
+/// What administrators have ordered of the node as a whole, and what has happened to it since this
+/// proxy started. The control thread's.
+final class NodeOperation {
+    /// Unix seconds since when clients are told to go; nil: they are not. Outlives reloads.
+    var drainedSince: Int64?
+    var incidents = IncidentBook()
+}

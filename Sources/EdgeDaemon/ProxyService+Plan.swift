@@ -1,0 +1,55 @@
+internal import EdgeConfig
+internal import EdgeControl
+internal import EdgeControlAPI
+internal import EdgeCore
+internal import EdgeSystem
+
+/// What a reload would do, of what has been prepared for it.
+extension ProxyService {
+    /// Nil: the files of either could not be compared, although they have been read.
+    func makePlan(from old: Preparation, to new: Preparation) -> ReloadPlanReply? {
+        do throws(ConfigError) {
+            let plan = try ReloadPlan(from: old, to: new) { [self] kind, name in
+                liveConnections(kind, name, in: old)
+            }
+            return plan.reply(
+                epoch: Int64(snapshot?.epoch ?? 0),
+                drainSeconds: old.configuration.process.drainDeadline.components.seconds)
+        } catch {
+            for line in error.diagnostics { Log.error("plan: \(line)") }
+            return nil
+        }
+    }
+
+    /// What is open of a listener; of the others nothing is counted yet.
+    private func liveConnections(
+        _ kind: PlannedKind, _ name: String, in preparation: Preparation
+    ) -> Int64? {
+        guard kind == .listener,
+            let index = preparation.configuration.listeners.firstIndex(where: { $0.name == name })
+        else { return nil }
+        return Int64(connections(listener: snapshot?.listenerNumbers[index] ?? index))
+    }
+
+    /// What the guardian has said of a plan.
+    ///
+    /// - Parameter lines: what is wrong.
+    func planAnswer(
+        _ outcome: EdgeSystem.ReloadOutcome, _ lines: [String]
+    ) -> Result<ReloadPlanReply, OrderRefusal> {
+        let epoch = Int64(snapshot?.epoch ?? 0)
+        switch outcome {
+        case .planned:
+            if let lastPlan { return .success(lastPlan) }
+        case .unchanged: return .success(ReloadPlanReply(outcome: .unchanged, epoch: epoch))
+        case .refused, .needsRestart:
+            return .success(
+                ReloadPlanReply(outcome: .refused, diagnostics: lines, epoch: epoch))
+        case .committed, .failed, .confirmed, .upgraded: break
+        }
+        return .failure(
+            OrderRefusal(
+                lines.isEmpty ? "no plan was made" : lines.joined(separator: "\n"),
+                isUnavailable: true))
+    }
+}

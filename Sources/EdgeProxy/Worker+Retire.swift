@@ -1,0 +1,97 @@
+internal import EdgeCore
+
+/// Something that has left the configuration and still has connections.
+struct Retirement {
+    enum What: Equatable {
+        case listener(Int)
+        case pool(Int32)
+    }
+
+    let what: What
+    /// What is left by then is cut.
+    let at: Instant
+}
+
+/// Numbers of listeners.
+struct ListenerSet: BitwiseCopyable {
+    private var low: UInt64 = 0
+    private var high: UInt64 = 0
+
+    @inline(__always)
+    func contains(_ listener: UInt16) -> Bool {
+        (listener < 64 ? low : high) >> UInt64(listener & 63) & 1 == 1
+    }
+
+    mutating func insert(_ listener: Int) {
+        let bit = UInt64(1) << UInt64(listener & 63)
+        if listener < 64 { low |= bit } else { high |= bit }
+    }
+}
+
+/// What a reload has taken away: it finishes what it has, until a deadline. What the reload has not
+/// changed is not touched.
+extension Worker {
+    var retirementEnd: Instant { now.advanced(byNanoseconds: snapshot.timeouts.drain) }
+
+    /// Connections of listeners that have left the configuration are asked to leave.
+    func retireListeners(_ former: [RuntimeSnapshot.Listener]) {
+        retiredListeners = ListenerSet()
+        for (number, listener) in snapshot.listeners.enumerated() {
+            if listener.isRetired { retiredListeners.insert(number) }
+            let wasRetired = number < former.count && former[number].isRetired
+            if !listener.isRetired {
+                // A number that is given anew has no connections of its old meaning.
+                retirements.removeAll { $0.what == .listener(number) }
+            } else if !wasRetired {
+                retirements.append(.init(what: .listener(number), at: retirementEnd))
+                for slot in connections(of: number) {
+                    askToLeave(slot, idleFor: snapshot.timeouts.drain / 2)
+                }
+            }
+        }
+    }
+
+    /// Once a second: what has outlived its deadline is cut and counted.
+    func endRetired() {
+        guard retirements.contains(where: { $0.at <= now }) else { return }
+        let due = retirements.filter { $0.at <= now }
+        retirements.removeAll { $0.at <= now }
+        for retirement in due {
+            switch retirement.what {
+            case .listener(let number):
+                for slot in connections(of: number) { cut(slot) }
+            case .pool(let id):
+                // It may have come back meanwhile.
+                guard pools[Int(id)]?.isRetired == true else { continue }
+                for index in 0..<upstreamSlots.touched { cutUpstream(index, of: id) }
+                for index in 0..<upstreamStreamSlots.touched {
+                    cutUpstream(upstreamStreamBase - upstreamBase + index, of: id)
+                }
+            }
+        }
+    }
+
+    private func connections(of listener: Int) -> [Int] {
+        (0..<downstreamSlots.touched).filter {
+            channels[$0].pointee.phase != .free && channels[$0].pointee.phase != .closing
+                && Int(downstreams[$0].pointee.listener) == listener
+        }
+    }
+
+    private func cut(_ slot: Int) {
+        let exchange = Int(downstreams[slot].pointee.exchange)
+        if exchange >= 0 {
+            downstreams[slot].pointee.exchange = -1
+            abandon(exchange, .draining)
+        }
+        terminate(slot, reset: exchange >= 0)
+    }
+
+    private func cutUpstream(_ index: Int, of pool: Int32) {
+        guard channels[upstreamBase + index].pointee.phase != .free,
+            upstreams[index].pointee.pool == pool
+        else { return }
+        let exchange = Int(upstreams[index].pointee.exchange)
+        if exchange >= 0 { failExchange(exchange, .draining) }
+    }
+}

@@ -1,0 +1,63 @@
+import EdgeControlAPI
+
+/// Replies about the node as a whole, with something in every member.
+enum OperationSamples {
+    static let plan = ReloadPlanReply(
+        outcome: .planned, epoch: 3, drainSeconds: 30,
+        changes: [
+            PlannedChange(kind: .listener, name: "extra", action: .added, connections: 0),
+            PlannedChange(
+                kind: .site, name: "old.example.org", action: .removed, connections: 3,
+                fate: .drained),
+            PlannedChange(
+                kind: .upstream, name: "app", action: .changed,
+                values: [
+                    PlannedValue(
+                        key: "servers", before: ["10.0.0.1:80", "10.0.0.2:80"],
+                        after: ["10.0.0.1:80", "10.0.0.3:80"]),
+                    PlannedValue(key: "timeouts.response", before: ["1m"], after: ["5m"]),
+                    PlannedValue(
+                        key: "health.status", before: ["200", "204"], after: ["204", "200"]),
+                ],
+                connections: 1),
+            PlannedChange(
+                kind: .setting, name: "workers", action: .changed,
+                values: [PlannedValue(key: "workers", before: ["auto"], after: ["3"])],
+                needsRestart: true),
+        ])
+
+    static let figures = FiguresReply(
+        nowMilliseconds: 1_000_500, started: 800, connections: 12, bounds: [250, 500, 1000],
+        node: FigureRow(
+            name: "", requests: 99,
+            results: [NamedCount("2xx", 90), NamedCount("5xx", 4), NamedCount("failed", 5)],
+            active: 2, durations: [50, 40, 8, 1]),
+        sites: [
+            FigureRow(
+                name: "a.example.org", view: "lan", requests: 60,
+                results: [NamedCount("2xx", 60)], durations: [50, 10, 0, 0])
+        ],
+        upstreams: [FigureRow(name: "app", requests: 60, durations: [60, 0, 0, 0])],
+        workers: Samples.status.workers)
+
+    static let incidents = IncidentsReply(
+        now: 1000, since: 800, dropped: 2,
+        incidents: [
+            Incident(
+                kind: .resolverDegraded, subject: "192.0.2.54:53", text: "lost names it knew",
+                begun: 900, ended: 960),
+            Incident(
+                kind: .reloadRefused, subject: "", text: "a.yaml:1:2: error: a | b", begun: 970,
+                ended: 970),
+            Incident(
+                kind: .memberDown, subject: "app 10.0.0.2:80", text: "no answer within 1s",
+                begun: 990),
+        ])
+
+    static let doctor = DoctorReply(checks: [
+        DoctorCheck("descriptors", .fine, "65536 allowed, 40 open"),
+        DoctorCheck(
+            "state", .problem, "/var/lib/edged: read-only file system",
+            remedy: "mount it read-write"),
+    ])
+}
