@@ -38,7 +38,8 @@ package enum EdgedCommand {
         """
 
     private enum Mode {
-        case run, check, checkCertificates, explain, version, help, proxy, successor, checkSuccessor
+        case run, check, checkCertificates, explain, version, help, proxy, successor
+        case checkSuccessor
     }
 
     private struct Arguments {

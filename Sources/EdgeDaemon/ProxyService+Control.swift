@@ -164,6 +164,7 @@ extension ProxyService: ControlTarget {
                 answer = .refused
             }
             if answer == .refused { lines += lastRefusal.filter { !lines.contains($0) } }
+            if answer != .refused { lines += reloadWarnings }
             if outcome == .failed, lines.isEmpty {
                 lines = ["the proxy did not take the configuration in time; nothing has changed"]
             }

@@ -82,8 +82,8 @@ final class ProxyService {
     init(loop: PollLoop) {
         self.loop = loop
         nameWait = NameWait(loop: loop)
-        certificateKeeper = CertificateKeeper(loop: loop)
         probes = ProbeListeners(loop: loop)
+        certificateKeeper = CertificateKeeper(loop: loop)
     }
 
     func exit(_ code: Int32) {
@@ -447,8 +447,8 @@ final class ProxyService {
     private func abortReload(_ id: UInt64) {
         guard prepared?.id == id else { return }
         prepared = nil
-        certificateKeeper.release()
         sockets.forgetPrepared()
+        certificateKeeper.release()
         nameWait.cancel()
         trackNames(current?.configuration)
     }

@@ -267,6 +267,20 @@ struct LoadingTests {
             ]
         ),
         (
+            Sample.minimal
+                + "views: { lan: { sources: [10.0.0.0/8], addresses: { a: 10.0.0.9 } } }\n"
+                + "resolvers: { home: { servers: [10.0.0.2], domains: [example] } }\n",
+            []
+        ),
+        (
+            Sample.minimal + "views: { lan: { sources: [10.0.0.0/8] } }\n"
+                + "resolvers: { home: { servers: [10.0.0.2], domains: [example] } }\n",
+            [
+                "main.yaml:7:14: the resolver 'home' is never asked (no server's name ends with one "
+                    + "of its domains)"
+            ]
+        ),
+        (
             "version: 1\nlisteners: [{ name: web, port: 80, protocol: http }]\n",
             [
                 "main.yaml:2:1: no sites: no request will find an upstream "

@@ -28,10 +28,10 @@ final class Edged {
         var files: [String: String] = [:]
         /// `certificates.default`.
         var fallback: String? = "app.test"
-        /// Further keys of `certificates:`.
-        var certificateKeys: [String] = []
         /// Further keys of `admin:`, with a comma in front.
         var admin = ""
+        /// Further keys of `certificates:`.
+        var certificateKeys: [String] = []
         /// Further lines under `listeners:`.
         var listeners: [String] = []
         /// Another program than the one that this package builds.
