@@ -29,6 +29,9 @@ extension ProxyService {
                     }.joined(separator: ", "))
             }, at: now)
         operation.incidents.observe(
+            .certificateQuarantined, scope: "",
+            certificateKeeper.quarantined.map { .init(subject: $0.file, text: $0.reason) }, at: now)
+        operation.incidents.observe(
             .nodeDrained, scope: "",
             operation.drainedSince == nil
                 ? [] : [.init(subject: "", text: "clients are told to go")], at: now)

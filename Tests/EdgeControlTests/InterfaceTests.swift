@@ -43,6 +43,7 @@ import Testing
             ),
             ("node", NodeReply(order: .drain, drainedSince: 990, connections: 12).json),
             ("figures", OperationSamples.figures.json),
+            ("certificates", CertificateRouteTests.reply.json),
             ("incidents", OperationSamples.incidents.json),
             ("doctor", OperationSamples.doctor.json),
             ("error", ErrorReply(error: "no such path").json),
@@ -77,7 +78,7 @@ import Testing
             let row = rows.first { $0[0] == "`\(route.path)`" }
             let methods = route.methods.filter { $0 != "HEAD" }.joined(separator: ", ")
             #expect(row?[1] == methods, "\(route.path)")
-            #expect(row?.last == (route.isPublic ? "yes" : "no"), "\(route.path)")
+            #expect(row?.last == (route.isOpen(to: .tcp) ? "yes" : "no"), "\(route.path)")
         }
     }
 
