@@ -2,8 +2,8 @@ internal import EdgeCore
 internal import EdgeTesting
 internal import Foundation
 
-/// A daemon with clients of every kind at work, for whom any reset, refusal, timeout or wrong answer
-/// is a failure; and what operators do to it meanwhile.
+/// A daemon with clients of every kind at work, for whom any reset, refusal, timeout or wrong
+/// answer is a failure; and what operators do to it meanwhile.
 ///
 /// `EDGED_STEADY=long` does it as often as operators do in months, under full load;
 /// `EDGED_FIGURES=1` prints what came out.
