@@ -1,8 +1,4 @@
 extension Configuration.AccessLog {
-    private enum Format: String {
-        case json
-    }
-
     private enum Choice: String {
         case no, yes
     }
@@ -13,11 +9,11 @@ extension Configuration.AccessLog {
     static func decode(_ section: Section?) -> Configuration.AccessLog? {
         guard let section else { return nil }
         let path = section.path("path")
-        // There is one format so far; a wrong word is reported.
-        _ = section.choice("format", as: Format.self)
+        let format = section.choice("format", as: Format.self) ?? .json
         let isStandardOutput = path?.value == section.pass.resolve(standardOutput)
         return Self(
-            path: isStandardOutput ? nil : path?.value, bufferBytes: section.size("buffer"),
+            path: isStandardOutput ? nil : path?.value, format: format,
+            sample: section.integer("sample") ?? 1, bufferBytes: section.size("buffer"),
             includesQuery: section.choice("query", as: Choice.self) == .yes)
     }
 }

@@ -165,10 +165,15 @@ package struct Configuration: Sendable, Equatable {
         package let group: String?
         /// Loopback address for `/metrics`, `/livez`, `/readyz`; nil: none.
         package let http: SocketAddress?
-        package init(socket: String?, group: String?, http: SocketAddress?) {
+        /// Addresses for `/livez` and `/readyz` alone.
+        package let probes: [SocketAddress]
+        package init(
+            socket: String?, group: String?, http: SocketAddress?, probes: [SocketAddress] = []
+        ) {
             self.socket = socket
             self.group = group
             self.http = http
+            self.probes = probes
         }
     }
 
@@ -189,11 +194,23 @@ package struct Configuration: Sendable, Equatable {
     package struct AccessLog: Sendable, Equatable {
         /// Nil: standard output.
         package let path: String?
+        package let format: Format
+        /// One in so many requests that went well has a line.
+        package let sample: Int
         /// Per worker.
         package let bufferBytes: Int
         package let includesQuery: Bool
-        package init(path: String?, bufferBytes: Int, includesQuery: Bool) {
+
+        package enum Format: String, Sendable {
+            case json, httplog
+        }
+
+        package init(
+            path: String?, format: Format, sample: Int, bufferBytes: Int, includesQuery: Bool
+        ) {
             self.path = path
+            self.format = format
+            self.sample = sample
             self.bufferBytes = bufferBytes
             self.includesQuery = includesQuery
         }

@@ -9,6 +9,7 @@ extension Configuration {
         package let sendsForwarded: Bool
         /// Names with `_` are passed on.
         package let passesUnderscores: Bool
+        package let trace: Trace
         /// The folder of the pages for errors; nil: none.
         package let errorPages: String?
         package let lineBytes: Int
@@ -21,16 +22,23 @@ extension Configuration {
         /// How long an upgraded connection may rest.
         package let tunnel: Duration
 
+        /// What becomes of `traceparent`.
+        package enum Trace: String, Sendable {
+            case off, pass, start, restart
+        }
+
         /// Without arguments: what a file that says nothing about it means.
         package init(
             trusted: [CIDR] = [], sendsForwarded: Bool = false, passesUnderscores: Bool = false,
-            errorPages: String? = nil, lineBytes: Int = 16 << 10, bodyBytes: Int? = nil,
+            trace: Trace = .pass, errorPages: String? = nil, lineBytes: Int = 16 << 10,
+            bodyBytes: Int? = nil,
             trailerBytes: Int = 16 << 10, chunkExtensionBytes: Int = 1 << 10,
             clientHello: Duration = .seconds(5), tunnel: Duration = .seconds(3600)
         ) {
             self.trusted = trusted
             self.sendsForwarded = sendsForwarded
             self.passesUnderscores = passesUnderscores
+            self.trace = trace
             self.errorPages = errorPages
             self.lineBytes = lineBytes
             self.bodyBytes = bodyBytes
@@ -52,6 +60,7 @@ extension Configuration.Requests {
             trusted: trusted(forwarding),
             sendsForwarded: forwarding.choice("forwarded", as: Answer.self) == .yes,
             passesUnderscores: forwarding.choice("underscores", as: Underscores.self) == .pass,
+            trace: forwarding.choice("trace", as: Trace.self) ?? .pass,
             errorPages: main.section("error_pages")?.path("directory")?.value,
             lineBytes: limits.size("request_line"),
             bodyBytes: limits.sizeOrUnlimited("request_body"),

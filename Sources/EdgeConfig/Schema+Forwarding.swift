@@ -22,6 +22,15 @@ extension Schema {
                 + "are still dropped that would be taken for one that the proxy acts upon, such "
                 + "as X_Forwarded_For; in trailers all of them are."),
         Key(
+            "forwarding.trace", .choice(["off", "pass", "start", "restart"]), default: "pass",
+            effect: "What becomes of `traceparent` and `tracestate` (W3C Trace Context). `pass`: "
+                + "sound ones are passed on as they are, others dropped. `start`: a request "
+                + "without a sound one gets one. `restart`: so does everybody but `trusted`, "
+                + "whatever they send. `off`: fields like any other.",
+            pitfalls: "With `pass` and `start` anybody can choose the trace that a request is part "
+                + "of, and have it sampled.",
+            seeAlso: ["forwarding.trusted"]),
+        Key(
             "error_pages", .mapping,
             effect: "What clients get to read with errors that the daemon itself reports; never "
                 + "instead of an upstream's own answer.",

@@ -314,6 +314,15 @@ extension Schema {
             effect: "A loopback address that answers `/metrics`, `/livez` and `/readyz`.",
             absence: "there is none",
             pitfalls: "Only 127.0.0.0/8 and ::1: it has no authentication."),
+        Key(
+            "admin.probes", .texts(.endpoint, orSingle: true),
+            effect: "Addresses that answer `/livez` and `/readyz`, and nothing else, for a proxy "
+                + "in front that has to know whether this node serves. `/readyz?view=NAME` asks "
+                + "for a view.",
+            absence: "there are none",
+            pitfalls: "An address that the machine does not have yet, as of a tunnel, is tried "
+                + "again every few seconds. At most 8.",
+            seeAlso: ["admin.http"]),
     ]
     private static let accessLogKeys: [Key] = [
         Key(
@@ -329,8 +338,15 @@ extension Schema {
                 + "A named pipe must have a reader.",
             seeAlso: ["user"]),
         Key(
-            "access_log.format", .choice(["json"]), default: "json",
-            effect: "`json` is one object per line."),
+            "access_log.format", .choice(["json", "httplog"]), default: "json",
+            effect: "`json` is one object per line, `httplog` a line as HAProxy's `option httplog` "
+                + "writes it (of TCP connections, as `option tcplog`).",
+            pitfalls: "`httplog` says less than `json`: see docs/access-log.md."),
+        Key(
+            "access_log.sample", .integer(1...1_000_000), default: "1",
+            effect: "One in so many requests has its line. What fails always has one, and so has "
+                + "what is answered with 5xx.",
+            pitfalls: "Counts per worker."),
         Key(
             "access_log.buffer", .size((64 << 10)...(64 << 20)), default: "1MiB",
             effect: "What each worker keeps for a disk that is slow; it is written at least once a "

@@ -5,6 +5,8 @@ struct ControlResponse {
     var status: Int
     var type: String
     var body: String
+    /// Bytes behind the body.
+    var more: [UInt8] = []
     /// For 405: the methods that would do.
     var allow: String?
 
@@ -17,9 +19,9 @@ struct ControlResponse {
     }
 
     /// The Prometheus text exposition format, version 0.0.4.
-    static func metrics(_ body: String) -> ControlResponse {
+    static func metrics(_ body: String, _ more: [UInt8] = []) -> ControlResponse {
         ControlResponse(
-            status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body: body)
+            status: 200, type: "text/plain; version=0.0.4; charset=utf-8", body: body, more: more)
     }
 
     static func error(_ status: Int, _ text: String, allow: String? = nil) -> ControlResponse {
@@ -33,11 +35,18 @@ struct ControlResponse {
     /// - Parameter withBody: false for HEAD, which announces the length all the same.
     func bytes(keepsAlive: Bool, withBody: Bool = true) -> [UInt8] {
         var head = "HTTP/1.1 \(status) \(Self.phrase(status))\r\n"
-        head += "Content-Type: \(type)\r\nContent-Length: \(body.utf8.count)\r\n"
+        head += "Content-Type: \(type)\r\nContent-Length: \(body.utf8.count + more.count)\r\n"
         head += "Cache-Control: no-store\r\n"
         if let allow { head += "Allow: \(allow)\r\n" }
         if !keepsAlive { head += "Connection: close\r\n" }
-        return Array((head + "\r\n").utf8) + (withBody ? Array(body.utf8) : [])
+        head += "\r\n"
+        guard withBody else { return Array(head.utf8) }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(head.utf8.count + body.utf8.count + more.count)
+        bytes += head.utf8
+        bytes += body.utf8
+        bytes += more
+        return bytes
     }
 
     private static func phrase(_ status: Int) -> String {

@@ -2,7 +2,7 @@ internal import EdgeControlAPI
 internal import EdgeCore
 
 /// What each path of the admin server does. Over TCP there is only what is safe for anybody on
-/// this host to read.
+/// this host to read, and for probes from elsewhere whether it serves.
 enum ControlRoute: CaseIterable {
     case status, upstreams, member, dns, explain, configuration, metrics, livez, readyz, reload
     case confirm, upgrade, drain, undrain, figures, incidents, doctor
@@ -11,6 +11,7 @@ enum ControlRoute: CaseIterable {
     enum Origin {
         case unixSocket(PeerCredentials)
         case tcp
+        case probe
     }
 
     var path: String {
@@ -44,12 +45,10 @@ enum ControlRoute: CaseIterable {
         }
     }
 
-    var isPublic: Bool {
-        switch self {
-        case .metrics, .livez, .readyz: true
-        case .status, .upstreams, .member, .dns, .explain, .configuration, .reload, .confirm,
-            .upgrade, .drain, .undrain, .figures, .incidents, .doctor:
-            false
+    private func isOpen(to origin: Origin) -> Bool {
+        switch (origin, self) {
+        case (.unixSocket, _), (.tcp, .metrics), (_, .livez), (_, .readyz): true
+        case (.tcp, _), (.probe, _): false
         }
     }
 
@@ -60,10 +59,7 @@ enum ControlRoute: CaseIterable {
     ) {
         let member = MemberRoute(request.path)
         let fixed = allCases.first { $0 != .member && $0.path == request.path }
-        guard let route = member == nil ? fixed : .member else {
-            return reply(.error(404, "no such path"))
-        }
-        if case .tcp = origin, !route.isPublic {
+        guard let route = member == nil ? fixed : .member, route.isOpen(to: origin) else {
             return reply(.error(404, "no such path"))
         }
         guard route.methods.contains(request.method) else {
@@ -86,11 +82,11 @@ enum ControlRoute: CaseIterable {
         case .metrics:
             var text = ""
             target.metrics(into: &text)
-            reply(.metrics(text))
+            var traffic: [UInt8] = []
+            target.traffic(into: &traffic)
+            reply(.metrics(text, traffic))
         case .livez: reply(.text(200, "ok"))
-        case .readyz:
-            let (isReady, why) = target.isReady()
-            reply(.text(isReady ? 200 : 503, isReady && why.isEmpty ? "ok" : why))
+        case .readyz: reply(readiness(request.query, target))
         case .figures: reply(.json(200, target.figures().json))
         case .incidents: reply(.json(200, target.incidents().json))
         case .doctor: reply(.json(200, target.doctor().json))
@@ -100,6 +96,23 @@ enum ControlRoute: CaseIterable {
             }
             route.order(request.query, by: peer, target: target, reply: reply)
         }
+    }
+
+    /// `GET /readyz`, or `GET /readyz?view=NAME` about one view.
+    private static func readiness(
+        _ query: String, _ target: any ControlTarget
+    ) -> ControlResponse {
+        var (isReady, why) = target.isReady()
+        if isReady, !query.isEmpty {
+            guard let view = PercentText.parameter("view", in: query) else {
+                return .error(400, "only /readyz and /readyz?view=NAME are known")
+            }
+            guard let known = target.isReady(view: view) else {
+                return .error(404, "there is no view '\(view)'")
+            }
+            (isReady, why) = known
+        }
+        return .text(isReady ? 200 : 503, isReady && why.isEmpty ? "ok" : why)
     }
 
     /// `GET /config?effective=yes`.

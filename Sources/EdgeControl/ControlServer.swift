@@ -13,7 +13,7 @@ package final class ControlServer {
     private static let acceptPause: Duration = .seconds(1)
     private static let acceptsPerTurnMax = 16
 
-    private enum Listener { case unixSocket, tcp }
+    private enum Listener { case unixSocket, tcp, probe }
 
     private let loop: PollLoop
     /// Owned by whoever owns the server; asked only while it is there.
@@ -43,10 +43,14 @@ package final class ControlServer {
     /// - Parameters:
     ///   - unixSockets: everything, with peer credentials.
     ///   - tcpSockets: `/metrics`, `/livez` and `/readyz` only.
-    package func listen(unixSockets: [Int32], tcpSockets: [Int32]) throws(SystemError) {
+    ///   - probeSockets: `/livez` and `/readyz` only.
+    package func listen(
+        unixSockets: [Int32], tcpSockets: [Int32], probeSockets: [Int32] = []
+    ) throws(SystemError) {
         stopListening()
         for descriptor in unixSockets { listeners[descriptor] = .unixSocket }
         for descriptor in tcpSockets { listeners[descriptor] = .tcp }
+        for descriptor in probeSockets { listeners[descriptor] = .probe }
         for descriptor in listeners.keys { try Descriptor.setNonBlocking(descriptor) }
         try watchListeners()
     }
@@ -112,6 +116,7 @@ package final class ControlServer {
         let origin: ControlRoute.Origin
         switch kind {
         case .tcp: origin = .tcp
+        case .probe: origin = .probe
         case .unixSocket:
             guard let peer = PeerCredentials(socket: descriptor) else {
                 Log.warning("admin: a connection without credentials")

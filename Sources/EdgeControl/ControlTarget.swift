@@ -48,8 +48,12 @@ package protocol ControlTarget: AnyObject {
     func status() -> StatusReply
     /// Appends the Prometheus text; `MetricsText` helps.
     func metrics(into text: inout String)
+    /// Appends what is counted per site, upstream and view, in the same format.
+    func traffic(into text: inout [UInt8])
     /// Whether clients should be sent here, and a word why or why not.
     func isReady() -> (Bool, String)
+    /// The same of one view's clients; nil: there is no such view. Asked only when `isReady()`.
+    func isReady(view: String) -> (Bool, String)?
     /// An administrator's word about a member; what has become of it is in the next `status()`.
     ///
     /// - Parameters:
@@ -85,4 +89,9 @@ package protocol ControlTarget: AnyObject {
     func incidents() -> IncidentsReply
     /// What is wrong with what the daemon sees of its host.
     func doctor() -> DoctorReply
+}
+
+extension ControlTarget {
+    /// Who counts nothing has nothing to say.
+    package func traffic(into text: inout [UInt8]) {}
 }

@@ -32,6 +32,14 @@ extension MetricsText {
                 ]
             })
         perMember(
+            "edged_upstream_member_requests_total", .counter,
+            "Requests that came to an answer or failed, by member.", upstreams,
+            { [([], $0.requests)] })
+        perMember(
+            "edged_upstream_member_failures_total", .counter,
+            "Of those, the ones without an answer or with a 5xx.", upstreams,
+            { [([], $0.failures)] })
+        perMember(
             "edged_upstream_ejections_total", .counter, "Times that traffic took a member out.",
             upstreams, { [([], $0.ejections)] })
         perMember(

@@ -65,7 +65,7 @@ package struct MetricsText {
         return "\(name){\(list.joined(separator: ","))} \(value)\n"
     }
 
-    private static func escaped(_ text: String, quotes: Bool) -> String {
+    static func escaped(_ text: String, quotes: Bool) -> String {
         var result = ""
         for scalar in text.unicodeScalars {
             switch scalar {

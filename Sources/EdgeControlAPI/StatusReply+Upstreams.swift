@@ -73,14 +73,19 @@ package struct MemberStatus: WireValue {
     package var connections: Int64?
     /// Of answers, lately.
     package var latencyMicroseconds: Int64?
+    /// Requests that came to an answer or failed, and those that failed: no answer, or a 5xx.
+    package var requests: Int64
+    package var failures: Int64
 
     package init(
         address: String, source: String, state: String, reason: String? = nil,
         since: Int64? = nil, weight: Int64? = nil, isBackup: Bool = false, admin: String? = nil,
         checksPassed: Int64 = 0, checksFailed: Int64 = 0, ejections: Int64 = 0,
         certificateNotAfter: Int64? = nil, connections: Int64? = nil,
-        latencyMicroseconds: Int64? = nil
+        latencyMicroseconds: Int64? = nil, requests: Int64 = 0, failures: Int64 = 0
     ) {
+        self.requests = requests
+        self.failures = failures
         self.address = address
         self.source = source
         self.state = state
@@ -113,6 +118,8 @@ package struct MemberStatus: WireValue {
         certificateNotAfter = try reader.optionalInteger("certificate_not_after")
         connections = try reader.optionalInteger("connections")
         latencyMicroseconds = try reader.optionalInteger("latency_microseconds")
+        requests = try reader.optionalInteger("requests") ?? 0
+        failures = try reader.optionalInteger("failures") ?? 0
     }
 
     package var json: JSONValue {
@@ -131,6 +138,8 @@ package struct MemberStatus: WireValue {
             .init("certificate_not_after", .optional(certificateNotAfter)),
             .init("connections", .optional(connections)),
             .init("latency_microseconds", .optional(latencyMicroseconds)),
+            .init("requests", .integer(requests)),
+            .init("failures", .integer(failures)),
         ])
     }
 }

@@ -54,6 +54,9 @@ final class HealthKeeper {
         var saidExpiry = false
         /// Of answers, smoothed over seconds; nanoseconds.
         var latency: UInt64?
+        /// Requests that came to an answer or failed, over all workers, and those that failed.
+        var requests: UInt64 = 0
+        var failures: UInt64 = 0
     }
 
     init(
@@ -188,8 +191,11 @@ final class HealthKeeper {
         where summary.requests > 0 && isMember(summary.address, of: upstream) {
             let mean = summary.latencySum / UInt64(summary.requests)
             let known = upstreams[upstream]?.seen[summary.address]?.latency ?? mean
-            upstreams[upstream]?.seen[summary.address, default: Seen()].latency =
-                (known * 3 + mean) / 4
+            var seen = upstreams[upstream]?.seen[summary.address] ?? Seen()
+            seen.latency = (known * 3 + mean) / 4
+            seen.requests &+= UInt64(summary.requests)
+            seen.failures &+= UInt64(summary.failures)
+            upstreams[upstream]?.seen[summary.address] = seen
         }
         settle(upstream, now: now)
     }

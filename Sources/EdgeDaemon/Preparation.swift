@@ -194,6 +194,7 @@ struct Preparation {
         guard let wanted = configuration.accessLog else { return nil }
         let settings = AccessLog.Settings(
             target: wanted.path.map(AccessLogFile.Target.file) ?? .standardOutput,
+            format: wanted.format == .httplog ? .httplog : .json, sample: wanted.sample,
             bufferBytes: wanted.bufferBytes, includesQuery: wanted.includesQuery)
         if let known = previous?.accessLog, known.settings == settings { return known }
         do throws(SystemError) {

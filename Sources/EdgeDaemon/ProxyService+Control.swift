@@ -136,11 +136,6 @@ extension ProxyService: ControlTarget {
         }
     }
 
-    func isReady() -> (Bool, String) {
-        guard operation.drainedSince == nil else { return (false, "draining") }
-        return (phase == .serving, phase.rawValue)
-    }
-
     // MARK: - Reload over the socket
 
     /// The guardian reads the files, so it is asked; the answer comes with `reloadResult`.

@@ -136,6 +136,8 @@ extension ProxyService {
             }
         }
         reply.workers = (1...board.workers).map { worker($0, board.block($0)) }
+        reply.sites = siteFigures()
+        reply.upstreams = upstreamFigures()
         return reply
     }
 }

@@ -45,7 +45,9 @@ extension ProxyService {
             checksFailed: Int64(clamping: row.checksFailed),
             ejections: Int64(clamping: row.ejections),
             certificateNotAfter: seen?.certificateNotAfter,
-            latencyMicroseconds: seen?.latency.map { Int64($0 / 1000) })
+            latencyMicroseconds: seen?.latency.map { Int64($0 / 1000) },
+            requests: Int64(clamping: seen?.requests ?? 0),
+            failures: Int64(clamping: seen?.failures ?? 0))
     }
 
     private func unixTime(_ instant: Instant) -> Int64? {

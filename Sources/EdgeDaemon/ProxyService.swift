@@ -50,8 +50,11 @@ final class ProxyService {
     private(set) var health: HealthKeeper?
     private let nameWait: NameWait
     private(set) var workers: WorkerGroup?
+    /// What each worker counts per site and upstream.
+    private(set) var traffic: [TrafficTable] = []
     private var server: ControlServer?
     private var adminListener: ListenerGroup?
+    let probes: ProbeListeners
     private var workersUp = 0
     private var workersServing: Set<Int> = []
     private var workersGone = 0
@@ -76,6 +79,7 @@ final class ProxyService {
     init(loop: PollLoop) {
         self.loop = loop
         nameWait = NameWait(loop: loop)
+        probes = ProbeListeners(loop: loop)
     }
 
     func exit(_ code: Int32) {
@@ -228,13 +232,15 @@ final class ProxyService {
         workers = group
         let connections = connectionsPerWorker(hello.workers, configuration)
         let loopMark = LoopMark(id: Self.randomWord())
+        let tables = (1...hello.workers).map { _ in TrafficTable() }
+        traffic = tables.compactMap { $0 }
         let setups = (1...hello.workers).map { index in
             Worker.Setup(
                 index: index,
                 listeners: listeners(of: index - 1, snapshot).map { ($0.listener, $0.descriptor) },
                 connectionsMax: connections,
-                chunkBudget: 64 << 20, tickets: tickets, seed: Self.randomWord(), loopMark: loopMark
-            )
+                chunkBudget: 64 << 20, tickets: tickets, seed: Self.randomWord(),
+                loopMark: loopMark, traffic: tables[index - 1])
         }
         try group.start(setups, snapshot: snapshot)
     }
@@ -263,11 +269,11 @@ final class ProxyService {
     }
 
     /// The admin socket is the guardian's until this proxy serves.
-    private func listenForAdmins() {
+    func listenForAdmins() {
         do {
             try server?.listen(
                 unixSockets: adminSocket.map { [$0] } ?? [],
-                tcpSockets: adminListener?.sockets ?? [])
+                tcpSockets: adminListener?.sockets ?? [], probeSockets: probes.sockets)
         } catch {
             Log.error("admin socket: \(error)")
         }
@@ -343,6 +349,7 @@ final class ProxyService {
         workers?.post(.serve)
         channel?.send(.serving)
         listenForAdmins()
+        useProbes()
         auditCertificates()
         Log.notice("serving with \(hello?.workers ?? 0) workers")
     }
@@ -443,6 +450,7 @@ final class ProxyService {
         tickets?.use(lifetime: prepared.preparation.configuration.tls.ticketLifetime)
         publish()
         listenAsPlaced()
+        useProbes()
         ce_give_back_memory()
         if let snapshot { awaitedEpoch = (snapshot.epoch, id) }
         auditCertificates()
@@ -463,6 +471,7 @@ final class ProxyService {
         guard phase != .draining else { return }
         let wasStarted = workersUp == hello?.workers && phase != .awaitingStart
         enter(.draining)
+        closeProbes()
         guard wasStarted else { return exit(0) }
         drainAt = Instant.now().advanced(by: .milliseconds(milliseconds))
         isPatient = isReplaced

@@ -22,6 +22,8 @@ struct RoutingBuilder {
     private var viewNumbers: [String: UInt16] = [:]
     private var profileNumbers: [ProfileKey: Int32] = [:]
     private var rules = RuleBuilder()
+    /// Where sites are counted.
+    private(set) var traffic = TrafficRows()
 
     /// - Parameters:
     ///   - listeners: by their numbers.
@@ -37,6 +39,7 @@ struct RoutingBuilder {
         rules.begin(
             subjectFields: (configuration.views.compactMap(\.clientCertificates)
                 + configuration.sites.compactMap(\.clientCertificates)).compactMap(\.field))
+        traffic.begin()
         build.maps = configuration.views.indices.map { Self.map(of: $0, configuration.sites) }
         for view in configuration.views {
             build.profiles.append(profile(of: view, view.clientCertificates, preparation))
@@ -105,6 +108,8 @@ struct RoutingBuilder {
         to build: inout Build, _ pool: (_ upstream: Int, _ host: String) -> Int32
     ) {
         let views = preparation.configuration.views
+        /// By view.
+        var rows: [Int: Int32] = [:]
         for name in site.hosts {
             let internalName = site.internalHost ?? name.pattern
             var host = Router.Host(
@@ -120,6 +125,9 @@ struct RoutingBuilder {
             }
             if !site.isPassthrough {
                 let view = views[name.view]
+                let row = rows[name.view] ?? traffic.number(view: view.name, host: name.pattern)
+                rows[name.view] = row
+                host.traffic = row
                 let field = (site.clientCertificates ?? view.clientCertificates)?.field
                 host.policy = rules.number(
                     view: view.name, [view.rules, site.rules], prefix: nil,

@@ -31,6 +31,8 @@ final class SnapshotBuilder {
     /// Of upstreams, by name.
     private var viewNumbers: [String: Int32] = [:]
     private var routing = RoutingBuilder()
+    /// Sites that are counted, as the newest snapshot has them.
+    var traffic: TrafficRows { routing.traffic }
     private(set) var listenerNumbers = ListenerNumbers()
     private var epoch: UInt64 = 0
     private var workers = 1
@@ -125,6 +127,13 @@ final class SnapshotBuilder {
         policy.trusted = CIDRList(requests.trusted)
         policy.sendsForwarded = requests.sendsForwarded
         policy.passesUnderscores = requests.passesUnderscores
+        policy.trace =
+            switch requests.trace {
+            case .off: .off
+            case .pass: .pass
+            case .start: .start
+            case .restart: .restart
+            }
         policy.errorPages = preparation.errorPages
         policy.upgrades = preparation.configuration.sites.map {
             $0.upgrades.map { UpgradeProtocol($0) }
@@ -172,6 +181,9 @@ final class SnapshotBuilder {
         case .auto: return upstream.tls == nil ? .http1 : .auto
         }
     }
+
+    /// What workers count an upstream under; nil: no snapshot has had it.
+    func number(ofUpstream name: String) -> Int32? { viewNumbers[name] }
 
     /// The number of the pool for a host; it is in `pools` from then on.
     private func pool(

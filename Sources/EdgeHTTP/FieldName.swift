@@ -12,6 +12,8 @@ public enum FieldName: UInt8, Sendable, CaseIterable {
     case xRealIP, xRequestID
     /// Proxies that the request has passed (RFC 8586).
     case cdnLoop
+    /// Which trace the request is part of (W3C Trace Context).
+    case traceparent, tracestate
     // What is logged or rewritten.
     case date, server, via, cookie, setCookie, location, contentLocation, refresh
     case authorization, origin, referer, userAgent, contentType, accessControlAllowOrigin
@@ -77,8 +79,10 @@ extension FieldName {
         case 10:
             if key.is("user-agent") { return .userAgent }
             if key.is("connection") { return .connection }
+            if key.is("tracestate") { return .tracestate }
             if key.is("set-cookie") { return .setCookie }
             return key.is("keep-alive") ? .keepAlive : .other
+        case 11: return key.is("traceparent") ? .traceparent : .other
         case 12:
             if key.is("content-type") { return .contentType }
             if key.is("x-request-id") { return .xRequestID }

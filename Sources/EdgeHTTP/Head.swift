@@ -94,6 +94,8 @@ package struct RequestHead: ~Copyable {
     package var hasTETrailers = false
     /// There is a CDN-Loop field.
     package var hasCDNLoop = false
+    /// There is a field of W3C Trace Context.
+    package var hasTrace = false
     /// Connection names fields that may stand in trailers: none of them is forwarded then.
     package var dropsTrailers = false
     package var fields = FieldList()
@@ -121,6 +123,7 @@ package struct RequestHead: ~Copyable {
         upgradeOffer = .none
         hasTETrailers = false
         hasCDNLoop = false
+        hasTrace = false
         fields.removeAll()
         byteCount = 0
     }

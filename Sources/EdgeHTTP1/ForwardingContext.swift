@@ -29,6 +29,7 @@ package struct ForwardingContext: Sendable {
     package var closesConnection = false
     /// Of our mark in CDN-Loop (`LoopMark`); 0: it is not sent.
     package var loopID: UInt64 = 0
+    package var trace = TracePassage.asTheyAre
 
     package init(
         client: SocketAddress, scheme: Scheme, requestID: (high: UInt64, low: UInt64),

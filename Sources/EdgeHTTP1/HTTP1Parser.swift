@@ -94,6 +94,7 @@ extension HTTP1Parser {
                     head.hasTETrailers = true
                 }
             case .cdnLoop: head.hasCDNLoop = true
+            case .traceparent, .tracestate: head.hasTrace = true
             default: try controls.note(field, bytes, versionMinor: head.versionMinor)
             }
         }

@@ -60,6 +60,10 @@ extension HTTP1Writer {
         }
         if !adding.isEmpty { output.append(adding) }
         if context.loopID != 0 { LoopMark.writeLine(context.loopID, into: &output) }
+        // Whoever edits the field by a rule has the last word.
+        if case .begun(let trace) = context.trace, edits?.drops(.traceparent) != true {
+            trace.writeLine(into: &output)
+        }
         writeRequestConnection(head, bytes, context, &output)
         output.append("\r\n")
         return !output.hasOverflowed
@@ -127,10 +131,10 @@ extension HTTP1Writer {
         host: Span<UInt8>, rules: HeadRules?
     ) -> Int {
         // The authority is written three times, a normalised line is a byte longer, and our own
-        // fields take at most some 500 bytes.
+        // fields take at most some 600 bytes.
         let count =
             head.byteCount + 2 * Int(head.authority.count) + 3 * host.count + head.fields.count
-            + 768
+            + 896
         guard let rules else { return count }
         return count
             + rules.requestGrowthMax(

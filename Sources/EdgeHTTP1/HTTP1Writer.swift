@@ -60,6 +60,7 @@ package enum HTTP1Writer {
         lines.flush(from: bytes, into: &output)
         claims.write(head, bytes, context, &output)
         if context.loopID != 0 { LoopMark.writeLine(context.loopID, into: &output) }
+        if case .begun(let trace) = context.trace { trace.writeLine(into: &output) }
         writeRequestConnection(head, bytes, context, &output)
         output.append("\r\n")
         return !output.hasOverflowed
@@ -190,6 +191,7 @@ extension HTTP1Writer {
         case .other: return true
         case .host, .contentLength, .expect: return false
         case .trailer: return context.framing.isChunked
+        case .traceparent, .tracestate: return context.trace == .asTheyAre
         default: return context.isClientTrusted || !field.name.isForwardingClaim
         }
     }

@@ -14,16 +14,31 @@ package final class AccessLog: Sendable {
     /// Made by the configuration.
     package struct Settings: Sendable, Equatable {
         package let target: AccessLogFile.Target
+        package let format: Format
+        /// One in so many requests that went well has a line; from 1.
+        package let sample: Int
         /// Per worker.
         package let bufferBytes: Int
         /// Queries are written: they may hold secrets.
         package let includesQuery: Bool
 
-        package init(target: AccessLogFile.Target, bufferBytes: Int, includesQuery: Bool) {
+        package init(
+            target: AccessLogFile.Target, format: Format = .json, sample: Int = 1,
+            bufferBytes: Int, includesQuery: Bool
+        ) {
             self.target = target
+            self.format = format
+            self.sample = sample
             self.bufferBytes = bufferBytes
             self.includesQuery = includesQuery
         }
+    }
+
+    /// What a line looks like.
+    package enum Format: Sendable {
+        case json
+        /// HAProxy's `option httplog`, and `option tcplog` for what is passed on.
+        case httplog
     }
 
     package let settings: Settings
@@ -86,7 +101,7 @@ package final class AccessLog: Sendable {
 
     private func run() {
         guard let file = file.withLock({ $0.take() }) else { return }
-        var writer = AccessLogWriter(file, buffers)
+        var writer = AccessLogWriter(file, buffers, settings.format)
         while true {
             // Read before the buffers: what was published by somebody who has left is not missed.
             let isLast = buffers.allSatisfy(\.hasLeft)

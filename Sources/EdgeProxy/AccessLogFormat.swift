@@ -1,24 +1,25 @@
 internal import EdgeCore
 internal import EdgeHTTP1
 
-/// Turns records into lines of JSON. Holds what is the same in many lines: names as they stand in
-/// a line, and the date of the last second.
+/// Turns records into lines, of JSON or as HAProxy writes them. Holds what is the same in many
+/// lines: names as they stand in a line, and the date of the last second.
 struct AccessLogFormat: ~Copyable {
     /// A line without its texts and names takes less.
     static let fixedMax = 1024
 
     /// By index in the snapshot.
-    private var listeners: [[UInt8]] = []
+    private(set) var listeners: [[UInt8]] = []
     /// By number; empty for one that is not to be named.
-    private var views: [[UInt8]] = []
+    private(set) var views: [[UInt8]] = []
     /// By pool; of pools that have gone as well.
-    private var upstreams: [[UInt8]] = []
+    private(set) var upstreams: [[UInt8]] = []
     /// The longest names of both together.
     private var namesMax = 0
-    private let reasons: [[UInt8]]
+    let reasons: [[UInt8]]
     private let violations: [[UInt8]]
     /// From the monotonic clock to nanoseconds since 1970.
     var clockOffset: UInt64 = 0
+    var kind = AccessLog.Format.json
     private var second: UInt64 = .max
     private let date: UnsafeMutablePointer<UInt8>
 
@@ -80,6 +81,10 @@ struct AccessLogFormat: ~Copyable {
         to start: UnsafeMutableRawPointer
     ) -> Int {
         var cursor = LogCursor(start)
+        if kind == .httplog {
+            writeHTTPLog(line, record, text, &cursor)
+            return cursor.at - start
+        }
         writeOrigin(line, &cursor)
         writeTLS(record, text, &cursor)
         switch line.kind {
@@ -101,13 +106,19 @@ struct AccessLogFormat: ~Copyable {
         return cursor.at - start
     }
 
-    private mutating func writeTime(_ time: Instant, _ cursor: inout LogCursor) {
+    /// The second as text, as `WallClock.write` has it, and nanoseconds behind it.
+    mutating func date(of time: Instant) -> (date: UnsafeMutablePointer<UInt8>, rest: UInt64) {
         let wall = time.nanoseconds &+ clockOffset
         let (second, rest) = wall.quotientAndRemainder(dividingBy: 1_000_000_000)
         if second != self.second {
             self.second = second
             WallClock.write(second: second, to: date)
         }
+        return (date, rest)
+    }
+
+    private mutating func writeTime(_ time: Instant, _ cursor: inout LogCursor) {
+        let (date, rest) = date(of: time)
         cursor.put(date, count: WallClock.secondByteCount)
         cursor.put(byte: UInt8(ascii: "."))
         cursor.put(threeDigits: rest / 1_000_000)
@@ -185,6 +196,12 @@ struct AccessLogFormat: ~Copyable {
             cursor.put("\",\"request\":")
         }
         cursor.put(decimal: UInt64(record.pointee.number))
+        if record.pointee.traceHigh | record.pointee.traceLow != 0 {
+            cursor.put(",\"trace\":\"")
+            cursor.put(hex: record.pointee.traceHigh)
+            cursor.put(hex: record.pointee.traceLow)
+            cursor.put(byte: UInt8(ascii: "\""))
+        }
         let method = Int(record.pointee.methodCount)
         let host = Int(record.pointee.hostCount)
         cursor.put(",\"method\":")

@@ -6,6 +6,9 @@ struct AccessRecord: BitwiseCopyable {
     /// X-Request-ID as it was sent up; 0, 0: none was.
     var idHigh: UInt64
     var idLow: UInt64
+    /// The trace that it is part of (W3C Trace Context); 0, 0: none.
+    var traceHigh: UInt64
+    var traceLow: UInt64
     /// The member that was asked last; meaningful if `hasMember`.
     var member: SocketAddress
     var hasMember: Bool
@@ -26,7 +29,8 @@ struct AccessRecord: BitwiseCopyable {
     var nameCount: UInt16
 
     static let empty = AccessRecord(
-        idHigh: 0, idLow: 0, member: SocketAddress(ipv4: 0, port: 0), hasMember: false,
+        idHigh: 0, idLow: 0, traceHigh: 0, traceLow: 0, member: SocketAddress(ipv4: 0, port: 0),
+        hasMember: false,
         isTruncated: false, isNameHost: false, version: 0, tlsVersion: 0, number: 0, methodCount: 0,
         hostCount: 0, pathCount: 0, nameCount: 0)
 
@@ -106,4 +110,16 @@ struct AccessLine {
     var retries: UInt8 = 0
     var times: ExchangeTimes
     var ended: Instant
+    var load = Load()
+
+    /// What else this worker had to do when the line was made; for `httplog` alone.
+    struct Load {
+        /// Clients' connections: all of them, and the listener's.
+        var connections: UInt64 = 0
+        var listener: UInt64 = 0
+        /// Requests and relayed connections of the upstream.
+        var upstream: UInt64 = 0
+        /// Of the member.
+        var member: UInt64 = 0
+    }
 }

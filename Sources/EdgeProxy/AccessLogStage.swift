@@ -7,6 +7,9 @@ internal import Glibc
 final class AccessLogStage {
     private(set) var isOn = false
     private var includesQuery = false
+    private var sample = 1
+    /// Requests that went well since the last line of one.
+    private var skipped = 0
     private var log: AccessLog?
     private var buffer: AccessLogBuffer?
     /// The half that is being filled.
@@ -46,6 +49,9 @@ final class AccessLogStage {
         self.log = log
         self.buffer = buffer
         includesQuery = log.settings.includesQuery
+        sample = log.settings.sample
+        skipped = 0
+        format.kind = log.settings.format
         index = 0
         count = 0
         half = buffer.half
@@ -68,6 +74,15 @@ final class AccessLogStage {
     }
 
     // MARK: - Lines
+
+    /// Whether a request that went well has its line: one in `sample` has.
+    func takesSample() -> Bool {
+        guard sample > 1 else { return true }
+        skipped += 1
+        guard skipped >= sample else { return false }
+        skipped = 0
+        return true
+    }
 
     /// Appends a line, or drops it.
     ///

@@ -7,6 +7,7 @@ internal import Glibc
 struct AccessLogWriter: ~Copyable {
     private var file: AccessLogFile
     private let buffers: [AccessLogBuffer]
+    private let format: AccessLog.Format
     /// The half of each buffer that comes next.
     private var next: [Int]
     /// Lines dropped or lost so far, and how many of them the file knows about.
@@ -15,8 +16,12 @@ struct AccessLogWriter: ~Copyable {
     private var lost = 0
     private var lastReopen = Instant(nanoseconds: 0)
 
-    init(_ file: consuming AccessLogFile, _ buffers: [AccessLogBuffer]) {
+    init(
+        _ file: consuming AccessLogFile, _ buffers: [AccessLogBuffer],
+        _ format: AccessLog.Format
+    ) {
         self.file = file
+        self.format = format
         self.buffers = buffers
         next = [Int](repeating: 0, count: buffers.count)
     }
@@ -70,9 +75,13 @@ struct AccessLogWriter: ~Copyable {
     private mutating func reportMissing() {
         missing = lost + buffers.reduce(0) { $0 + $1.droppedCount }
         guard missing > reported else { return }
+        let time = WallClock.text(WallClock.now())
         let text =
-            "{\"time\":\"\(WallClock.text(WallClock.now()))\",\"kind\":\"dropped\","
-            + "\"lines\":\(missing - reported)}\n"
+            switch format {
+            case .json:
+                "{\"time\":\"\(time)\",\"kind\":\"dropped\",\"lines\":\(missing - reported)}\n"
+            case .httplog: "edged: \(missing - reported) lines dropped by \(time)\n"
+            }
         var bytes = Array(text.utf8)
         // Not worth waiting for: it is said the next time, with what is missing by then.
         let (written, _) = file.write(&bytes, count: bytes.count) { false }

@@ -15,10 +15,23 @@ package struct ClientPolicy: Sendable {
     package var sendsForwarded = false
     /// Names with `_` go on.
     package var passesUnderscores = false
+    package var trace = Trace.pass
     /// For answers of our own.
     package var errorPages = ErrorPages()
     /// By site: what its connections may be upgraded to, WebSocket aside.
     package var upgrades: [[UpgradeProtocol]] = []
+
+    /// What becomes of a client's `traceparent` and `tracestate`.
+    package enum Trace: Sendable {
+        /// They are not looked at.
+        case off
+        /// Sound ones go on.
+        case pass
+        /// The same, and a request without one begins a trace.
+        case start
+        /// The same, and only those of trusted clients count.
+        case restart
+    }
 
     package init() {}
 }

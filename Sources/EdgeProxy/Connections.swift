@@ -197,6 +197,8 @@ struct Exchange: BitwiseCopyable {
     var trailers: ChunkPointer?
     /// Number of the rules that apply to it (`Routing.rules`); -1: none.
     var rules: Int32 = -1
+    /// The row that it is counted in (`TrafficTable.site`).
+    var traffic = TrafficTable.other
     /// What the answer's rules need to know of the request's head (`KeptValues`).
     var kept: ChunkPointer?
     /// Neighbours in the pool's queue; -1: none.

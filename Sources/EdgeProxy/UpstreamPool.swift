@@ -12,12 +12,15 @@ final class UpstreamGroup {
     /// Exchanges that wait in its pools.
     var waiting = 0
     /// Requests under way.
-    var active = 0
+    private(set) var active = 0
+    /// What is counted of it.
+    let row: TrafficTable.Row
     var budget: RetryBudget
     /// When the control thread was last told that its addresses may be stale.
     var lastReport = Instant(nanoseconds: 0)
 
-    init(_ view: UpstreamView, turn: Int, now: Instant) {
+    init(_ view: UpstreamView, turn: Int, row: TrafficTable.Row, now: Instant) {
+        self.row = row
         id = view.id
         self.view = view
         members = MemberTable(seed: view.seed, turn: turn)
@@ -39,6 +42,18 @@ final class UpstreamGroup {
             view.balance, slowStart: view.slowStart, sticky: view.sticky != nil,
             useMax: view.memberMax)
         members.update(view.members, now: now)
+    }
+
+    /// A request or relayed connection is one of its from now on.
+    func began() {
+        active += 1
+        row.add(UpstreamCells.active)
+    }
+
+    /// It no longer is.
+    func ended() {
+        active -= 1
+        row.subtract(UpstreamCells.active)
     }
 
     func join(_ pool: UpstreamPool) { pools.append(pool) }

@@ -209,6 +209,7 @@ extension Worker {
         block.add(.connectionsAccepted)
         block.add(.connectionsOpen)
         block.opened(listener: listener)
+        traffic.opened(view: UInt16(place.number))
         beginPreface(slot)
     }
 }

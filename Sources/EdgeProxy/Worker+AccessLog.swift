@@ -60,16 +60,15 @@ extension Worker {
         record.pointee.hasMember = true
     }
 
-    /// The exchange is over, however it went: histograms, and its line.
+    /// The exchange is over, however it went: it is counted, and has its line.
     // hot: once per request; no allocation.
     func noteEnd(_ exchange: Int) {
         let state = exchanges[exchange]
         let isRelay = state.pointee.flags.contains(.relay)
-        if state.pointee.status != 101, !isRelay {
-            block.observe(
-                .requestDuration, now.nanoseconds(since: state.pointee.times.begun))
-        }
+        countEnd(exchange)
         guard state.pointee.flags.contains(.logged) else { return }
+        let wentWell = state.pointee.reason == .none && state.pointee.status < 500
+        if wentWell, !accessLog.takesSample() { return }
         let downstream = downstreams[Int(state.pointee.downstream)]
         append(
             AccessLine(
@@ -84,13 +83,32 @@ extension Worker {
     }
 
     private func append(_ line: AccessLine, _ exchange: Int) {
+        var line = line
+        if accessLog.format.kind == .httplog { line.load = load(line, exchange) }
         if !accessLog.append(line, exchange) { block.add(.accessLogDropped) }
+    }
+
+    /// What HAProxy's lines say beside the request itself.
+    private func load(_ line: AccessLine, _ exchange: Int) -> AccessLine.Load {
+        var load = AccessLine.Load()
+        load.connections = block.value(.connectionsOpen)
+        load.listener = block.connections(listener: line.listener)
+        guard line.pool >= 0, Int(line.pool) < pools.count, let group = pools[Int(line.pool)]?.group
+        else { return load }
+        load.upstream = UInt64(group.active)
+        let record = accessLog.record(exchange)
+        let member = group.members.members.firstIndex { $0.address == record.pointee.member }
+        if record.pointee.hasMember, let member {
+            load.member = UInt64(group.members.load(member))
+        }
+        return load
     }
 
     // MARK: - Without an exchange
 
     /// A request that was answered on our own account before it became an exchange.
     func logUnserved(_ slot: Int, _ head: Span<UInt8>, _ status: UInt16, _ reason: ReasonCode) {
+        if reason == .none, status < 500, !accessLog.takesSample() { return }
         let session = channels[transport(slot)].pointee.session
         accessLog.keep(
             accessLog.spare, requestHead, head, tlsVersion: session?.version ?? 0,

@@ -29,7 +29,9 @@ extension Worker {
     }
 
     /// How the head in `requestHead` goes on.
-    func forwardingContext(_ exchange: Int, _ slot: Int, upgrade: ByteRange) -> ForwardingContext {
+    func forwardingContext(
+        _ exchange: Int, _ slot: Int, _ head: Span<UInt8>, upgrade: ByteRange
+    ) -> ForwardingContext {
         let peer = downstreams[slot].pointee.peer
         var context = ForwardingContext(
             client: peer,
@@ -43,6 +45,9 @@ extension Worker {
         context.passesUnderscores = snapshot.client.passesUnderscores
         context.upgrade = upgrade
         context.loopID = setup.loopMark.id
+        if snapshot.client.trace != .pass || requestHead.hasTrace {
+            context.trace = trace(exchange, head, isTrusted: context.isClientTrusted)
+        }
         context.acceptsTrailers = requestHead.hasTETrailers && requestHead.versionMinor > 0
         // A trusted client's own ID is not known here: its text is the client's.
         guard !context.isClientTrusted || requestHead.fields.first(.xRequestID) == nil else {

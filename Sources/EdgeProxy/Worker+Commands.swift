@@ -99,7 +99,8 @@ extension Worker {
             if known.view !== view { known.use(view, now: now) }
             return known
         }
-        let group = UpstreamGroup(view, turn: setup.index - 1, now: now)
+        let group = UpstreamGroup(
+            view, turn: setup.index - 1, row: traffic.upstream(view.id), now: now)
         groups[id] = group
         return group
     }

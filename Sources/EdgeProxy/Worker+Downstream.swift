@@ -419,6 +419,7 @@ extension Worker {
         if acceptPending != .no { acceptPending = .now }
         block.subtract(.connectionsOpen)
         block.closed(listener: Int(downstreams[slot].pointee.listener))
+        traffic.closed(view: downstreams[slot].pointee.view)
         checkDrained()
     }
 }

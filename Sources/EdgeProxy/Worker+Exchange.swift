@@ -23,7 +23,9 @@ extension Worker {
             (!requestHead.keepAlive || isDismissing || phase == .draining
                 || retiredListeners.contains(downstream.pointee.listener)) && !isStream(slot)
         if isDismissing, isStream(slot) { leaveHTTP2(Int(stream(slot).pointee.connection)) }
+        routedSite = TrafficTable.other
         guard let route = route(slot, head) else { return }
+        routedSite = route.traffic
         if requestHead.hasCDNLoop, setup.loopMark.isIn(requestHead.fields, head) {
             decline(slot, head, status: 508, .loopDetected)
             return
@@ -56,6 +58,7 @@ extension Worker {
             requestFraming: framing, answerFraming: .none, downstream: Int32(slot), upstream: -1,
             pool: route.pool, tried: 0, prefix: nil, upgrade: upgrade.0)
         exchanges[exchange].pointee.rules = route.policy
+        exchanges[exchange].pointee.traffic = route.traffic
         exchanges[exchange].pointee.times.begun = begun
         exchanges[exchange].pointee.times.head = now
         if accessLog.isOn { logBegin(exchange, slot, head) }
@@ -80,7 +83,7 @@ extension Worker {
         _ exchange: Int, _ slot: Int, _ head: Span<UInt8>, upgrade: ByteRange,
         _ rules: RequestRules?
     ) -> Bool {
-        let context = forwardingContext(exchange, slot, upgrade: upgrade)
+        let context = forwardingContext(exchange, slot, head, upgrade: upgrade)
         let subject = rules == nil ? [] : subjectLine(slot, rules)
         let headRules = rules?.head
         if let headRules, !keepValues(exchange, headRules, context, head) { return false }
@@ -156,6 +159,7 @@ extension Worker {
         let hasBody = requestHead.framing.hasContent
         let close = hasBody || downstream.pointee.closesAfterAnswer
         block.add(reason)
+        countDeclined(status: status, reason)
         if accessLog.isOn { logUnserved(slot, head, status, reason) }
         answer(
             slot, status: status, reason.label, close: close,
@@ -189,6 +193,7 @@ extension Worker {
             guard failure != .none else { continue }
             state.pointee.attempts &+= 1
             block.add(.upstreamConnectFailures)
+            pool.group.row.add(UpstreamCells.connectFailures)
             block.add(failure)
         }
         if pool.group.members.isWorthWaiting(choice), state.pointee.rival < 0 || hasPlace(pool) {
@@ -222,7 +227,7 @@ extension Worker {
             return false
         }
         state.pointee.flags.insert(.counted)
-        pool.group.active += 1
+        pool.group.began()
         pool.group.budget.requested(now: now)
         return true
     }
@@ -632,7 +637,7 @@ extension Worker {
         dropRivals(exchange)
         dropElder(exchange, hasFailed: false)
         if state.pointee.flags.contains(.counted) {
-            pools[Int(state.pointee.pool)]?.group.active -= 1
+            pools[Int(state.pointee.pool)]?.group.ended()
         }
         noteEnd(exchange)
         // Upgrades were counted when they began, and relayed connections have no status.

@@ -10,7 +10,9 @@ extension Worker {
         let member = upstream(slot).pointee.member
         exchanges[exchange].pointee.upstream = Int32(slot)
         exchanges[exchange].pointee.member = member
-        pools[Int(exchanges[exchange].pointee.pool)]?.group.members.began(Int(member))
+        guard let group = pools[Int(exchanges[exchange].pointee.pool)]?.group else { return }
+        group.members.began(Int(member))
+        group.row.add(UpstreamCells.attempts)
     }
 
     /// The exchange uses no connection any more.
@@ -72,6 +74,7 @@ extension Worker {
 
     /// A request has failed on a connection that was there, through no fault of its client's.
     func noteFailure(_ pool: UpstreamPool, _ member: Int) {
+        pool.group.row.add(UpstreamCells.failures)
         tellFailures(pool, member, pool.group.members.failed(member))
     }
 
@@ -80,10 +83,14 @@ extension Worker {
     func noteAnswer(_ exchange: Int, _ slot: Int, status: UInt16) {
         guard let pool = pools[Int(exchanges[exchange].pointee.pool)] else { return }
         let times = exchanges[exchange].pointee.times
+        let latency = times.answered.nanoseconds(since: times.sent)
+        let bucket = Timing.bucket(of: latency)
+        block.observe(.upstreamResponse, bucket: bucket, latency)
+        pool.group.row.add(UpstreamCells.responses + bucket)
+        pool.group.row.add(UpstreamCells.responseSum, latency)
         let member = Int(upstream(slot).pointee.member)
         let failures = pool.group.members.answered(
-            member, latency: times.answered.nanoseconds(since: times.sent),
-            isFailure: status >= 500, now: now)
+            member, latency: latency, isFailure: status >= 500, now: now)
         if failures > 0 { tellFailures(pool, member, failures) }
     }
 

@@ -261,6 +261,7 @@ extension Worker {
         guard let pool = pools[Int(upstream.pointee.pool)] else { return exchange }
         let member = Int(upstream.pointee.member)
         block.add(.upstreamConnectFailures)
+        pool.group.row.add(UpstreamCells.connectFailures)
         if let observation = MemberObservation(reason) { observe(pool, member, observation) }
         guard exchange >= 0 else { return -1 }
         let state = exchanges[exchange]

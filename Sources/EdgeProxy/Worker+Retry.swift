@@ -253,6 +253,7 @@ extension Worker {
         }
         guard let failure = connect(pool, member, exchange) else { return }
         block.add(.upstreamConnectFailures)
+        pool.group.row.add(UpstreamCells.connectFailures)
         state.pointee.tried |= MemberTable.bit(member)
         if state.pointee.attempts < Worker.attemptsMax {
             retry(exchange, failure, mayReturn: false)

@@ -81,6 +81,7 @@ extension Worker {
     ) {
         let hasBody = requestHead.framing.hasContent
         let close = hasBody || downstreams[slot].pointee.closesAfterAnswer
+        countDeclined(status: status, .none)
         if accessLog.isOn { logUnserved(slot, head, status, .none) }
         answer(
             slot, status: status, ReasonCode.redirected.label, close: close,

@@ -43,6 +43,7 @@ extension Worker {
         assign(exchange, slot)
         noteConnecting(exchange, to: address, isReused: false)
         block.add(.upstreamConnects)
+        pool.group.row.add(UpstreamCells.connects)
         block.add(.upstreamConnectionsOpen)
         channels[slot].pointee.inFlight.insert(.connect)
         ring.connect(
@@ -319,9 +320,6 @@ extension Worker {
         state.pointee.answerFraming = framing
         state.pointee.status = responseHead.status
         state.pointee.phase = .answering
-        let answered = state.pointee.times.answered
-        block.observe(
-            .upstreamResponse, answered.nanoseconds(since: state.pointee.times.sent))
         noteAnswer(exchange, slot, status: responseHead.status)
         dropPrefix(exchange)
         guard writeAnswerHead(client, head, framing: framing) else {

@@ -33,12 +33,16 @@ package final class Worker {
         package let loopMark: LoopMark
         /// The machine's interfaces at the moment; asked for only where there are several views.
         package let interfaces: () -> [NetworkInterface]
+        /// Where it counts per site and upstream; nil: in a table that nobody else sees.
+        package let traffic: TrafficTable?
 
         package init(
             index: Int, listeners: [(listener: Int, descriptor: Int32)], connectionsMax: Int,
             chunkBudget: Int, tickets: TicketMemory, seed: UInt64, loopMark: LoopMark,
-            interfaces: @escaping () -> [NetworkInterface] = Setup.readInterfaces
+            interfaces: @escaping () -> [NetworkInterface] = Setup.readInterfaces,
+            traffic: TrafficTable? = nil
         ) {
+            self.traffic = traffic
             self.interfaces = interfaces
             self.index = index
             self.listeners = listeners
@@ -102,6 +106,9 @@ package final class Worker {
     let ring: Ring
     let engine: TLSEngine
     let block: SharedBoard.Block
+    let traffic: TrafficTable
+    /// The row of the site that the request which begins is for.
+    var routedSite = TrafficTable.other
     let mailbox: Mailbox
     let report: @Sendable (WorkerEvent) -> Void
 
@@ -241,7 +248,8 @@ package final class Worker {
             let upstreamStreamSlots = SlotList(capacity: requests),
             let exchangeSlots = SlotList(capacity: requests),
             let wheel = TimerWheel(capacity: slots, tick: Worker.tick, now: now),
-            let accessLog = AccessLogStage(exchanges: requests)
+            let accessLog = AccessLogStage(exchanges: requests),
+            let traffic = setup.traffic ?? TrafficTable()
         else { throw .memory }
         clientStreamBase = clients
         upstreamBase = requests
@@ -259,6 +267,7 @@ package final class Worker {
         self.exchangeSlots = exchangeSlots
         self.wheel = wheel
         self.accessLog = accessLog
+        self.traffic = traffic
         chunks = ChunkPool(budget: setup.chunkBudget)
         rounds = .allocate(
             byteCount: Worker.headRoom + Worker.roundBytes(Worker.receiveLevelMax), alignment: 64)

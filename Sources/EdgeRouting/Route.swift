@@ -9,6 +9,8 @@ package struct Route: Sendable, Equatable, BitwiseCopyable {
     package var policy: Int32
     /// As `Router.Host.hostPolicy`.
     package var hostPolicy: Int32
+    /// The row that its site's requests are counted in; 0: that of all others.
+    package var traffic: Int32
     /// Index into the site's paths; -1: none of them matched.
     package var path: Int32
     /// Bytes of the prefix that matched, without a final slash: 0 for `/` too. That many bytes of
@@ -21,18 +23,19 @@ package struct Route: Sendable, Equatable, BitwiseCopyable {
     /// To a pool, whatever the host.
     package init(pool: Int32) {
         self.init(
-            site: -1, pool: pool, policy: -1, hostPolicy: -1, path: -1, matchedPrefix: 0,
-            reading: .literal, isPassthrough: false)
+            site: -1, pool: pool, policy: -1, hostPolicy: -1, traffic: 0, path: -1,
+            matchedPrefix: 0, reading: .literal, isPassthrough: false)
     }
 
     init(
-        site: Int32, pool: Int32, policy: Int32, hostPolicy: Int32, path: Int32,
+        site: Int32, pool: Int32, policy: Int32, hostPolicy: Int32, traffic: Int32, path: Int32,
         matchedPrefix: Int32, reading: PathReading, isPassthrough: Bool
     ) {
         self.site = site
         self.pool = pool
         self.policy = policy
         self.hostPolicy = hostPolicy
+        self.traffic = traffic
         self.path = path
         self.matchedPrefix = matchedPrefix
         self.reading = reading

@@ -32,6 +32,8 @@ extension Router {
         package var isPassthrough = false
         /// With `isPassthrough`: only for clients that offer one of these; empty: for all.
         package var protocols: [String] = []
+        /// Where requests for it are counted (`Route.traffic`).
+        package var traffic: Int32 = 0
         /// In the order of the configuration; none with `isPassthrough`.
         package var paths: [Path] = []
 
@@ -64,6 +66,7 @@ extension Route {
     init(_ host: Router.Host) {
         self.init(
             site: host.site, pool: host.pool, policy: host.policy, hostPolicy: host.hostPolicy,
-            path: -1, matchedPrefix: 0, reading: .literal, isPassthrough: host.isPassthrough)
+            traffic: host.traffic, path: -1, matchedPrefix: 0, reading: .literal,
+            isPassthrough: host.isPassthrough)
     }
 }

@@ -186,8 +186,14 @@ package final class SharedBoard: @unchecked Sendable {
         /// Counts a span in its histogram.
         @inline(__always)
         package func observe(_ timing: Timing, _ nanoseconds: UInt64) {
+            observe(timing, bucket: Timing.bucket(of: nanoseconds), nanoseconds)
+        }
+
+        /// The same where the span's bucket is known.
+        @inline(__always)
+        package func observe(_ timing: Timing, bucket: Int, _ nanoseconds: UInt64) {
             let base = SharedBoard.timingBase + SharedBoard.timingCells * timing.rawValue
-            add(at: base + Timing.bucket(of: nanoseconds), 1)
+            add(at: base + bucket, 1)
             add(at: base + Timing.bucketCount, nanoseconds)
         }
 

@@ -20,7 +20,7 @@ struct ForwardingKeyTests {
     func written() throws {
         let requests = try Self.requests(
             """
-            forwarding: { trusted: 10.0.0.0/8, forwarded: yes, underscores: pass }
+            forwarding: { trusted: 10.0.0.0/8, forwarded: yes, underscores: pass, trace: restart }
             error_pages: { directory: errors }
             limits: { request_line: 8000B, request_body: 10MiB, trailers: 1KiB, chunk_extensions: 0B }
             timeouts: { client_hello: 1s, tunnel: 168h }
@@ -28,6 +28,7 @@ struct ForwardingKeyTests {
 
         #expect(requests.trusted.map(\.description) == ["10.0.0.0/8"])
         #expect(requests.sendsForwarded && requests.passesUnderscores)
+        #expect(requests.trace == .restart)
         #expect(requests.errorPages == "errors")
         #expect(requests.lineBytes == 8000 && requests.bodyBytes == 10 << 20)
         #expect(requests.trailerBytes == 1 << 10 && requests.chunkExtensionBytes == 0)
@@ -45,6 +46,7 @@ struct ForwardingKeyTests {
             ("forwarding: { trusted: [] }", "is an empty list"),
             ("forwarding: { forwarded: maybe }", "cannot be 'maybe'"),
             ("forwarding: { underscores: keep }", "cannot be 'keep'"),
+            ("forwarding: { trace: yes }", "cannot be 'yes'"),
             ("error_pages: {}", "error_pages has no 'directory'"),
             ("limits: { request_line: 7999B }", "out of range"),
             ("limits: { request_body: 10 }", "has no unit"),

@@ -120,6 +120,9 @@ struct LoadingTests {
         #expect(configuration.admin.socket == "/run/edged/admin.sock")
         #expect(configuration.admin.group == "edged-admin")
         #expect(configuration.admin.http?.description == "127.0.0.1:9464")
+        #expect(configuration.admin.probes.map(\.description) == ["172.16.98.3:9465"])
+        #expect(configuration.accessLog?.format == .json && configuration.accessLog?.sample == 1)
+        #expect(configuration.requests.trace == .pass)
     }
 
     @Test("What is not written has its default")

@@ -324,6 +324,18 @@ struct RuleTests {
             "main.yaml:6:16: admin.http uses the port of listener 'web' (see main.yaml:2:13)"
         ),
         (
+            Sample.minimal + "admin: { probes: ['10.0.0.1:9465', '10.0.0.1:80'] }\n",
+            "main.yaml:6:36: admin.probes uses the port of listener 'web' (see main.yaml:2:13)"
+        ),
+        (
+            Sample.minimal + "admin: { probes: ['10.0.0.1:1', '10.0.0.1:1'] }\n",
+            "main.yaml:6:33: admin.probes has 10.0.0.1:1 twice"
+        ),
+        (
+            Sample.minimal + "admin: { http: '127.0.0.1:1', probes: '127.0.0.1:1' }\n",
+            "main.yaml:6:39: admin.probes has the address of admin.http"
+        ),
+        (
             Sample.minimal
                 + "resolvers:\n  a: { servers: [10.0.0.1] }\n  b: { servers: [10.0.0.2] }\n",
             "main.yaml:8:3: a second resolver without 'domains' (first at main.yaml:7:3)"

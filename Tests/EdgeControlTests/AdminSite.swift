@@ -12,6 +12,7 @@ final class AdminSite: Sendable {
     struct Script: Sendable {
         var status = Samples.status
         var isReady = (true, "")
+        var views: [String: (Bool, String)] = [:]
         var reload = ReloadReply(outcome: .reloaded, epoch: 4, milliseconds: 1)
         /// Nil: the reload never ends.
         var reloadDelay: Duration? = .zero
@@ -29,6 +30,7 @@ final class AdminSite: Sendable {
         var orderResult = MemberOrderResult.done
         var isStopped = false
         var port: UInt16 = 0
+        var probePort: UInt16 = 0
         var poster: PollLoop.Poster?
     }
 
@@ -52,6 +54,8 @@ final class AdminSite: Sendable {
 
     var port: UInt16 { read(\.port) }
 
+    var probePort: UInt16 { read(\.probePort) }
+
     func read<Value: Sendable>(_ get: (Script) -> Value) -> Value { script.withLock { get($0) } }
 
     func stop() {
@@ -66,11 +70,15 @@ final class AdminSite: Sendable {
         let unix = try UnixListener(path: path, group: nil)
         let tcp = try ListenerGroup(address: SocketAddress(ipv4: 0x7F00_0001, port: 0), count: 1)
         try tcp.listen()
+        let probe = try ListenerGroup(address: SocketAddress(ipv4: 0x7F00_0001, port: 0), count: 1)
+        try probe.listen()
         let target = ScriptedTarget(script: self, loop: loop)
         let server = ControlServer(loop: loop, target: target, stageDeadline: stageDeadline)
-        try server.listen(unixSockets: [unix.socket], tcpSockets: tcp.sockets)
+        try server.listen(
+            unixSockets: [unix.socket], tcpSockets: tcp.sockets, probeSockets: probe.sockets)
         script.withLock {
             $0.port = tcp.address.port
+            $0.probePort = probe.address.port
             $0.poster = loop.poster
         }
         while !script.withLock({ $0.isStopped }) { loop.runOnce(maxWait: nil) }
@@ -89,6 +97,7 @@ final class AdminSite: Sendable {
 
         func status() -> StatusReply { site.read(\.status) }
         func metrics(into text: inout String) { text += "edged_up 1\n" }
+        func traffic(into text: inout [UInt8]) { text += "edged_more 2\n".utf8 }
         func effectiveConfiguration() -> ConfigurationReply? {
             site.read(\.isReady).0
                 ? ConfigurationReply(path: "/etc/edged.yaml", text: "version: 1  # default\n") : nil
@@ -103,6 +112,7 @@ final class AdminSite: Sendable {
         }
 
         func isReady() -> (Bool, String) { site.read(\.isReady) }
+        func isReady(view: String) -> (Bool, String)? { site.read(\.views)[view] }
 
         func setMember(
             upstream: String, address: String, order: MemberOrder

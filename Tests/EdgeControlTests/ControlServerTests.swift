@@ -30,7 +30,8 @@ import Testing
     }
 
     @Test(
-        "the read-only paths", arguments: [("/metrics", "edged_up 1\n"), ("/livez?v=1", "ok\n")])
+        "the read-only paths",
+        arguments: [("/metrics", "edged_up 1\nedged_more 2\n"), ("/livez?v=1", "ok\n")])
     func reads(path: String, text: String) {
         let site = AdminSite()
         defer { site.stop() }
@@ -46,6 +47,41 @@ import Testing
         defer { site.stop() }
 
         #expect(Self.curl(site, "/readyz") == ("503", "draining\n"))
+    }
+
+    @Test("readyz about a view says whether it is served, and 404 if there is none")
+    func readyViews() {
+        let site = AdminSite {
+            $0.views = ["lan": (true, "serving"), "public": (false, "no interface is there")]
+        }
+        defer { site.stop() }
+
+        #expect(Self.curl(site, "/readyz?view=lan") == ("200", "serving\n"))
+        #expect(Self.curl(site, "/readyz?view=public") == ("503", "no interface is there\n"))
+        #expect(Self.curl(site, "/readyz?view=other").code == "404")
+        #expect(Self.curl(site, "/readyz?veiw=lan").code == "400")
+        let leaving = AdminSite { $0.isReady = (false, "draining") }
+        defer { leaving.stop() }
+        #expect(Self.curl(leaving, "/readyz?view=other") == ("503", "draining\n"))
+    }
+
+    @Test("probes get livez and readyz, and nothing else")
+    func probes() {
+        let site = AdminSite { $0.views = ["lan": (true, "")] }
+        defer { site.stop() }
+        let url = "http://127.0.0.1:\(site.probePort)"
+        func status(_ path: String, _ more: String = "") -> String {
+            shell("curl -s -m 10 -o /dev/null -w '%{http_code}' \(more) '\(url)\(path)'").output
+        }
+
+        #expect(status("/livez") == "200")
+        #expect(status("/readyz") == "200" && status("/readyz?view=lan") == "200")
+        for path in ["/metrics", "/status", "/upstreams", "/config?effective=yes", "/dns", "/"] {
+            #expect(status(path) == "404", "\(path)")
+        }
+        #expect(status("/reload", "-X POST") == "404")
+        #expect(status("/livez", "-X POST") == "405")
+        #expect(site.read(\.reloads).isEmpty)
     }
 
     @Test("over TCP there is neither status nor reload")

@@ -20,20 +20,30 @@ let fakeProxyScript = #"""
         return message[1], message[3:], list(fds)
     if mode == "fail": os._exit(78)
     if leaked or os.environ.get("NOTIFY_SOCKET"): os._exit(99)
-    board, workers, listeners, admin = None, 0, [], None
+    board, workers, listeners, admin, bank, groups = None, 0, [], None, 0, {}
     def beat(busy):
         if board is None: return
         for thread in range(workers + 1):
             value = time.monotonic_ns() & ~1 | busy
-            struct.pack_into("<QQ", board, (64 + 512 * thread) * 8, value, os.getpid())
+            struct.pack_into(
+                "<QQ", board, (64 + 1024 * ((workers + 1) * bank + thread)) * 8, value, os.getpid())
     def step():
-        global board, workers, admin
+        global board, workers, admin, bank
         kind, fields, fds = receive()
         if kind == 1:
-            workers = fields[0]
+            workers, bank = fields[0], fields[4]
             board = mmap.mmap(fds[1], os.fstat(fds[1]).st_size)
             if len(fds) == 4: admin = fds[3]
-        elif kind == 2: listeners.extend(socket.socket(fileno=fd) for fd in fds)
+        elif kind == 2:
+            sockets = [socket.socket(fileno=fd) for fd in fds]
+            for given in sockets: given.setblocking(False)
+            listeners.extend(sockets)
+            groups.setdefault(fields[4], []).extend(sockets)
+        elif kind == 13:
+            for left in groups.pop(fields[0]):
+                listeners.remove(left)
+                left.close()
+            send(73, fields[0])
         elif kind == 3: beat(0); send(65)
         elif kind == 4:
             beat(0); send(66)
@@ -49,6 +59,8 @@ let fakeProxyScript = #"""
             open(marker, "a").write("outcome %d %s" % (fields[1], text))
         elif kind == 9:
             if mode == "stubborn": return
+            if mode == "slow" and fields[1]:
+                time.sleep(fields[0] / 2000)
             send(71); send(72); os._exit(0)
         elif kind == 10: os._exit(0)
     connections = 0

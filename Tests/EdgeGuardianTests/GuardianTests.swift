@@ -12,6 +12,11 @@ final class GuardianRig {
         var refusal: ConfigurationRefusal?
         init(_ configuration: Configuration) { self.configuration = configuration }
 
+        func resume(descriptor: Int32) throws(ConfigurationRefusal) -> LoadedConfiguration {
+            LoadedConfiguration(
+                configuration: configuration, warnings: [], descriptor: descriptor)
+        }
+
         func read(path: String) throws(ConfigurationRefusal) -> LoadedConfiguration {
             if let refusal { throw refusal }
             do {
@@ -48,11 +53,12 @@ final class GuardianRig {
             Self.configuration(
                 socket: folder + "/admin.sock", drainDeadline: drainDeadline, workers: workers,
                 address: address))
-        let guardian = Guardian(
-            options: GuardianOptions(
-                configPath: "edged.yaml", executable: "/usr/bin/env",
-                arguments: ["env", "python3", script, mode, marker], takesSignals: false),
-            source: source)
+        var options = GuardianOptions(
+            configPath: "edged.yaml", executable: "/usr/bin/env",
+            arguments: ["env", "python3", script, mode, marker], takesSignals: false)
+        options.installedProgram = folder + "/program"
+        options.becomesSuccessor = false
+        let guardian = Guardian(options: options, source: source)
         service = try guardian.start(stored: stored, manager: manager)
     }
 
@@ -80,8 +86,26 @@ final class GuardianRig {
                 drainDeadline: drainDeadline))
     }
 
+    /// Installs a program that can be upgraded to.
+    ///
+    /// - Parameters:
+    ///   - check: what it ends with when it checks the configuration.
+    ///   - mode: of its proxy.
+    func install(check: Int = 0, mode: String) throws {
+        let text = """
+            #!/bin/sh
+            [ "$1" = --check ] && exit \(check)
+            exec python3 \(folder)/proxy.py \(mode) \(marker)
+            """
+        let fd = open(folder + "/program", O_CREAT | O_WRONLY | O_TRUNC, 0o700)
+        try Descriptor.writeAll(fd, Array(text.utf8))
+        close(fd)
+    }
+
+    func log() -> String { service.property.board.lastLogLines(100).joined(separator: "\n") }
+
     var isServing: Bool { if case .serving = service.state { true } else { false } }
-    var address: SocketAddress { service.property.listeners[0][0].address }
+    var address: SocketAddress { service.property.groups[0].address }
 
     /// Turns the loop until `condition`; false if that takes more than 15 s.
     func turn(until condition: () throws -> Bool) rethrows -> Bool {

@@ -94,7 +94,7 @@ struct RestartTests {
 
         let answers = clients.map { next.answer($0) }
         #expect(answers.allSatisfy { $0 == next.service.proxyProcessID })
-        #expect(next.service.property.listeners[0][0].adoptedCount == 2)
+        #expect(next.service.property.groups[0].adoptedCount == 2)
         #expect(manager.removed.isEmpty)
         end(next)
         #expect(next.connect() >= 0)
@@ -123,13 +123,13 @@ struct RestartTests {
         #expect(try manager.read() == 2)
 
         let three = try served(manager, two.address, workers: 3)
-        #expect(three.service.property.listeners[0][0].sockets.count == 3)
+        #expect(three.service.property.groups[0].sockets.count == 3)
         end(three)
         // The manager has two of them twice; systemd would not.
         #expect(try manager.read() == 5)
         let one = try served(manager, two.address, workers: 1)
 
-        #expect(one.service.property.listeners[0][0].sockets.count == 3)
+        #expect(one.service.property.groups[0].sockets.count == 3)
         let answers = (0..<30).map { _ in one.answer(one.connect()) }
         #expect(answers.allSatisfy { $0 == one.service.proxyProcessID })
     }
@@ -181,9 +181,9 @@ struct RestartTests {
         let next = try served(manager)
 
         #expect(first.connect() == -ECONNREFUSED)
-        #expect(next.service.property.listeners[0][0].adoptedCount == 0)
+        #expect(next.service.property.groups[0].adoptedCount == 0)
         #expect(try manager.read() == 2)
-        let name = first.service.property.listeners[0][0].storeName
+        let name = first.service.property.groups[0].storeName
         #expect(manager.removed == [name])
         let log = next.service.property.board.lastLogLines(100)
         #expect(log.contains { $0.contains("\(name): no listener has its address") })

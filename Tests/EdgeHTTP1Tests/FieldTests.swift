@@ -108,7 +108,7 @@ struct FieldTests {
             ("X-Forwarded-Server", .xForwardedOther), ("X-Forwarded-Client-Cert", .xForwardedOther),
             ("X-Forwarded-Something-Very-Long-Indeed", .xForwardedOther),
             ("X-Real-IP", .xRealIP), ("X-Request-ID", .xRequestID), ("Date", .date),
-            ("CDN-Loop", .cdnLoop),
+            ("CDN-Loop", .cdnLoop), ("traceparent", .traceparent), ("TraceState", .tracestate),
             ("Server", .server), ("Via", .via), ("Cookie", .cookie), ("Set-Cookie", .setCookie),
             ("Location", .location), ("Content-Location", .contentLocation), ("Refresh", .refresh),
             ("Authorization", .authorization), ("Origin", .origin), ("Referer", .referer),

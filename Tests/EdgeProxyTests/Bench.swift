@@ -341,6 +341,7 @@ final class Bench {
         checkMembers(&faults)
         check(count(.upstreamConnectionsIdle) == idle, "upstreamConnectionsIdle")
         checkQueues(&faults)
+        faults += trafficFaults()
         return faults
     }
 

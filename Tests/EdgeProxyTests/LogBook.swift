@@ -11,11 +11,15 @@ final class LogBook {
     /// The half that comes next.
     private var next = 0
 
-    init(bufferBytes: Int = 1 << 20, includesQuery: Bool = false) throws {
+    init(
+        bufferBytes: Int = 1 << 20, includesQuery: Bool = false,
+        format: AccessLog.Format = .json, sample: Int = 1
+    ) throws {
         folder = try TemporaryDirectory()
         log = try AccessLog(
             AccessLog.Settings(
-                target: .file(folder.file("access.log")), bufferBytes: bufferBytes,
+                target: .file(folder.file("access.log")), format: format, sample: sample,
+                bufferBytes: bufferBytes,
                 includesQuery: includesQuery),
             workers: 1)
     }

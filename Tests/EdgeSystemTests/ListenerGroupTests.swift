@@ -41,6 +41,37 @@ struct ListenerGroupTests {
         }
     }
 
+    @Test(
+        "A closed door lets nobody begin, and opens again; what is queued stays",
+        arguments: loopback)
+    func door(_ address: SocketAddress) throws {
+        let group = try ListenerGroup(address: address, count: 2)
+        try group.listen()
+        let queued = (0..<8).map { _ in connect(group) }
+        #expect(queued.allSatisfy { $0.0 == 0 })
+
+        try group.closeDoor()
+        var target = group.address
+        if target.high == 0, target.low == 0 { target.low = 1 }
+        let kind = Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
+        let late = OwnedDescriptors([socket(target.isIPv4 ? AF_INET : AF_INET6, kind, 0)])
+        var storage = sockaddr_storage()
+        withUnsafeMutablePointer(to: &storage) { pointer in
+            target.write(to: pointer)
+            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) {
+                _ = Glibc.connect(late.borrowed[0], $0, socklen_t(target.kernelByteCount))
+            }
+        }
+        var waiting = pollfd(fd: late.borrowed[0], events: Int16(POLLOUT), revents: 0)
+        #expect(poll(&waiting, 1, 100) == 0, "neither accepted nor refused")
+        var taken = 0
+        for socket in group.sockets { while UnixSocket.accept(socket) != nil { taken += 1 } }
+        #expect(taken == 8)
+
+        group.openDoor()
+        #expect(connect(group).0 == 0)
+    }
+
     @Test("Every socket of a group gets connections, also after a stop")
     func allShare() throws {
         let group = try ListenerGroup(address: Self.loopback[0], count: 4)

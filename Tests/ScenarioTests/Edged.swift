@@ -28,6 +28,8 @@ final class Edged {
         var files: [String: String] = [:]
         /// `certificates.default`.
         var fallback: String? = "app.test"
+        /// Further keys of `admin:`, with a comma in front.
+        var admin = ""
         /// Further lines under `listeners:`.
         var listeners: [String] = []
         /// What runs it, before the program and its arguments.
@@ -110,7 +112,8 @@ final class Edged {
         lines += options.listeners.map { "  - " + $0 }
         let fallback = options.fallback.map { ", default: \($0)" } ?? ""
         lines.append("certificates: { directory: certs\(fallback) }")
-        lines.append("admin: { socket: admin.sock, http: \"127.0.0.1:\(admin.port)\" }")
+        lines.append(
+            "admin: { socket: admin.sock, http: \"127.0.0.1:\(admin.port)\"\(options.admin) }")
         return lines.joined(separator: "\n") + "\n"
     }
 

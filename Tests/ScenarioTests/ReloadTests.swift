@@ -150,10 +150,14 @@ extension Scenarios.Reload {
         Refused(name: "an undefined upstream", expected: "FILE:") { edged, body in
             try edged.configure(body.replacing("upstream: app", with: "upstream: nobody"))
         },
-        Refused(name: "a changed listener", expected: "listeners") { edged, _ in
+        Refused(name: "a port that another process has", expected: "another process") {
+            edged, body in
+            // That of the upstream.
+            let digits = body.split(separator: "127.0.0.1:").last?.prefix { $0.isNumber }
             let text = try edged.directory.read("edged.yaml")
             try edged.directory.write(
-                "edged.yaml", text.replacing("\(edged.http.port)", with: "\(freePort())"))
+                "edged.yaml",
+                text.replacing("port: \(edged.http.port)", with: "port: \(digits ?? "1")"))
         },
         Refused(name: "no certificate", expected: "certs") { edged, _ in
             unlink(edged.directory.file("certs/app.pem"))

@@ -1,0 +1,29 @@
+internal import EdgeCore
+internal import EdgeHTTP
+
+/// Traces that requests are part of (W3C Trace Context): passed on, or begun here. We record no
+/// spans, so a trace that is passed on keeps its parent.
+extension Worker {
+    /// What becomes of the trace fields of the request in `requestHead`.
+    func trace(_ exchange: Int, _ head: Span<UInt8>, isTrusted: Bool) -> TracePassage {
+        let policy = snapshot.client.trace
+        if policy == .off { return .asTheyAre }
+        let isBelieved = policy != .restart || isTrusted
+        if isBelieved, requestHead.hasTrace, let trace = TraceContext(requestHead.fields, head) {
+            logTrace(exchange, trace)
+            return .asTheyAre
+        }
+        guard policy != .pass else { return .dropped }
+        let trace = TraceContext(
+            high: identifiers.next(), low: identifiers.next() | 1, parent: identifiers.next() | 1)
+        logTrace(exchange, trace)
+        return .begun(trace)
+    }
+
+    private func logTrace(_ exchange: Int, _ trace: TraceContext) {
+        guard exchanges[exchange].pointee.flags.contains(.logged) else { return }
+        let record = accessLog.record(exchange)
+        record.pointee.traceHigh = trace.high
+        record.pointee.traceLow = trace.low
+    }
+}
