@@ -45,7 +45,7 @@ enum ControlRoute: CaseIterable {
         }
     }
 
-    private func isOpen(to origin: Origin) -> Bool {
+    func isOpen(to origin: Origin) -> Bool {
         switch (origin, self) {
         case (.unixSocket, _), (.tcp, .metrics), (_, .livez), (_, .readyz): true
         case (.tcp, _), (.probe, _): false

@@ -21,14 +21,21 @@ extension ProxyService {
         }
     }
 
-    /// What is open of a listener; of the others nothing is counted yet.
+    /// What is open of a listener or a view, and under way with an upstream. Of sites nothing is
+    /// counted that goes down again.
     private func liveConnections(
         _ kind: PlannedKind, _ name: String, in preparation: Preparation
     ) -> Int64? {
-        guard kind == .listener,
-            let index = preparation.configuration.listeners.firstIndex(where: { $0.name == name })
-        else { return nil }
-        return Int64(connections(listener: snapshot?.listenerNumbers[index] ?? index))
+        switch kind {
+        case .listener:
+            let index = preparation.configuration.listeners.firstIndex { $0.name == name }
+            return index.map { Int64(connections(listener: snapshot?.listenerNumbers[$0] ?? $0)) }
+        case .view:
+            let view = viewConnections().first { $0.view == name }
+            return view.map { Int64(truncatingIfNeeded: $0.connections) }
+        case .upstream: return Int64(truncatingIfNeeded: requestsActive(upstream: name))
+        case .site, .resolver, .certificate, .file, .setting: return nil
+        }
     }
 
     /// What the guardian has said of a plan.

@@ -77,7 +77,7 @@ import Testing
             let row = rows.first { $0[0] == "`\(route.path)`" }
             let methods = route.methods.filter { $0 != "HEAD" }.joined(separator: ", ")
             #expect(row?[1] == methods, "\(route.path)")
-            #expect(row?.last == (route.isPublic ? "yes" : "no"), "\(route.path)")
+            #expect(row?.last == (route.isOpen(to: .tcp) ? "yes" : "no"), "\(route.path)")
         }
     }
 
