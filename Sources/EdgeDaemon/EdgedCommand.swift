@@ -29,7 +29,7 @@ package enum EdgedCommand {
                edged --version
 
         signals: HUP reload, TERM drain and stop (a second one: at once), INT stop at once,
-                 USR1 open the access log anew
+                 USR1 open the access log anew, USR2 let the installed program take over
         exit codes: 0 ok, 1 what --explain asks for is not served, 5 findings of --dns, 64 usage,
                     71 the system lacks something, 77 permission, 78 configuration
         """
