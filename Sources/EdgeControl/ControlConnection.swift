@@ -26,6 +26,8 @@ final class ControlConnection {
     private var stage = Stage.reading
     private var parser = ControlRequestParser()
     private var outgoing: [UInt8] = []
+    /// Behind `outgoing`.
+    private var following: [UInt8] = []
     private var written = 0
     private var lingered = 0
     private var isStepping = false
@@ -162,6 +164,7 @@ final class ControlConnection {
     private func send(_ response: ControlResponse, keepsAlive: Bool, withBody: Bool = true) {
         if case .closed = stage { return }
         outgoing = response.bytes(keepsAlive: keepsAlive, withBody: withBody)
+        following = withBody ? response.more : []
         written = 0
         stage = .writing(thenClose: !keepsAlive)
         restartTimer()
@@ -183,6 +186,10 @@ final class ControlConnection {
             } else if errno != EINTR {
                 return close()
             }
+        }
+        guard following.isEmpty else {
+            (outgoing, following, written) = (following, [], 0)
+            return write()
         }
         outgoing = []
         loop.change(descriptor, events: .readable)

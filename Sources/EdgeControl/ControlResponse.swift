@@ -5,7 +5,7 @@ struct ControlResponse {
     var status: Int
     var type: String
     var body: String
-    /// Bytes behind the body.
+    /// The rest of the body, megabytes perhaps: sent from where it is.
     var more: [UInt8] = []
     /// For 405: the methods that would do.
     var allow: String?
@@ -32,6 +32,8 @@ struct ControlResponse {
 
     static let goOn = Array("HTTP/1.1 100 Continue\r\n\r\n".utf8)
 
+    /// What is sent, but for `more`.
+    ///
     /// - Parameter withBody: false for HEAD, which announces the length all the same.
     func bytes(keepsAlive: Bool, withBody: Bool = true) -> [UInt8] {
         var head = "HTTP/1.1 \(status) \(Self.phrase(status))\r\n"
@@ -39,14 +41,7 @@ struct ControlResponse {
         head += "Cache-Control: no-store\r\n"
         if let allow { head += "Allow: \(allow)\r\n" }
         if !keepsAlive { head += "Connection: close\r\n" }
-        head += "\r\n"
-        guard withBody else { return Array(head.utf8) }
-        var bytes: [UInt8] = []
-        bytes.reserveCapacity(head.utf8.count + body.utf8.count + more.count)
-        bytes += head.utf8
-        bytes += body.utf8
-        bytes += more
-        return bytes
+        return Array((head + "\r\n").utf8) + (withBody ? Array(body.utf8) : [])
     }
 
     private static func phrase(_ status: Int) -> String {

@@ -48,8 +48,10 @@ package protocol ControlTarget: AnyObject {
     func status() -> StatusReply
     /// Appends the Prometheus text; `MetricsText` helps.
     func metrics(into text: inout String)
-    /// Appends what is counted per site, upstream and view, in the same format.
-    func traffic(into text: inout [UInt8])
+    /// What is counted per site, upstream and view, in the same format.
+    ///
+    /// - Parameter completion: called once, now or later, on the loop's thread.
+    func traffic(completion: @escaping ([UInt8]) -> Void)
     /// Whether clients should be sent here, and a word why or why not.
     func isReady() -> (Bool, String)
     /// The same of one view's clients; nil: there is no such view. Asked only when `isReady()`.
@@ -69,6 +71,8 @@ package protocol ControlTarget: AnyObject {
     func effectiveConfiguration() -> ConfigurationReply?
     /// What becomes of a request.
     func explain(_ question: ExplainQuestion) -> Result<ExplainReply, ExplainRefusal>
+    /// Every certificate, and every file that cannot be used.
+    func certificates() -> CertificatesReply
     /// Completions are called once, now or later, on the loop's thread.
     func reload(
         by peer: PeerCredentials, options: ReloadOptions,
@@ -93,5 +97,5 @@ package protocol ControlTarget: AnyObject {
 
 extension ControlTarget {
     /// Who counts nothing has nothing to say.
-    package func traffic(into text: inout [UInt8]) {}
+    package func traffic(completion: @escaping ([UInt8]) -> Void) { completion([]) }
 }

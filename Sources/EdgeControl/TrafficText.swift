@@ -21,6 +21,8 @@ package struct TrafficText {
     package mutating func sites(_ labels: [[UInt8]], _ cells: [UInt64]) {
         let stride = SiteCells.count
         invariant(cells.count == labels.count * stride, "every row has its cells")
+        // Pages that are not needed are not touched.
+        bytes.reserveCapacity(bytes.count + labels.count * 3072)
         let classes = ["none", "1xx", "2xx", "3xx", "4xx", "5xx"]
         family("edged_site_requests_total", "counter", "Requests by site and class of status.")
         perLabel("edged_site_requests_total", "class", classes, labels) { row, index in

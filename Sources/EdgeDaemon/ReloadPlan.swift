@@ -2,6 +2,7 @@ internal import EdgeConfig
 internal import EdgeControlAPI
 internal import EdgeHTTP
 internal import EdgeTLS
+internal import EdgeUpstream
 
 /// What a reload would change, of two preparations: the one in use and the one that would be. Pure;
 /// nothing of it is done. Things are compared by what the files say about them, so that no key can
@@ -166,15 +167,19 @@ struct ReloadPlan {
     private static func files(_ old: Preparation, _ new: Preparation) -> [PlannedChange] {
         var names: Set<String> = []
         var drained: Set<String> = []
-        for (file, trust) in new.trusts where old.trusts[file].map({ $0 !== trust }) == true {
-            drained.insert(file)
+        let upstreams = new.configuration.upstreams
+        let ofUpstreams = Set(
+            upstreams.flatMap { [$0.tls, $0.health?.tls] }.compactMap { $0?.trustFiles })
+        for (files, trust) in new.files.trusts {
+            guard let known = old.files.trusts[files], known !== trust else { continue }
+            if ofUpstreams.contains(files) {
+                drained.insert(files.authorities)
+            } else {
+                names.insert(files.authorities)
+            }
         }
-        for (file, trust) in new.clientTrusts
-        where old.clientTrusts[file].map({ $0 !== trust }) == true {
-            names.insert(file)
-        }
-        for (files, identity) in new.identities
-        where old.identities[files].map({ $0 !== identity }) == true {
+        for (files, identity) in new.files.identities {
+            guard let known = old.files.identities[files], known !== identity else { continue }
             drained.insert(files.certificateFile)
         }
         if let folder = new.configuration.requests.errorPages,

@@ -143,7 +143,11 @@ extension GuardianService {
         var keys: [String] = []
         if old.runAs != new.runAs { keys.append("user") }
         if old.workers != new.workers { keys.append("workers") }
-        if old.admin != new.admin { keys.append("admin") }
+        // Probes are the proxy's, which takes others at once.
+        let (before, after) = (old.admin, new.admin)
+        if (before.socket, before.group, before.http) != (after.socket, after.group, after.http) {
+            keys.append("admin")
+        }
         return keys
     }
 

@@ -97,7 +97,9 @@ final class AdminSite: Sendable {
 
         func status() -> StatusReply { site.read(\.status) }
         func metrics(into text: inout String) { text += "edged_up 1\n" }
-        func traffic(into text: inout [UInt8]) { text += "edged_more 2\n".utf8 }
+        func traffic(completion: @escaping ([UInt8]) -> Void) {
+            completion(Array("edged_more 2\n".utf8))
+        }
         func effectiveConfiguration() -> ConfigurationReply? {
             site.read(\.isReady).0
                 ? ConfigurationReply(path: "/etc/edged.yaml", text: "version: 1  # default\n") : nil
@@ -110,6 +112,8 @@ final class AdminSite: Sendable {
             reply.members = [ExplainMember(address: "10.0.0.1:80", state: "up")]
             return .success(reply)
         }
+
+        func certificates() -> CertificatesReply { CertificateRouteTests.reply }
 
         func isReady() -> (Bool, String) { site.read(\.isReady) }
         func isReady(view: String) -> (Bool, String)? { site.read(\.views)[view] }
