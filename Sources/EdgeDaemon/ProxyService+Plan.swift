@@ -21,19 +21,19 @@ extension ProxyService {
         }
     }
 
-    /// What is open of a listener or a view, and under way with an upstream. Of sites nothing is
-    /// counted that goes down again.
+    /// What is open of a listener or a view, or under way with an upstream. Of a site nothing is
+    /// counted while it goes on.
     private func liveConnections(
         _ kind: PlannedKind, _ name: String, in preparation: Preparation
     ) -> Int64? {
         switch kind {
         case .listener:
-            let index = preparation.configuration.listeners.firstIndex { $0.name == name }
-            return index.map { Int64(connections(listener: snapshot?.listenerNumbers[$0] ?? $0)) }
+            let listeners = preparation.configuration.listeners
+            guard let index = listeners.firstIndex(where: { $0.name == name }) else { return nil }
+            return Int64(connections(listener: snapshot?.listenerNumbers[index] ?? index))
         case .view:
-            let view = viewConnections().first { $0.view == name }
-            return view.map { Int64(truncatingIfNeeded: $0.connections) }
-        case .upstream: return Int64(truncatingIfNeeded: requestsActive(upstream: name))
+            return viewConnections().first { $0.view == name }.map { Int64($0.connections) }
+        case .upstream: return Int64(requestsActive(upstream: name))
         case .site, .resolver, .certificate, .file, .setting: return nil
         }
     }
