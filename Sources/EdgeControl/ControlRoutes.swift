@@ -45,6 +45,9 @@ enum ControlRoute: CaseIterable {
         }
     }
 
+    /// Read over loopback TCP as well.
+    var isPublic: Bool { isOpen(to: .tcp) }
+
     private func isOpen(to origin: Origin) -> Bool {
         switch (origin, self) {
         case (.unixSocket, _), (.tcp, .metrics), (_, .livez), (_, .readyz): true

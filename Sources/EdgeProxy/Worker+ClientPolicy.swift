@@ -45,7 +45,7 @@ extension Worker {
         context.passesUnderscores = snapshot.client.passesUnderscores
         context.upgrade = upgrade
         context.loopID = setup.loopMark.id
-        if snapshot.client.trace != .pass || requestHead.hasTrace {
+        if requestHead.hasTrace || looksForTraces {
             context.trace = trace(exchange, head, isTrusted: context.isClientTrusted)
         }
         context.acceptsTrailers = requestHead.hasTETrailers && requestHead.versionMinor > 0

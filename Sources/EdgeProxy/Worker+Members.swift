@@ -81,15 +81,16 @@ extension Worker {
     /// An answer's head has come.
     // hot: once per request.
     func noteAnswer(_ exchange: Int, _ slot: Int, status: UInt16) {
-        guard let pool = pools[Int(exchanges[exchange].pointee.pool)] else { return }
-        let times = exchanges[exchange].pointee.times
-        let latency = times.answered.nanoseconds(since: times.sent)
+        let state = exchanges[exchange]
+        guard let pool = pools[Int(state.pointee.pool)] else { return }
+        let latency = state.pointee.times.answered.nanoseconds(since: state.pointee.times.sent)
         let bucket = Timing.bucket(of: latency)
         block.observe(.upstreamResponse, bucket: bucket, latency)
-        pool.group.row.add(UpstreamCells.responses + bucket)
-        pool.group.row.add(UpstreamCells.responseSum, latency)
+        let group = pool.group
+        group.row.add(UpstreamCells.responses + bucket)
+        group.row.add(UpstreamCells.responseSum, latency)
         let member = Int(upstream(slot).pointee.member)
-        let failures = pool.group.members.answered(
+        let failures = group.members.answered(
             member, latency: latency, isFailure: status >= 500, now: now)
         if failures > 0 { tellFailures(pool, member, failures) }
     }
