@@ -17,9 +17,9 @@ BUILT       := .build/release
 
 KERNEL_TOOLS := qemu-system-x86 busybox-static cpio curl openssl nginx-light wrk util-linux iproute2
 
-.PHONY: help demo test test-net check bench release format soak soak-hostile soak-http2 fuzz test-asan \
-        test-tsan test-kernel libraries test-tools bench-tools kernel-tools clean man completions \
-        install-man install-completions
+.PHONY: help demo test test-net check bench release format soak soak-hostile soak-http2 \
+        soak-operations soak-reload fuzz test-asan test-tsan test-kernel libraries test-tools \
+        bench-tools kernel-tools clean man completions install-man install-completions
 
 help:
 	@echo 'make demo      build, mint certificates, start two upstreams and edged, make requests'
@@ -31,6 +31,8 @@ help:
 	@echo 'make fuzz      libFuzzer on every parser of outside bytes, FUZZ_SECONDS (60) each'
 	@echo 'make soak-hostile  40,000 damaged messages from both sides against the daemon'
 	@echo 'make soak-http2  100,000 checked requests through each pair of HTTP versions, with aborts'
+	@echo 'make soak-operations  50 reloads, 50 rotations, 5 upgrades, 3 kills under load'
+	@echo 'make soak-reload  1,000 reloads with 10,000 sites: time, memory, descriptors'
 	@echo 'make test-asan     the tests and a load with AddressSanitizer and LeakSanitizer'
 	@echo 'make test-tsan     the same with ThreadSanitizer'
 	@echo 'make test-kernel   the release build on Debian'"'"'s 6.1 kernel, in qemu'
@@ -124,6 +126,15 @@ soak: test-tools release
 
 soak-http2: bench-tools release
 	bench/soak_http2.py --edged .build/release/edged
+
+# With the release's programs: full load needs them.
+soak-operations: test-tools release
+	$(SWIFT) build --build-tests
+	EDGED_STEADY=long EDGED_FIGURES=1 EDGED_PROGRAMS=$(CURDIR)/.build/release \
+	  $(SWIFT) test --skip-build --no-parallel --filter Scenarios.Steady
+
+soak-reload: bench-tools release
+	bench/reload.py --soak 1000
 
 # Each of the following has a build folder of its own: they are other builds of the same sources.
 fuzz: test-tools

@@ -13,6 +13,11 @@ extension Configuration.Admin {
             return AdminDocument(value: Configuration.Admin(socket: nil, group: nil, http: nil))
         }
         let socket = section.path("socket")
+        if let socket, socket.value.hasSuffix("/") {
+            section.error(
+                socket.location, "admin.socket names a folder: \(quoted(socket.value))",
+                hint: "the socket's own path, such as \(quoted(socket.value + "admin.sock"))")
+        }
         if let socket, socket.value.utf8.count > socketBytesMax {
             section.error(
                 socket.location, "admin.socket is longer than \(socketBytesMax) bytes",

@@ -116,7 +116,7 @@ struct Assembly {
             checkServing(listeners: listeners, certificates: certificates, sites)
         }
         checkAdmin(admin, listeners: listeners)
-        checkResolvers(resolvers, upstreams: upstreams, views: views)
+        checkResolvers(resolvers, upstreams: upstreams, views: views, sites: sites.sites)
         let state = main.path("state")
         checkState(state, upstreams: upstreams)
         return Configuration(

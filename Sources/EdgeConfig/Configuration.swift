@@ -76,9 +76,14 @@ package struct Configuration: Sendable, Equatable {
         /// Name (a host a certificate covers) served to clients without SNI or with an unknown
         /// one; nil: the handshake is refused with `unrecognized_name`.
         package let fallback: String?
-        package init(directory: String, fallback: String?) {
+        /// For how long a certificate may be without its key before it is called wrong.
+        package let pairTimeout: Duration
+        package init(
+            directory: String, fallback: String?, pairTimeout: Duration = .seconds(10)
+        ) {
             self.directory = directory
             self.fallback = fallback
+            self.pairTimeout = pairTimeout
         }
     }
 

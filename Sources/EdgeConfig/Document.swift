@@ -28,6 +28,11 @@ package struct Node: Sendable {
         }
     }
 
+    var isSequence: Bool {
+        guard case .sequence = content else { return false }
+        return true
+    }
+
     /// Written with nothing behind the colon, or as `null`.
     var isEmpty: Bool {
         guard case .scalar(let text, isPlain: true) = content else { return false }

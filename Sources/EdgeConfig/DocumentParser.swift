@@ -221,11 +221,18 @@ final class DocumentParser {
             let reason = context.map { "\(problem) \($0)" } ?? problem
             let begin = location(of: state.context_mark)
             // libyaml sees the missing colon only where the next key begins.
-            if context == "while scanning a simple key" { return stop(begin, reason, nil) }
+            if context == "while scanning a simple key" {
+                return stop(begin, reason, "a blank belongs behind the colon: 'key: value'")
+            }
+            // It looks for the other quote up to the end of the file.
+            if context == "while scanning a quoted scalar", problem.contains("end of stream") {
+                return stop(begin, "a quote is not closed", "it begins here")
+            }
             let location = endIfBeyond(state.problem_mark) ?? location(of: state.problem_mark)
             let hint =
                 scannerHint(context: context, mark: state.problem_mark)
-                ?? (context == nil || begin == location ? nil : "it begins at \(begin)")
+                ?? SyntaxHint.text(
+                    problem: problem, context: context, begin: begin == location ? nil : begin)
             return stop(location, reason, hint)
         }
     }

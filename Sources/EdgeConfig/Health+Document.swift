@@ -181,9 +181,11 @@ struct HealthDraft {
         let verify =
             section.has("verify") || section.has("ca") ? own.verify : traffic.verify
         let inherited = verify == .full ? traffic.authorityFile : nil
+        let isOwn = section.has("ca")
         return UpstreamConfiguration.TLS(
-            authorityFile: section.has("ca") ? own.authorityFile : inherited,
+            authorityFile: isOwn ? own.authorityFile : inherited,
             name: section.has("name") ? own.name : traffic.name, verify: verify,
-            identity: section.has("certificate") ? own.identity : traffic.identity)
+            identity: section.has("certificate") ? own.identity : traffic.identity,
+            revocationFile: isOwn || inherited == nil ? nil : traffic.revocationFile)
     }
 }

@@ -40,6 +40,7 @@ extension Configuration.Listener {
                 kind: draft.kind ?? .tls, redirectPort: draft.redirectPort(among: names),
                 upstream: draft.upstream?.value, views: draft.viewIndexes(in: views),
                 challengeUpstream: draft.challengeUpstream?.value)
+            draft.notePlaces()
             draft.checkUpstream()
             draft.checkChallenges()
             return Located(value: listener, location: draft.section.location)
@@ -81,6 +82,12 @@ extension Configuration.Listener {
             addresses = chosen.prefix(addressesMax).map {
                 Located(value: $0.value.with(port: port ?? 0), location: $0.location)
             }
+        }
+
+        func notePlaces() {
+            let title = name?.value ?? ""
+            section.pass.listenerPlaces[title + ".upstream"] = upstream?.location
+            section.pass.listenerPlaces[title + ".acme"] = challengeUpstream?.location
         }
 
         func checkUpstream() {
@@ -192,19 +199,24 @@ extension Assembly {
         for listener in listeners {
             let title = "listener '\(listener.value.name)'"
             if let name = listener.value.upstream {
-                let written = Located(value: name, location: listener.location)
+                let place =
+                    main.pass.listenerPlaces["\(listener.value.name).upstream"]
+                    ?? listener.location
+                let written = Located(value: name, location: place)
                 if let index = upstreams.use(written, by: title, in: main) {
                     upstreams.checkRelay(
-                        index, by: title, of: "a tcp listener", at: listener.location, in: main)
+                        index, by: title, of: "a tcp listener", at: place, in: main)
                 }
             }
             if let name = listener.value.challengeUpstream {
-                let written = Located(value: name, location: listener.location)
+                let place =
+                    main.pass.listenerPlaces["\(listener.value.name).acme"] ?? listener.location
+                let written = Located(value: name, location: place)
                 guard let index = upstreams.use(written, by: title + ": acme", in: main),
                     upstreams.drafts[index].followsSiteName
                 else { continue }
                 main.error(
-                    listener.location,
+                    place,
                     "\(title): nothing says which name upstream '\(name)' must prove",
                     hint: "set upstreams.\(name).tls.name")
             }

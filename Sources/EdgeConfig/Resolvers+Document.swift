@@ -1,4 +1,5 @@
 import EdgeCore
+import EdgeRouting
 import EdgeUpstream
 
 extension Configuration.Resolver {
@@ -46,16 +47,23 @@ extension Configuration.Resolver {
 }
 
 extension Assembly {
-    /// A resolver that is never asked is most likely one with a mistyped domain.
+    /// A resolver that is never asked is most likely one with a mistyped domain. `--check --dns`
+    /// asks, too: for the hosts of views that have addresses.
     func checkResolvers(
         _ resolvers: [Located<Configuration.Resolver>], upstreams: [UpstreamDraft],
-        views: ViewList
+        views: ViewList, sites: [SiteConfiguration]
     ) {
         var indexes: [String: Int] = [:]
         for (index, resolver) in resolvers.enumerated() {
             for domain in resolver.value.domains { indexes[domain] = index }
         }
         let general = resolvers.firstIndex { $0.value.domains.isEmpty }
+        /// Who is asked for a name.
+        func resolver(of name: String) -> Int? {
+            let labels = name.split(separator: ".")
+            let suffixes = labels.indices.lazy.map { labels[$0...].joined(separator: ".") }
+            return suffixes.compactMap { indexes[$0] }.first ?? general
+        }
         var used: Set<Int?> = []
         for server in upstreams.flatMap(\.configuration.servers) {
             let name: String
@@ -63,9 +71,12 @@ extension Assembly {
             case .address: continue
             case .name(let host), .service(let host): name = host
             }
-            let labels = name.split(separator: ".")
-            let suffixes = labels.indices.lazy.map { labels[$0...].joined(separator: ".") }
-            used.insert(suffixes.compactMap { indexes[$0] }.first ?? general)
+            used.insert(resolver(of: name))
+        }
+        for view in views.drafts.indices where views.drafts[view].resolver == nil {
+            let records = DNSRecords(view: view, views: views.configurations, sites: sites)
+            guard !records.addresses.isEmpty else { continue }
+            for name in records.names { used.insert(resolver(of: name)) }
         }
         let names = resolvers.map(\.value.name)
         for view in views.drafts {

@@ -89,6 +89,16 @@ extension Schema {
             pitfalls: "Relative to the main file. Nothing to check with `verify: none`, so both "
                 + "together are refused."),
         Key(
+            "upstreams.*.tls.crl", .text(.path),
+            effect: "A PEM file with the lists of certificates that the authorities have revoked; "
+                + "servers with one of them are not believed.",
+            absence: "nobody asks whether they are",
+            pitfalls: "Each authority that issues these servers' certificates needs a list there, "
+                + "else none of them is believed. One that should have been replaced by now is "
+                + "used all the same, with a warning. Health checks look at it unless they have a "
+                + "`ca` of their own.",
+            seeAlso: ["upstreams.*.tls.ca"]),
+        Key(
             "upstreams.*.tls.name", .text(.host),
             effect: "The name asked for (SNI) and expected in the servers' certificate.",
             absence: "the site's own host name",

@@ -54,14 +54,16 @@ extension Schema {
             seeAlso: ["listeners[].protocol"]),
         Key(
             "certificates.directory", .text(.path), required: true,
-            effect: "The folder with the certificates and keys in PEM form: `name.pem`, or "
-                + "`name.crt` with `name.key`. It is read at the start and by every reload, which "
-                + "passes over files that have not changed. A name may have an ECDSA and an RSA "
+            effect: "The folder with the certificates and keys in PEM form: `name.pem` (its key "
+                + "within, in `name.pem.key` or in `name.key`), `name.crt` with `name.key`, or "
+                + "folders as certbot and Kubernetes make them. It is watched: what is put there "
+                + "is served within a second. A name may have an ECDSA and an RSA "
                 + "certificate: the client's abilities choose, ECDSA first. Of several of one type "
                 + "a valid one is served, the one that ends last. A folder in it that is called "
                 + "like a view has certificates of that view alone, which come first.",
             pitfalls: "Keys that everybody may read are refused, and so is a key without its "
-                + "certificate. Of more than 256 new files at once, damage that only OpenSSL can "
+                + "certificate: a start ends there, later the file is put in quarantine and what it "
+                + "was before is served. Of more than 256 new files at once, damage that only OpenSSL can "
                 + "see is found in the background, logged and counted; `--check` finds all."),
         Key(
             "certificates.default", .text(.host),
@@ -69,6 +71,12 @@ extension Schema {
                 + "unknown one.",
             absence: "such handshakes are refused with `unrecognized_name`",
             pitfalls: "A certificate in the folder must cover this host."),
+        Key(
+            "certificates.pair_timeout", .duration(.milliseconds(100)...(.seconds(3600))),
+            default: "10s",
+            effect: "For how long a certificate may be without its key, or half written, before "
+                + "it is reported as wrong.",
+            pitfalls: "Nothing else waits: what is complete is served at once."),
         Key(
             "tls", .mapping,
             effect: "How TLS is spoken with clients.",

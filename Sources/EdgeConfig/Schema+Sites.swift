@@ -64,7 +64,17 @@ extension Schema {
             Key(
                 path + ".ca", .text(.path), required: true,
                 effect: "A PEM file with the authorities that are trusted for clients.",
-                pitfalls: "Relative to the main file; read at the start and by every reload."),
+                pitfalls: "Relative to the main file; used as soon as it changes. Clients then "
+                    + "connect anew."),
+            Key(
+                path + ".crl", .text(.path),
+                effect: "A PEM file with the lists of certificates that the authorities have "
+                    + "revoked; who shows one of them is refused.",
+                absence: "nobody asks whether they are",
+                pitfalls: "Each authority that issues clients' certificates needs a list there, "
+                    + "else nobody is let in. One that should have been replaced by now is used "
+                    + "all the same, with a warning.",
+                seeAlso: [path + ".ca"]),
             Key(
                 path + ".required", .choice(["yes", "no"]), default: "yes",
                 effect: "Whether clients without a certificate are refused in the handshake.",

@@ -160,7 +160,7 @@ extension Section {
         if case .scalar("unlimited", _) = node.content { return nil }
         return bounded(
             name, node, in: range, fallback: range.upperBound, parse: Quantity.duration,
-            text: { Quantity.text($0) })
+            orWord: "unlimited", text: { Quantity.text($0) })
     }
 
     /// Every valid status or span of them; empty if it is absent.

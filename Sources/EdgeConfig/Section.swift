@@ -6,6 +6,8 @@ final class DecodingPass {
     let diagnostics: DiagnosticCollector
     /// Relative paths are resolved against this folder; empty: the current one.
     let folder: String
+    /// Where listeners name upstreams, by listener and key: judged when upstreams are known.
+    var listenerPlaces: [String: Location] = [:]
     /// By the path of the mappings.
     private var lists: [String: KeyList] = [:]
 
@@ -101,7 +103,7 @@ struct Section {
             let name = title.isEmpty ? "the file" : index < 0 ? title : "\(title)[\(index)]"
             pass.diagnostics.error(
                 node.location, "\(name) must be a mapping, not \(node.kindText)",
-                hint: node.isEmpty && !title.isEmpty ? "'{}' is the empty mapping" : nil)
+                hint: Self.mappingHint(node, list, isNamed: !title.isEmpty))
             return nil
         }
         self.pass = pass
@@ -121,6 +123,13 @@ struct Section {
         index = -1
         self.list = list
         entries = []
+    }
+
+    /// How it should have been written.
+    private static func mappingHint(_ node: Node, _ list: KeyList, isNamed: Bool) -> String? {
+        if node.isEmpty { return isNamed ? "'{}' is the empty mapping" : nil }
+        let names = list.keys.prefix(3).map { "'\($0.name): …'" }.joined(separator: ", ")
+        return list.keys.isEmpty ? nil : "keys with their values: \(names)"
     }
 
     private mutating func checkKeys(isFragment: Bool) {
@@ -154,14 +163,18 @@ struct Section {
             entry.location,
             "unknown key \(quoted(entry.key)) "
                 + (title.isEmpty ? "at the top level" : "in \(title)"),
-            hint: Suggestion.text(for: entry.key, among: valid.map(\.name)))
+            hint: Suggestion.key(
+                entry.key, among: valid.map(\.name),
+                elsewhere: pass.schema.keys.filter { $0.name == entry.key }.map(\.parent)))
     }
 
     /// Reports a missing key; for those at the top level, which fragments may supply.
     func requireKey(_ name: String) {
         guard !entries.contains(where: { $0.key == name }) else { return }
         let owner = title.isEmpty ? "the configuration" : title
-        pass.diagnostics.error(location, "\(owner) has no '\(name)'")
+        pass.diagnostics.error(
+            location, "\(owner) has no '\(name)'",
+            hint: list.keys.first { $0.name == name }?.type.example.map { "\(name): \($0)" })
     }
 
     /// Where the key, or the lack of it, is to be seen.
@@ -228,7 +241,9 @@ extension Section {
         let (key, node) = find(name)
         guard let node else { return }
         guard case .sequence(let items) = node.content else {
-            error(node.location, "\(displayPath(name)) must be a list, not \(node.kindText)")
+            error(
+                node.location, "\(displayPath(name)) must be a list, not \(node.kindText)",
+                hint: "each entry begins with '- '")
             return
         }
         let title = displayPath(name)
@@ -295,7 +310,8 @@ extension Section {
         guard let node else { return key.defaultText.flatMap { Int($0) } }
         let expected =
             range.count == 1
-            ? "\(words)\(range.lowerBound)" : "\(words)\(range.lowerBound) to \(range.upperBound)"
+            ? "\(words)\(range.lowerBound), and no other"
+            : "\(words)\(range.lowerBound) to \(range.upperBound)"
         guard case .scalar(let text, let isPlain) = node.content else {
             error(
                 node.location, "\(displayPath(name)) must be a number, not \(node.kindText)",
@@ -348,15 +364,19 @@ extension Section {
         if case .scalar("unlimited", _) = node.content { return nil }
         return bounded(
             name, node, in: range, fallback: range.upperBound, parse: Quantity.size,
+            orWord: "unlimited",
             text: { Quantity.text(bytes: $0) })
     }
 
+    /// - Parameter word: what may stand instead, which the caller has looked for.
     func bounded<Value: Comparable>(
         _ name: String, _ node: Node?, in range: ClosedRange<Value>, fallback: Value,
-        parse: (String) throws(ValueProblem) -> Value, text: (Value) -> String
+        parse: (String) throws(ValueProblem) -> Value, orWord word: String? = nil,
+        text: (Value) -> String
     ) -> Value {
         guard let node else { return fallback }
-        let expected = "\(text(range.lowerBound)) to \(text(range.upperBound))"
+        let choice = word.map { "'\($0)' or " } ?? ""
+        let expected = choice + "\(text(range.lowerBound)) to \(text(range.upperBound))"
         guard case .scalar(let written, _) = node.content, !node.isEmpty else {
             error(
                 node.location, "\(displayPath(name)) must have a value, not \(node.kindText)",
@@ -370,7 +390,7 @@ extension Section {
                 node.location, "\(displayPath(name)) is out of range: \(quoted(written))",
                 hint: expected)
         } catch {
-            self.error(node.location, error.reason, hint: error.hint)
+            self.error(node.location, error.reason, hint: error.hint.map { choice + $0 })
         }
         return fallback
     }
@@ -406,7 +426,10 @@ extension Section {
     func text(_ name: String) -> Located<String>? {
         let (key, node) = find(name)
         guard let node, case .text(let kind) = key.type else { return nil }
-        return text(node, called: displayPath(name), parse: kind.checked)
+        return text(
+            node, called: displayPath(name),
+            hint: kind == .transport ? "a duration, such as 8760h; or leave it out" : "quote it",
+            parse: kind.checked)
     }
 
     /// As `text(_:)`, for a form that is more than a string.
@@ -465,11 +488,13 @@ extension Section {
     }
 
     func text<Value>(
-        _ node: Node, called name: @autoclosure () -> String,
+        _ node: Node, called name: @autoclosure () -> String, hint: String = "quote it",
         parse: (String) throws(ValueProblem) -> Value
     ) -> Located<Value>? {
         guard case .scalar(let text, let isPlain) = node.content else {
-            error(node.location, "\(name()) must be a string, not \(node.kindText)")
+            error(
+                node.location, "\(name()) must be a string, not \(node.kindText)",
+                hint: node.isSequence ? "one value, without brackets and '-'" : nil)
             return nil
         }
         if isPlain, let meaning = PlainMeaning(text) {
@@ -477,7 +502,9 @@ extension Section {
                 meaning == .null
                 ? "\(name()) has no value"
                 : "\(name()) must be a string: YAML reads \(quoted(text)) as \(meaning.kindText)"
-            error(node.location, reason, hint: meaning == .null ? nil : "quote it")
+            error(
+                node.location, reason,
+                hint: meaning == .null ? "give it one, or leave out the key" : hint)
             return nil
         }
         // All other bytes of UTF-8 are above.

@@ -85,13 +85,16 @@ struct SiteDecoder {
             checkName(of: upstreams.drafts[index], names, internalHost, in: section)
             return .upstream(index)
         }
-        guard !section.has("upstream") else { return nil }
+        // A redirect that has been reported would have answered.
+        guard !section.has("upstream"), !section.has("redirect") || isAnswered else { return nil }
         if isAnswered || paths.contains(where: { $0.prefix == "/" }) {
             return SiteConfiguration.Destination.none
         }
         section.error(
             section.location, "\(section.title) has no 'upstream'",
-            hint: section.has("paths") ? "nobody answers what none of its 'paths' fits" : nil)
+            hint: section.has("paths")
+                ? "nobody answers what none of its 'paths' fits"
+                : "where do its requests go? 'redirect' and 'passthrough' say so, too")
         return nil
     }
 

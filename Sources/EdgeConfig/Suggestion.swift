@@ -12,6 +12,17 @@ package enum Suggestion {
         return list("valid", candidates)
     }
 
+    /// As `text(for:among:)`, for a key.
+    ///
+    /// - Parameter elsewhere: where a key of that name belongs; a few.
+    static func key(_ word: String, among candidates: [String], elsewhere: [String]) -> String? {
+        guard (1...3).contains(elsewhere.count), nearest(to: word, among: candidates) == nil else {
+            return text(for: word, among: candidates)
+        }
+        let places = elsewhere.map { $0.isEmpty ? "the top level" : "'\($0)'" }
+        return "it belongs to \(places.joined(separator: " or "))"
+    }
+
     /// As `text(for:among:)`, for names the operator defined.
     package static func defined(for word: String, among candidates: [String], kind: String)
         -> String

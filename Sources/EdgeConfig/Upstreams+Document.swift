@@ -111,6 +111,13 @@ extension UpstreamConfiguration {
     static func tls(_ section: Section?) -> TLS? {
         guard let section else { return nil }
         let authorities = section.path("ca")
+        // Checks have no key of their own for it.
+        let revocations = section.has("crl") ? section.path("crl") : nil
+        if let revocations, authorities == nil, !section.has("ca") {
+            section.error(
+                revocations.location, "\(section.title).crl needs 'ca'",
+                hint: "name the authorities whose certificates may be revoked")
+        }
         let name = section.text("name")
         let identity = identity(section)
         switch section.choice("verify", as: VerifyWord.self) {
@@ -129,7 +136,7 @@ extension UpstreamConfiguration {
         case .full?, nil:
             return TLS(
                 authorityFile: authorities?.value, name: name?.value, verify: .full,
-                identity: identity)
+                identity: identity, revocationFile: revocations?.value)
         }
     }
 

@@ -204,7 +204,8 @@ enum HostName {
         for label in labels {
             guard (1...labelBytesMax).contains(label.utf8.count) else {
                 throw ValueProblem(
-                    "a label of the host name \(quoted(text)) is not 1 to \(labelBytesMax) long")
+                    "a label of the host name \(quoted(text)) is not 1 to \(labelBytesMax) long",
+                    hint: text.hasPrefix(".") ? "write it without the first dot" : nil)
             }
             let isValid = label.utf8.allSatisfy {
                 isLetterOrDigit($0) || $0 == UInt8(ascii: "-")
@@ -359,13 +360,20 @@ enum TextValue {
         _ text: String, defaultPort port: UInt16
     ) throws(ValueProblem) -> SocketAddress {
         if let address = SocketAddress(address: text, port: port) { return address }
+        let isName = text.utf8.contains { $0 | 0x20 >= 0x61 && $0 | 0x20 <= 0x7A }
+        if isName, !text.contains("["), text.utf8.count(where: { $0 == UInt8(ascii: ":") }) <= 1 {
+            throw ValueProblem(
+                "\(quoted(text)) is not an address", hint: "a name is not accepted here")
+        }
         return try endpoint(text)
     }
 
     /// `name:port` or an endpoint.
     static func server(_ text: String) throws(ValueProblem) -> UpstreamConfiguration.Server {
         if let address = SocketAddress(text) {
-            guard address.port > 0 else { throw ValueProblem("\(quoted(text)) has port 0") }
+            guard address.port > 0 else {
+                throw ValueProblem("\(quoted(text)) has port 0", hint: "1 to 65535")
+            }
             return .init(host: .address(address), port: address.port)
         }
         if text.contains("//") {

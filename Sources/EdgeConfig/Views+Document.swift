@@ -194,6 +194,7 @@ extension ClientCertificateConfiguration {
     static func decode(_ section: Section?) -> Self? {
         guard let section else { return nil }
         let authorities = section.path("ca")
+        let revocations = section.path("crl")
         let field = section.text("field")
         let isRequired = section.choice("required", as: Answer.self) != .no
         if !isRequired, !section.has("field") {
@@ -204,6 +205,7 @@ extension ClientCertificateConfiguration {
         }
         // Without a file an error has been reported, and the value is never used.
         return Self(
-            authorities: authorities?.value ?? "", isRequired: isRequired, field: field?.value)
+            authorities: authorities?.value ?? "", revocations: revocations?.value,
+            isRequired: isRequired, field: field?.value)
     }
 }

@@ -30,8 +30,8 @@ extension ControlRoute {
             }
         case .drain: node(.drain, by: peer, target: target, reply: reply)
         case .undrain: node(.undrain, by: peer, target: target, reply: reply)
-        case .status, .upstreams, .member, .dns, .explain, .configuration, .metrics, .livez,
-            .readyz, .figures, .incidents, .doctor:
+        case .status, .upstreams, .member, .dns, .explain, .configuration, .certificates, .metrics,
+            .livez, .readyz, .figures, .incidents, .doctor:
             brokenInvariant("only orders are given here", file: #fileID, line: #line)
         }
     }

@@ -4,7 +4,8 @@ internal import EdgeCore
 /// What each path of the admin server does. Over TCP there is only what is safe for anybody on
 /// this host to read, and for probes from elsewhere whether it serves.
 enum ControlRoute: CaseIterable {
-    case status, upstreams, member, dns, explain, configuration, metrics, livez, readyz, reload
+    case status, upstreams, member, dns, explain, configuration, certificates
+    case metrics, livez, readyz, reload
     case confirm, upgrade, drain, undrain, figures, incidents, doctor
 
     /// From which side a connection came.
@@ -22,6 +23,7 @@ enum ControlRoute: CaseIterable {
         case .dns: "/dns"
         case .explain: "/explain"
         case .configuration: "/config"
+        case .certificates: "/certificates"
         case .metrics: "/metrics"
         case .livez: "/livez"
         case .readyz: "/readyz"
@@ -38,8 +40,8 @@ enum ControlRoute: CaseIterable {
 
     var methods: [String] {
         switch self {
-        case .status, .upstreams, .dns, .explain, .configuration, .metrics, .livez, .readyz,
-            .figures, .incidents, .doctor:
+        case .status, .upstreams, .dns, .explain, .configuration, .certificates, .metrics, .livez,
+            .readyz, .figures, .incidents, .doctor:
             ["GET", "HEAD"]
         case .member, .reload, .confirm, .upgrade, .drain, .undrain: ["POST"]
         }
@@ -82,6 +84,7 @@ enum ControlRoute: CaseIterable {
         case .dns: reply(dns(request.query, target))
         case .explain: reply(explain(request.query, target))
         case .configuration: reply(configuration(request.query, target))
+        case .certificates: reply(.json(200, target.certificates().json))
         case .metrics:
             var text = ""
             target.metrics(into: &text)

@@ -71,6 +71,8 @@ package protocol ControlTarget: AnyObject {
     func effectiveConfiguration() -> ConfigurationReply?
     /// What becomes of a request.
     func explain(_ question: ExplainQuestion) -> Result<ExplainReply, ExplainRefusal>
+    /// Every certificate, and every file that cannot be used.
+    func certificates() -> CertificatesReply
     /// Completions are called once, now or later, on the loop's thread.
     func reload(
         by peer: PeerCredentials, options: ReloadOptions,

@@ -57,6 +57,12 @@ package struct ControlClient: Sendable {
         return try decode(json)
     }
 
+    package func certificates() throws(ControlFailure) -> CertificatesReply {
+        let (code, json) = try exchange("GET", "/certificates")
+        guard code == 200 else { throw refusal(code, json) }
+        return try decode(json)
+    }
+
     /// What becomes of a request.
     package func explain(_ question: ExplainQuestion) throws(ControlFailure) -> ExplainReply {
         let query = question.parameters.map { "\($0.name)=\(Self.escaped($0.value))" }

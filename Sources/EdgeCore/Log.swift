@@ -4,8 +4,8 @@ internal import Synchronization
 /// The daemon log: one line per event on standard error. Where that is the journal, a line begins
 /// with the priority that journald reads (`<3>` … `<7>`, sd-daemon(3)), and journald adds the time;
 /// elsewhere it begins with the time. A line is one write(2) and never waits: standard error that
-/// is full or closed loses the line. Repeated lines are left out beyond a rate and counted. Not for
-/// the request path. No header values, no secrets.
+/// is full or closed loses the line, which is counted. Repeated lines are left out beyond a rate
+/// and counted. Not for the request path. No header values, no secrets.
 public enum Log {
     /// Syslog severities in use.
     public enum Level: Int, Sendable, Comparable {
@@ -27,12 +27,14 @@ public enum Log {
         var taps: [Int: @Sendable (String) -> Void] = [:]
         var lastTap = 0
         var limit = LogRateLimit()
+        var output = LogOutput(2)
         let isJournal = Log.isJournal(getenv("JOURNAL_STREAM").map { String(cString: $0) }, 2)
     }
 
     private static let state = Mutex(State())
 
-    /// Names this process in every line and sets what is left out.
+    /// Names this process in every line and sets what is left out. Before rights are given up:
+    /// standard error may need them.
     public static func configure(process: String, threshold: Level = .info) {
         state.withLock {
             $0.process = process
@@ -109,8 +111,7 @@ public enum Log {
         let timed = "\(WallClock.text(WallClock.now())) \(body)"
         for tap in taps.values { tap(timed) }
         let line = (isJournal ? "<\(level.rawValue)>\(body)" : timed) + "\n"
-        var bytes = ContiguousArray(line.utf8)
-        bytes.withUnsafeMutableBytes { _ = Glibc.write(2, $0.baseAddress, $0.count) }
+        state.withLock { $0.output.write(line) }
     }
 
     /// Whether the descriptor is the stream to journald that `variable` names (`device:inode`):

@@ -23,6 +23,8 @@ package enum EdgedCommand {
         usage: edged -c FILE            run in the foreground
                edged --check -c FILE    check the configuration and everything it names
                edged --check --dns -c FILE    and whether DNS says what the views' clients need
+               edged --check-certificates PATH [--json]
+                                        what would become of a file or folder if it were dropped
                edged --explain URL [--view NAME] [--interface NAME] [--from ADDRESS]
                      [--method NAME] [--sni NAME|none] [--alpn h2,http/1.1|none] [--json] -c FILE
                                         what becomes of a request, by the configuration alone
@@ -30,12 +32,14 @@ package enum EdgedCommand {
 
         signals: HUP reload, TERM drain and stop (a second one: at once), INT stop at once,
                  USR1 open the access log anew
-        exit codes: 0 ok, 1 what --explain asks for is not served, 5 findings of --dns, 64 usage,
+        exit codes: 0 ok, 1 what --explain asks for is not served, 5 findings of --dns and
+                    --check-certificates, 64 usage,
                     71 the system lacks something, 77 permission, 78 configuration
         """
 
     private enum Mode {
-        case run, check, explain, version, help, proxy, successor, checkSuccessor
+        case run, check, checkCertificates, explain, version, help, proxy, successor
+        case checkSuccessor
     }
 
     private struct Arguments {
@@ -44,6 +48,7 @@ package enum EdgedCommand {
         var question: ExplainQuestion?
         var wantsJSON = false
         var file: String?
+        var certificates: String?
         var user: String?
         var group: String?
         var successor: Int32?
@@ -71,6 +76,8 @@ package enum EdgedCommand {
             return Code.ok
         case .checkSuccessor: return checkSuccession()
         case .proxy: return ProxyMain.run(user: parsed.user, group: parsed.group)
+        case .checkCertificates:
+            return checkCertificates(parsed.certificates ?? "", json: parsed.wantsJSON)
         case .check, .explain, .run, .successor:
             guard let file = parsed.file else {
                 complain("edged: a configuration file is needed\n\(usage)")
@@ -97,6 +104,9 @@ package enum EdgedCommand {
             case "-c", "--config": result.file = try value(word, &rest)
             case "--check": result.mode = .check
             case "--dns": result.asksDNS = true
+            case "--check-certificates":
+                result.mode = .checkCertificates
+                result.certificates = try value(word, &rest)
             case "--explain":
                 result.mode = .explain
                 result.question = ExplainQuestion(url: try value(word, &rest))
@@ -126,7 +136,7 @@ package enum EdgedCommand {
         if let url = result.question?.url {
             more.url = url
             result.question = more
-        } else if more != none || result.wantsJSON {
+        } else if more != none || result.wantsJSON && result.mode != .checkCertificates {
             throw UsageError(text: "--view and the like go with --explain")
         }
         return result
@@ -205,6 +215,15 @@ package enum EdgedCommand {
             for line in error.diagnostics { complain("\(line)") }
             return Code.configuration
         }
+    }
+
+    private static func checkCertificates(_ path: String, json: Bool) -> Int32 {
+        guard let reply = CertificateCheck.run(absolute(path)) else {
+            complain("edged: \(path): \(String(cString: strerror(errno)))")
+            return Code.usage
+        }
+        print(json ? reply.json.prettyText : reply.text, terminator: json ? "\n" : "")
+        return reply.findings.isEmpty ? Code.ok : Code.findings
     }
 
     // MARK: - Explain

@@ -125,13 +125,9 @@ final class HealthKeeper {
         _ index: Int, _ upstream: UpstreamConfiguration, _ preparation: Preparation
     ) -> CheckTLS? {
         guard let tls = upstream.health?.tls ?? upstream.tls else { return nil }
-        let trust: ClientTrust
-        switch tls.verify {
-        case .none: trust = .unverified
-        case .full: trust = tls.authorityFile.flatMap { preparation.trusts[$0] } ?? .system
-        }
         return CheckTLS(
-            trust: trust, identity: tls.identity.flatMap { preparation.identities[$0] },
+            trust: preparation.files.trust(tls),
+            identity: tls.identity.flatMap { preparation.identities[$0] },
             name: preparation.configuration.checkName(upstream: index))
     }
 

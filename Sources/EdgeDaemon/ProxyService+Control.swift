@@ -103,6 +103,7 @@ extension ProxyService: ControlTarget {
                 epoch: snapshot?.epoch ?? 0,
                 violationLabel: { HTTP1Violation(rawValue: $0)?.label }))
         metrics.upstreams(status())
+        certificateMetrics(into: &metrics)
         text += metrics.text
     }
 
@@ -161,6 +162,7 @@ extension ProxyService: ControlTarget {
                 answer = .refused
             }
             if answer == .refused { lines += lastRefusal.filter { !lines.contains($0) } }
+            if answer != .refused { lines += reloadWarnings }
             if outcome == .failed, lines.isEmpty {
                 lines = ["the proxy did not take the configuration in time; nothing has changed"]
             }

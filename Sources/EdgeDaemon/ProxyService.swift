@@ -46,6 +46,7 @@ final class ProxyService {
     let builder = SnapshotBuilder()
     private var memoryReturn = MemoryReturn()
     let audit = CertificateAudit()
+    let certificateKeeper: CertificateKeeper
     private(set) var resolver: Resolver?
     private(set) var health: HealthKeeper?
     private let nameWait: NameWait
@@ -82,6 +83,7 @@ final class ProxyService {
         self.loop = loop
         nameWait = NameWait(loop: loop)
         probes = ProbeListeners(loop: loop)
+        certificateKeeper = CertificateKeeper(loop: loop)
     }
 
     func exit(_ code: Int32) {
@@ -149,13 +151,15 @@ final class ProxyService {
         let preparation: Preparation
         do {
             preparation = try Preparation.prepare(
-                bundle, previous: nil, workers: hello.workers)
+                bundle, previous: nil, workers: hello.workers,
+                tolerance: hello.flags.contains(.restarted) ? .everything : .none)
         } catch {
             for line in error.diagnostics { Log.error(line) }
             return exit(78)
         }
         self.bundle = nil
         current = preparation
+        certificateKeeper.begin(preparation)
         do {
             try preparation.accessLog?.start()
             startResolver(preparation)
@@ -353,6 +357,7 @@ final class ProxyService {
         listenForAdmins()
         useProbes()
         auditCertificates()
+        certificateKeeper.watch { [weak self] in self?.use($0) }
         Log.notice("serving with \(hello?.workers ?? 0) workers")
     }
 
@@ -387,6 +392,17 @@ final class ProxyService {
         observeMembers(of: upstreams)
     }
 
+    /// Gives the workers other files of the same configuration.
+    private func use(_ files: RotatingFiles) {
+        guard let known = current else { return }
+        let preparation = known.with(files)
+        current = preparation
+        guard !files.servesSame(as: known.files) else { return }
+        health?.use(preparation)
+        publish()
+        auditCertificates()
+    }
+
     // MARK: - Reload
 
     /// Phase one: everything is read and checked, nothing changes.
@@ -395,7 +411,7 @@ final class ProxyService {
             guard let descriptor = descriptors.borrowed.first else { return }
             let bundle = try ConfigurationBundle(descriptor: descriptor)
             let preparation = try Preparation.prepare(
-                bundle, previous: current, workers: hello?.workers)
+                bundle, previous: current, workers: hello?.workers, tolerance: .ofDrops)
             let count = preparation.configuration.listeners.count
             guard
                 builder.listenerNumbers.hasRoom(
@@ -408,6 +424,7 @@ final class ProxyService {
             sockets.forgetPrepared()
             prepared = (id, preparation)
             notePlan(preparation)
+            certificateKeeper.hold()
             // Servers under new names are known before the old ones are let go of.
             trackNames(current?.configuration, preparation.configuration)
             awaitNames(preparation.configuration.allNames, atMost: .milliseconds(600)) {
@@ -431,6 +448,7 @@ final class ProxyService {
         guard prepared?.id == id else { return }
         prepared = nil
         sockets.forgetPrepared()
+        certificateKeeper.release()
         nameWait.cancel()
         trackNames(current?.configuration)
     }
@@ -456,6 +474,7 @@ final class ProxyService {
         ce_give_back_memory()
         if let snapshot { awaitedEpoch = (snapshot.epoch, id) }
         auditCertificates()
+        certificateKeeper.follow(prepared.preparation)
     }
 
     private func applied(_ worker: Int, _ epoch: UInt64) {

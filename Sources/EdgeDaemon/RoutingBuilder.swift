@@ -174,7 +174,7 @@ struct RoutingBuilder {
         of view: ViewConfiguration, _ asked: ClientCertificateConfiguration?,
         _ preparation: Preparation
     ) -> Build.Numbered {
-        let trust = asked.flatMap { preparation.clientTrusts[$0.authorities] }
+        let trust = asked.map { preparation.files.trust($0) }
         let key = ProfileKey(
             view: view.name, requiresTLS13: view.requiresTLS13,
             authorities: trust?.digest, isRequired: asked?.isRequired ?? false)

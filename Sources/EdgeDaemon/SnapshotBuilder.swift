@@ -165,11 +165,7 @@ final class SnapshotBuilder {
     private func trust(
         _ upstream: UpstreamConfiguration, _ preparation: Preparation
     ) -> ClientTrust? {
-        guard let settings = upstream.tls else { return nil }
-        switch settings.verify {
-        case .none: return .unverified
-        case .full: return settings.authorityFile.flatMap { preparation.trusts[$0] } ?? .system
-        }
+        upstream.tls.map { preparation.files.trust($0) }
     }
 
     /// What is spoken with an upstream: without TLS there is no choice to leave to it.

@@ -42,6 +42,8 @@ package final class FieldEdits: Sendable {
     }
 
     private let lines: TextTemplate
+    /// Those of `lines` that answers of our own get as well.
+    private let ownLines: TextTemplate
     /// In lower case.
     private let names: [UInt8]
     private let dropped: [Dropped]
@@ -65,6 +67,8 @@ package final class FieldEdits: Sendable {
         }
         do {
             lines = try Self.lines(of: added.map(\.edit), view: view)
+            ownLines = try Self.lines(
+                of: added.filter { !Self.describesContent($0.name) }.map(\.edit), view: view)
         } catch {
             throw .badValue
         }
@@ -115,6 +119,15 @@ package final class FieldEdits: Sendable {
         lines.write(values, source, into: &output)
     }
 
+    /// The lines that are put into an answer of our own: all but those that say what an answer
+    /// contains, how long it may be kept or where it leads. Those of an upstream's answer would be
+    /// wrong for ours.
+    ///
+    /// - Parameter source: what the ranges of `values` lie in.
+    package func ownLines(_ values: TemplateValues, _ source: Span<UInt8>) -> [UInt8] {
+        ownLines.bytes(values, source)
+    }
+
     /// Bytes that `write` writes at most.
     package func byteCountMax(_ values: TemplateValues) -> Int { lines.byteCountMax(values) }
 
@@ -155,6 +168,18 @@ package final class FieldEdits: Sendable {
     }
 
     // MARK: - Making
+
+    /// Fields of one answer that mean nothing beside another content (RFC 9110 §8, §10.2).
+    private static func describesContent(_ name: [UInt8]) -> Bool {
+        switch String(decoding: name, as: UTF8.self) {
+        case "content-type", "content-encoding", "content-language", "content-location",
+            "content-range", "content-disposition", "content-md5", "content-digest",
+            "repr-digest", "digest", "accept-ranges", "age", "allow", "cache-control", "etag",
+            "expires", "last-modified", "location", "pragma", "refresh", "retry-after":
+            true
+        default: false
+        }
+    }
 
     private static func lines(
         of edits: [Edit], view: [UInt8]

@@ -70,6 +70,18 @@ package final class HeadRules: Sendable {
         return ResponseRules(edits: edits, map: map, values: values)
     }
 
+    /// Lines that an answer of our own gets: those that upstreams' answers do, but for what would
+    /// describe their content.
+    ///
+    /// - Parameters:
+    ///   - isSecure: it goes to its client over TLS.
+    ///   - source: what the ranges of `values` lie in.
+    package func ownAnswerLines(
+        isSecure: Bool, _ values: TemplateValues, _ source: Span<UInt8>
+    ) -> [UInt8] {
+        (isSecure ? secureResponseEdits : responseEdits)?.ownLines(values, source) ?? []
+    }
+
     /// Writes a request's target with its prefix replaced: one `/` in front, whatever is left.
     ///
     /// - Parameter target: begins with `/`, or with `?` where the path is empty.

@@ -79,6 +79,16 @@ package struct TextTemplate: Sendable {
         }
     }
 
+    /// Its text with these values, whose ranges lie in `source`.
+    package func bytes(_ values: TemplateValues, _ source: Span<UInt8>) -> [UInt8] {
+        guard !isEmpty else { return [] }
+        return unsafe [UInt8](unsafeUninitializedCapacity: byteCountMax(values)) { buffer, used in
+            var writer = unsafe ByteWriter(UnsafeMutableRawBufferPointer(buffer))
+            write(values, source, into: &writer)
+            used = writer.count
+        }
+    }
+
     /// Bytes that `write` writes at most.
     package func byteCountMax(_ values: TemplateValues) -> Int {
         var count = bytes.count

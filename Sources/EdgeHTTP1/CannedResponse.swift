@@ -8,11 +8,12 @@ package enum CannedResponse {
     ///   - reason: the token of the reason code or violation; printable ASCII.
     ///   - field: of a redirect's Location, or a 405's Allow; the caller made its value from
     ///     checked parts. Empty: no field.
+    ///   - lines: further fields, as whole lines: what rules add.
     ///   - retryAfterSeconds: for 429 and 503.
     /// - Returns: false if the output did not fit.
     package static func write(
         status: UInt16, reason: String, field: StaticString, _ value: Span<UInt8>,
-        retryAfterSeconds: UInt32? = nil,
+        lines: Span<UInt8> = Span(), retryAfterSeconds: UInt32? = nil,
         close: Bool, isHead: Bool, into output: inout ByteWriter
     ) -> Bool {
         output.append("HTTP/1.1 ")
@@ -32,6 +33,7 @@ package enum CannedResponse {
             output.append(decimal: UInt64(reason.utf8.count + 1))
             output.append("\r\n")
         }
+        if !lines.isEmpty { output.append(lines) }
         output.append(close ? "Connection: close\r\n\r\n" : "\r\n")
         if hasContent, !isHead {
             output.append(string: reason)
@@ -66,8 +68,8 @@ package enum CannedResponse {
     /// - Returns: false if the output did not fit.
     package static func writeHead(
         status: UInt16, contentType: StaticString, contentLength: Int,
-        field: StaticString = "", _ value: Span<UInt8> = Span(), retryAfterSeconds: UInt32? = nil,
-        close: Bool, into output: inout ByteWriter
+        field: StaticString = "", _ value: Span<UInt8> = Span(), lines: Span<UInt8> = Span(),
+        retryAfterSeconds: UInt32? = nil, close: Bool, into output: inout ByteWriter
     ) -> Bool {
         output.append("HTTP/1.1 ")
         output.append(decimal: UInt64(status))
@@ -84,7 +86,9 @@ package enum CannedResponse {
         output.append(contentType)
         output.append("\r\nCache-Control: no-store\r\nContent-Length: ")
         output.append(decimal: UInt64(contentLength))
-        output.append(close ? "\r\nConnection: close\r\n\r\n" : "\r\n\r\n")
+        output.append("\r\n")
+        if !lines.isEmpty { output.append(lines) }
+        output.append(close ? "Connection: close\r\n\r\n" : "\r\n")
         return !output.hasOverflowed
     }
 }

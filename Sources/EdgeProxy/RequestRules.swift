@@ -30,14 +30,3 @@ package final class RequestRules: Sendable {
         self.subjectField = subjectField
     }
 }
-
-extension TextTemplate {
-    /// Its text with these values, whose ranges lie in `source`.
-    package func bytes(_ values: TemplateValues, _ source: Span<UInt8>) -> [UInt8] {
-        [UInt8](unsafeUninitializedCapacity: byteCountMax(values)) { buffer, used in
-            var writer = ByteWriter(UnsafeMutableRawBufferPointer(buffer))
-            write(values, source, into: &writer)
-            used = writer.count
-        }
-    }
-}

@@ -99,12 +99,11 @@ extension Worker {
         id: RequestID, close: Bool, isHead: Bool
     ) {
         let length = page.byteCount(reason: label.utf8.count, id: id.textCount)
-        var head = ByteWriter(stageSpace(slot, 512 + field.value.count))
+        var head = ByteWriter(stageSpace(slot, 512 + field.byteCount))
         guard
             CannedResponse.writeHead(
                 status: status, contentType: page.kind.contentType, contentLength: length,
-                field: field.name, field.value.span,
-                close: close,
+                field: field.name, field.value.span, lines: field.lines.span, close: close,
                 into: &head)
         else { return }
         staged(head.count)

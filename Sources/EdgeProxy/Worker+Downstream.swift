@@ -215,10 +215,12 @@ extension Worker {
         let exchange = Int(downstream.pointee.exchange)
         var isHead = isHead
         var id = RequestID()
+        var field = AnswerField.none
         if exchange >= 0 {
             id = exchanges[exchange].pointee.requestID
             isHead = exchanges[exchange].pointee.method == .head
             let isAnswering = exchanges[exchange].pointee.phase == .answering
+            if !isAnswering { field = ruledField(of: exchange) }
             downstream.pointee.exchange = -1
             if !isAnswering { exchanges[exchange].pointee.status = status }
             if let violation { exchanges[exchange].pointee.violation = violation.rawValue }
@@ -235,7 +237,7 @@ extension Worker {
         }
         answer(
             slot, status: status, violation?.label ?? reason.label, close: true, isHead: isHead,
-            id: id)
+            field: field, id: id)
         closeDownstream(slot)
     }
 
@@ -254,10 +256,10 @@ extension Worker {
                 isHead: isHead)
             return
         }
-        var writer = ByteWriter(stageSpace(slot, 4096 + field.value.count))
+        var writer = ByteWriter(stageSpace(slot, 4096 + field.byteCount))
         let isWritten = CannedResponse.write(
-            status: status, reason: label, field: field.name, field.value.span, close: close,
-            isHead: isHead, into: &writer)
+            status: status, reason: label, field: field.name, field.value.span,
+            lines: field.lines.span, close: close, isHead: isHead, into: &writer)
         if isWritten { staged(writer.count) }
         countStatus(status)
     }
@@ -424,12 +426,17 @@ extension Worker {
     }
 }
 
-/// A field of an answer of our own whose value was made at run time.
+/// What an answer of our own has beside what all have: a field whose value was made at run time, and
+/// what rules add.
 struct AnswerField {
     /// As HTTP/1 writes it, and in lower case.
     let name: StaticString
     let lowered: StaticString
     let value: [UInt8]
+    /// Whole lines (`FieldEdits.ownLines`).
+    var lines: [UInt8] = []
+
+    var byteCount: Int { value.count + lines.count }
 
     static let none = AnswerField(name: "", lowered: "", value: [])
 

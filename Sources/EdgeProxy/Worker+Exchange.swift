@@ -26,23 +26,23 @@ extension Worker {
         routedSite = TrafficTable.other
         guard let route = route(slot, head) else { return }
         routedSite = route.traffic
+        let rules = rules(route.policy)
         if requestHead.hasCDNLoop, setup.loopMark.isIn(requestHead.fields, head) {
-            decline(slot, head, status: 508, .loopDetected)
+            decline(slot, head, status: 508, .loopDetected, by: rules)
             return
         }
-        let rules = rules(route.policy)
         if let rules, !permits(slot, head, route, rules) { return }
         guard route.pool >= 0 else {
-            decline(slot, head, status: 404, .noRoute)
+            decline(slot, head, status: 404, .noRoute, by: rules)
             return
         }
         let bodyMax = rules?.bodyMax ?? snapshot.client.requestBodyMax
         if case .length(let count) = requestHead.framing, count > bodyMax {
-            decline(slot, head, status: 413, .clientBodyTooLarge)
+            decline(slot, head, status: 413, .clientBodyTooLarge, by: rules)
             return
         }
         guard let exchange = exchangeSlots.take() else {
-            decline(slot, head, status: 503, .memoryLimit)
+            decline(slot, head, status: 503, .memoryLimit, by: rules)
             return
         }
         block.add(.requestsActive)
@@ -151,9 +151,11 @@ extension Worker {
     }
 
     /// Answers a request that has no exchange; the connection goes on if the request had no body.
+    ///
+    /// - Parameter rules: of its route; nil: none was found.
     func decline(
         _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ reason: ReasonCode,
-        field: AnswerField = .none
+        field: AnswerField = .none, by rules: RequestRules? = nil
     ) {
         let downstream = downstreams[slot]
         let hasBody = requestHead.framing.hasContent
@@ -163,7 +165,7 @@ extension Worker {
         if accessLog.isOn { logUnserved(slot, head, status, reason) }
         answer(
             slot, status: status, reason.label, close: close,
-            isHead: requestHead.method == .head, field: field)
+            isHead: requestHead.method == .head, field: ruled(field, slot, head, by: rules))
         if close || isStream(slot) { closeDownstream(slot) } else { setIdleDeadline(slot) }
     }
 
@@ -561,6 +563,7 @@ extension Worker {
         let isRelay = state.pointee.flags.contains(.relay)
         if !isAnswering { state.pointee.status = reason.answerStatus }
         let id = state.pointee.requestID
+        let field = isAnswering || isRelay ? .none : ruledField(of: exchange)
         abandon(exchange, reason)
         downstream.pointee.exchange = -1
         if isAnswering || isRelay {
@@ -570,7 +573,7 @@ extension Worker {
         let close = downstream.pointee.closesAfterAnswer || !isComplete || isStream(slot)
         answer(
             slot, status: reason.answerStatus, reason.label, close: close, isHead: isHead,
-            id: id)
+            field: field, id: id)
         if close {
             closeDownstream(slot)
         } else {

@@ -313,7 +313,7 @@ extension Worker {
         else { return }
         engine.fields.begin()
         if stream(slot).pointee.flags.contains(.grpc) {
-            answerGRPC(slot, engine, session, status: status, label)
+            answerGRPC(slot, engine, session, status: status, label, field)
             return
         }
         var content = ownContent(status: status, label, id)
@@ -326,8 +326,7 @@ extension Worker {
         let hasContent = !content.bytes.isEmpty
         let isSubmitted = field.value.withUnsafeBytes { bytes in
             if !bytes.isEmpty { engine.fields.append(field.lowered, bytes) }
-            return session.submitAnswer(
-                stream(slot).pointee.id, stream: Int32(slot), hasContent: hasContent)
+            return submitOwn(slot, engine, session, field, hasContent: hasContent)
         }
         guard isSubmitted else { return }
         stream(slot).pointee.flags.insert(.answered)
@@ -341,7 +340,7 @@ extension Worker {
     /// (gRPC over HTTP2, "Trailers-Only").
     private func answerGRPC(
         _ slot: Int, _ engine: HTTP2Engine, _ session: HTTP2Session, status: UInt16,
-        _ label: String
+        _ label: String, _ field: AnswerField
     ) {
         var text = label
         let isSubmitted = text.withUTF8 { bytes in
@@ -349,12 +348,23 @@ extension Worker {
             engine.fields.append("content-type", "application/grpc")
             engine.fields.append("grpc-status", decimal: GRPCStatus(http: status).rawValue)
             engine.fields.append("grpc-message", UnsafeRawBufferPointer(bytes))
-            return session.submitAnswer(
-                stream(slot).pointee.id, stream: Int32(slot), hasContent: false)
+            return submitOwn(slot, engine, session, field, hasContent: false)
         }
         guard isSubmitted else { return }
         stream(slot).pointee.flags.formUnion([.answered, .ends])
         touchHTTP2(Int(stream(slot).pointee.connection))
+    }
+
+    /// Submits the head that has been put together, and what rules add to it.
+    private func submitOwn(
+        _ slot: Int, _ engine: HTTP2Engine, _ session: HTTP2Session, _ field: AnswerField,
+        hasContent: Bool
+    ) -> Bool {
+        field.lines.withUnsafeBytes { lines in
+            engine.fields.append(lines: lines)
+            return session.submitAnswer(
+                stream(slot).pointee.id, stream: Int32(slot), hasContent: hasContent)
+        }
     }
 
     /// Cold: the operator's page for the status, or a line of text.

@@ -75,9 +75,12 @@ extension Worker {
         answerRedirect(slot, head, status: 308, location)
     }
 
-    /// - Parameter location: made from checked parts.
+    /// - Parameters:
+    ///   - location: made from checked parts.
+    ///   - rules: nil: a listener redirects, not a site.
     func answerRedirect(
-        _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ location: [UInt8]
+        _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ location: [UInt8],
+        by rules: RequestRules? = nil
     ) {
         let hasBody = requestHead.framing.hasContent
         let close = hasBody || downstreams[slot].pointee.closesAfterAnswer
@@ -85,7 +88,8 @@ extension Worker {
         if accessLog.isOn { logUnserved(slot, head, status, .none) }
         answer(
             slot, status: status, ReasonCode.redirected.label, close: close,
-            isHead: requestHead.method == .head, field: .location(location))
+            isHead: requestHead.method == .head,
+            field: ruled(.location(location), slot, head, by: rules))
         if close || isStream(slot) { closeDownstream(slot) } else { setIdleDeadline(slot) }
     }
 }

@@ -25,34 +25,34 @@ extension Worker {
             method: head.extracting(requestHead.methodRange.indices))
         switch verdict {
         case .forbidden:
-            decline(slot, head, status: 403, .clientForbidden)
+            decline(slot, head, status: 403, .clientForbidden, by: rules)
             return false
         case .methodNotAllowed:
             let methods = Array(access.allowText(policy: route.policy).utf8)
             decline(
-                slot, head, status: 405, .clientMethodNotAllowed, field: .allow(methods))
+                slot, head, status: 405, .clientMethodNotAllowed, field: .allow(methods), by: rules)
             return false
         case .allow: break
         }
         if rules.isUnderMaintenance {
-            decline(slot, head, status: 503, .maintenance)
+            decline(slot, head, status: 503, .maintenance, by: rules)
             return false
         }
         if let redirect = rules.redirect {
             let values = templateValues(slot, redirect.location.variables, head)
             let location = redirect.location.bytes(values, head)
-            answerRedirect(slot, head, status: redirect.status, location)
+            answerRedirect(slot, head, status: redirect.status, location, by: rules)
             return false
         }
         if let replaced = rules.head, !replaced.replacement.isEmpty, !route.isLiteral {
             // Nobody knows what the prefix is that would have to be replaced.
-            decline(slot, head, status: 400, .clientBadRequest)
+            decline(slot, head, status: 400, .clientBadRequest, by: rules)
             return false
         }
         return true
     }
 
-    private func templateValues(
+    func templateValues(
         _ slot: Int, _ variables: TextTemplate.Variables, _ head: Span<UInt8>
     ) -> TemplateValues {
         let peer = downstreams[slot].pointee.peer
@@ -112,22 +112,28 @@ extension Worker {
         guard exchange >= 0, let head = rules(exchanges[exchange].pointee.rules)?.head else {
             return body(nil, Span(), 0)
         }
-        let state = exchanges[exchange]
         let isSecure = channels[transport(client)].pointee.flags.contains(.isTLS)
-        let id = state.pointee.requestID
-        var values = TemplateValues(
-            client: downstreams[client].pointee.peer, requestID: (id.high, id.low))
-        var text = UnsafeRawBufferPointer(start: nil, count: 0)
-        if let kept = state.pointee.kept {
-            values = kept.bytes.loadUnaligned(as: TemplateValues.self)
-            text = UnsafeRawBufferPointer(
-                start: kept.bytes + Self.keptText,
-                count: Int(kept.pointee.end) - Self.keptText)
-        }
+        let (values, text) = keptValues(exchange)
         let growth = head.responseGrowthMax(fieldCount: responseHead.fields.count, values)
         return body(
             head.response(isSecure: isSecure, values), text.bindMemory(to: UInt8.self).span,
             growth)
+    }
+
+    /// What `keepValues` has kept, and the text that it lies in.
+    func keptValues(_ exchange: Int) -> (TemplateValues, UnsafeRawBufferPointer) {
+        let state = exchanges[exchange]
+        if let kept = state.pointee.kept {
+            let text = UnsafeRawBufferPointer(
+                start: kept.bytes + Self.keptText,
+                count: Int(kept.pointee.end) - Self.keptText)
+            return (kept.bytes.loadUnaligned(as: TemplateValues.self), text)
+        }
+        let id = state.pointee.requestID
+        let values = TemplateValues(
+            client: downstreams[Int(state.pointee.downstream)].pointee.peer,
+            requestID: (id.high, id.low))
+        return (values, UnsafeRawBufferPointer(start: nil, count: 0))
     }
 
     /// What is left out of trailers too.

@@ -45,13 +45,19 @@ package struct ViewConfiguration: Sendable, Equatable {
 package struct ClientCertificateConfiguration: Sendable, Equatable {
     /// Path of the PEM file with the authorities that are believed.
     package var authorities: String
+    /// Path of the PEM file with what they have revoked; nil: nobody asks.
+    package var revocations: String?
     /// Without a certificate the handshake fails; else the request goes on without the field.
     package var isRequired: Bool
     /// The field that tells the upstream the subject (RFC 4514); whoever sends it is not believed.
     package var field: String?
 
-    package init(authorities: String, isRequired: Bool = true, field: String? = nil) {
+    package init(
+        authorities: String, revocations: String? = nil, isRequired: Bool = true,
+        field: String? = nil
+    ) {
         self.authorities = authorities
+        self.revocations = revocations
         self.isRequired = isRequired
         self.field = field
     }

@@ -61,7 +61,7 @@ package final class CertificateChecker {
 extension CertificateProblem {
     static func unusable(_ entry: CertificateEntry, _ reason: String) -> CertificateProblem {
         CertificateProblem(
-            file: entry.file, reason: "OpenSSL cannot use this certificate: \(reason)",
+            .unusable, file: entry.file, reason: "OpenSSL cannot use this certificate: \(reason)",
             hint: "clients get another one for the name, or the alert internal_error")
     }
 }

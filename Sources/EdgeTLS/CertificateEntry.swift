@@ -29,7 +29,7 @@ package final class CertificateEntry: Sendable {
     let keyForm: PrivateKeyOutline.Form
     /// Where the alternative names are in `bytes`.
     let alternativeNames: Range<Int>
-    /// The issuers sent along, in the file's order.
+    /// The issuers sent along, each of which has issued the one before it.
     package let chain: CertificateChain
     private let state = Atomic<UInt8>(Verdict.unchecked.rawValue)
 
@@ -50,6 +50,11 @@ package final class CertificateEntry: Sendable {
     }
 
     package var file: String { "\(folder)/\(name)" }
+
+    /// - Parameter seconds: since 1970.
+    package func isValid(at seconds: Int64) -> Bool {
+        notBefore <= seconds && seconds <= notAfter
+    }
 
     /// Any thread may read and set it: all that find out find out the same.
     package var verdict: Verdict {

@@ -1,8 +1,7 @@
 internal import Glibc
 
-/// Reads a folder of certificates: `name.pem` (certificate, chain and key in any order) or
-/// `name.crt` with `name.key`. Control thread only. A new file takes about 15 µs (P-256), one that
-/// has not changed since `previous` about 1.5 µs.
+/// Reads a folder of certificates (`FolderListing` says which files). A new file takes about 15 µs
+/// (P-256), one that has not changed since `previous` about 1.5 µs. Any thread.
 package enum CertificateFolder {
     /// How many new files OpenSSL parses before they are used; the others are indexed only, and
     /// left to `CertificateChecker` in the background.
@@ -14,119 +13,124 @@ package enum CertificateFolder {
     }
 
     package static let checkedMax = 256
-    private static let filesMax = 100_000
 
-    /// - Parameters:
-    ///   - allowsEmpty: a folder without certificates, or none of that name, is a store without
-    ///     any.
-    ///   - previous: what is in use; its entries are kept where the files have not changed.
-    ///   - now: nanoseconds since 1970; files that have changed just before are read again by the
-    ///     next load (`FileStamp.isSettled`).
-    /// - Returns: `previous` itself if nothing has changed. An entry whose contents are the same
-    ///   is the same object.
+    package struct Request: Sendable {
+        package let directory: String
+        /// Sub-folders that are views' own.
+        package var others: Set<String> = []
+        /// A folder without certificates, or none of that name, is a store without any.
+        package var allowsEmpty = false
+        /// What is in use; its entries are kept where the files have not changed, and where what
+        /// has come cannot be used.
+        package var previous: CertificateStore?
+        package var checking = Checking.upTo(checkedMax)
+        /// Nanoseconds since 1970; files that have changed just before are read again by the next
+        /// load (`FileStamp.isSettled`).
+        package var now: Int64?
+        /// Names of entries of the old store that must not go, by what would be served without
+        /// them. Asked only if something else would be served.
+        package var keeps: (@Sendable (CertificateStore, _ old: CertificateStore) -> Set<String>)?
+
+        package init(_ directory: String) { self.directory = directory }
+    }
+
+    /// What a folder holds now.
+    package struct Scan: Sendable {
+        /// `previous` itself if nothing has changed. An entry whose contents are the same is the
+        /// same object.
+        package let store: CertificateStore
+        /// What is wrong with the folder as a whole; the store is then what was in use.
+        package let problem: CertificateProblem?
+        /// Sub-folders, by their whole path.
+        package let folders: [String]
+    }
+
     /// - Throws: every problem found, in the order of file names; an empty or missing folder too.
     package static func load(
         _ directory: String, allowsEmpty: Bool = false, previous: CertificateStore? = nil,
         checking: Checking = .upTo(checkedMax), now: Int64? = nil
     ) throws(CertificateFolderError) -> CertificateStore {
-        if allowsEmpty, access(directory, F_OK) != 0, errno == ENOENT {
-            return CertificateStore(entries: [])
-        }
-        let folder = try open(directory)
-        defer { closedir(folder) }
-        let descriptor = dirfd(folder)
-        // Those made otherwise, in tests, have no files.
-        let known = previous?.files.isEmpty == false ? previous?.entries ?? [] : []
-        let knownFiles = previous?.files ?? []
-        var reader = CertificateReader(
-            folder: known.first?.folder == directory ? known[0].folder : directory,
-            descriptor: descriptor, chains: ChainTable(known),
-            now: now ?? FileStamp.now())
-        var entries: [CertificateEntry] = []
-        var files: [CertificateFile] = []
-        var fresh: [CertificateEntry] = []
-        var problems: [CertificateProblem] = []
-        var position = 0
-        for name in list(folder) {
-            // Both lists are in the order of names.
-            while position < known.count, known[position].name < name { position += 1 }
-            let old =
-                position < known.count && known[position].name == name ? known[position] : nil
-            if let old, reader.isUnchanged(old, knownFiles[position]) {
-                entries.append(old)
-                files.append(knownFiles[position])
-                continue
-            }
-            do {
-                let (entry, file) = try reader.read(name)
-                files.append(file)
-                if let old, old.hasSameContents(as: entry) {
-                    entries.append(old)
-                } else {
-                    entries.append(entry)
-                    fresh.append(entry)
-                }
-            } catch {
-                problems.append(error)
-            }
-        }
-        if problems.isEmpty, entries.isEmpty, !allowsEmpty {
-            problems.append(
-                CertificateProblem(
-                    file: directory, reason: "no certificate in this folder",
-                    hint: "put name.pem, or name.crt and name.key, there"))
-        }
-        problems += check(fresh, checking)
+        var request = Request(directory)
+        request.allowsEmpty = allowsEmpty
+        request.previous = previous
+        request.checking = checking
+        request.now = now
+        return try load(request)
+    }
+
+    /// - Throws: as above.
+    package static func load(
+        _ request: Request
+    ) throws(CertificateFolderError) -> CertificateStore {
+        let scan = scan(request)
+        let problems = scan.store.quarantine.map(\.problem) + (scan.problem.map { [$0] } ?? [])
         guard problems.isEmpty else {
             throw CertificateFolderError(problems: problems.sorted { $0.file < $1.file })
         }
-        if let previous, fresh.isEmpty, entries.count == known.count {
-            return files == knownFiles ? previous : CertificateStore(previous, files: files)
-        }
-        return CertificateStore(entries: entries, files: files)
+        return scan.store
     }
 
-    private static func check(
-        _ fresh: [CertificateEntry], _ checking: Checking
-    ) -> [CertificateProblem] {
-        if case .upTo(let limit) = checking, fresh.count > limit { return [] }
-        let checker = CertificateChecker()
-        return fresh.compactMap { checker.problem(of: $0, depth: .whole) }
-    }
-
-    private static func open(_ directory: String) throws(CertificateFolderError) -> OpaquePointer {
-        guard let handle = opendir(directory) else {
-            let reason = String(cString: strerror(errno))
-            throw CertificateFolderError(problems: [
-                CertificateProblem(
-                    file: directory, reason: "cannot be opened: \(reason)",
-                    hint: "certificates: directory: names it; the proxy's user must be able to "
-                        + "read it")
-            ])
-        }
-        return handle
-    }
-
-    /// Names of certificate files, sorted.
-    private static func list(_ handle: OpaquePointer) -> [String] {
-        var names: [String] = []
-        while names.count < filesMax, let item = readdir(handle) {
-            withUnsafeBytes(of: &item.pointee.d_name) { bytes in
-                guard let end = bytes.firstIndex(of: 0), end > 4, bytes[0] != UInt8(ascii: ".")
-                else { return }
-                let name = UnsafeRawBufferPointer(rebasing: bytes[..<end])
-                let suffix = UnsafeRawBufferPointer(rebasing: name[(end - 4)...])
-                guard suffix.elementsEqual(".pem".utf8) || suffix.elementsEqual(".crt".utf8)
-                else { return }
-                names.append(String(decoding: name, as: UTF8.self))
+    /// Uses what can be used; what cannot is in the store's quarantine.
+    package static func scan(_ request: Request) -> Scan {
+        let directory = request.directory
+        let unread = request.previous ?? CertificateStore(entries: [])
+        guard let folder = opendir(directory) else {
+            let code = errno
+            if request.allowsEmpty, code == ENOENT {
+                return Scan(store: gone(request), problem: nil, folders: [])
             }
+            let problem = CertificateProblem(
+                .folder, file: directory,
+                reason: "cannot be opened: \(String(cString: strerror(code)))",
+                hint: "certificates: directory: names it; the proxy's user must be able to "
+                    + "read it")
+            return Scan(store: unread, problem: problem, folders: [])
         }
-        names.sort()
-        return names
+        defer { closedir(folder) }
+        let listing = FolderListing(folder, without: request.others)
+        var scanner = FolderScanner(request, descriptor: dirfd(folder))
+        for drop in listing.drops { scanner.visit(drop) }
+        let store = scanner.finish()
+        var problem: CertificateProblem?
+        if store.entries.isEmpty, store.quarantine.isEmpty, !request.allowsEmpty {
+            problem = CertificateProblem(
+                .folder, file: directory, reason: "no certificate in this folder",
+                hint: "put name.pem, or name.crt and name.key, there")
+        }
+        return Scan(
+            store: store, problem: problem, folders: listing.folders.map { "\(directory)/\($0)" })
     }
-}
 
-/// Everything that is wrong with a certificate folder.
-package struct CertificateFolderError: Error, Equatable {
-    package let problems: [CertificateProblem]
+    /// One certificate of a folder, with the key in it or beside it, checked as a whole.
+    ///
+    /// - Parameter file: of any name; the key of `name.pem` and the like is where a drop has it.
+    package static func scan(file: String) -> Scan {
+        let slash = file.lastIndex(of: "/")
+        let directory = slash.map { String(file[..<$0]) } ?? "."
+        let name = slash.map { String(file[file.index(after: $0)...]) } ?? file
+        var request = Request(directory.isEmpty ? "/" : directory)
+        request.checking = .all
+        guard let folder = opendir(request.directory) else {
+            return Scan(
+                store: CertificateStore(entries: []),
+                problem: CertificateProblem(
+                    .folder, file: directory,
+                    reason: "cannot be opened: \(String(cString: strerror(errno)))",
+                    hint: "is it there, and may you read it?"), folders: [])
+        }
+        defer { closedir(folder) }
+        let listed = FolderListing(folder, without: []).drops.first { $0.name == name }
+        var scanner = FolderScanner(request, descriptor: dirfd(folder))
+        scanner.visit(listed ?? CertificateDrop(name: name, keyName: nil))
+        return Scan(store: scanner.finish(), problem: nil, folders: [])
+    }
+
+    /// The folder itself is not there.
+    private static func gone(_ request: Request) -> CertificateStore {
+        guard let previous = request.previous, !previous.entries.isEmpty else {
+            return CertificateStore(entries: [])
+        }
+        var scanner = FolderScanner(request, descriptor: -1)
+        return scanner.finish()
+    }
 }

@@ -1,22 +1,20 @@
 internal import EdgeX509
 internal import Glibc
 
-/// Makes entries from the files of one folder: reads, decodes and outlines, with buffers that are
-/// used again for each file.
+/// Makes entries from the files of one folder: reads, decodes, outlines and judges. What costs
+/// arithmetic is left to `CertificateChecker`.
 struct CertificateReader {
     private let folder: String
     private let descriptor: Int32
     private let now: Int64
     private var chains: ChainTable
-    private var text: [UInt8] = []
-    private var keyText: [UInt8] = []
-    private var keyBytes: [UInt8] = []
-    private var chainBytes: [UInt8] = []
 
     private static let fileBytesMax = 1 << 20
-    private static let certificatesMax = 16
+    private static let modulusBitsMin = 2_048
 
-    /// - Parameter descriptor: the folder, open as long as the reader is used.
+    /// - Parameters:
+    ///   - descriptor: the folder, open as long as the reader is used.
+    ///   - now: nanoseconds since 1970.
     init(folder: String, descriptor: Int32, chains: ChainTable, now: Int64) {
         self.now = now
         self.folder = folder
@@ -26,50 +24,75 @@ struct CertificateReader {
 
     /// Whether the entry's files are what they were when they were read.
     func isUnchanged(_ entry: CertificateEntry, _ file: CertificateFile) -> Bool {
-        guard file.isSettled, entry.folder == folder,
-            FileStamp(entry.name, in: descriptor) == file.stamp
-        else { return false }
-        guard let keyStamp = file.keyStamp else { return true }
-        return FileStamp(Self.keyName(entry.name), in: descriptor) == keyStamp
+        isUnchanged(entry, file, CertificateDrop(name: entry.name, keyName: file.keyName))
     }
 
-    private static func keyName(_ name: String) -> String { String(name.dropLast(4)) + ".key" }
+    func isUnchanged(
+        _ entry: CertificateEntry, _ file: CertificateFile, _ drop: CertificateDrop
+    ) -> Bool {
+        entry.folder == folder && file.isUnchanged(drop, in: descriptor)
+    }
 
     private func path(_ name: String) -> String { "\(folder)/\(name)" }
 
     /// - Throws: what is wrong with the file or its key.
-    mutating func read(
-        _ name: String
-    ) throws(CertificateProblem) -> (CertificateEntry, CertificateFile) {
-        let isPair = name.hasSuffix(".crt")
-        let keyName = isPair ? Self.keyName(name) : name
-        let stamp = try load(name, isSecret: !isPair, into: \.text)
-        var keyStamp: FileStamp?
-        if isPair { keyStamp = try load(keyName, isSecret: true, into: \.keyText) }
-        let keyOutline = try findKey(in: isPair ? keyText : text, keyName, isPair: isPair)
-        let certificates = try findCertificates(path(name))
-        guard let (index, leaf) = try pair(keyOutline, certificates, path(name)) else {
-            throw CertificateProblem(
-                file: path(keyName),
-                reason: "the key belongs to none of the certificates in \(path(name))",
-                hint: "certificate and key must be a pair")
+    mutating func read(_ drop: CertificateDrop) throws(CertificateProblem) -> CertificateEntry {
+        let (main, mode) = try text(drop.name)
+        if main.hasKey { try requirePrivate(drop.name, mode) }
+        var keys = main
+        var keyName = drop.name
+        if !main.hasKey, let other = drop.keyName {
+            let (text, mode) = try text(other, isKey: true)
+            try requirePrivate(other, mode)
+            keys = text
+            keyName = other
         }
+        guard !main.certificates.isEmpty else {
+            throw CertificateProblem(
+                .noCertificate, file: path(drop.name), reason: "no certificate in this file",
+                hint: "a half-written or damaged PEM file is not used")
+        }
+        let outlines = try outlines(main, drop.name)
+        let pair = try pair(keys, keyName, main, outlines, drop)
+        let certificates = main.certificates.map(\.bytes)
+        guard let order = ChainOrder.order(certificates, outlines, leaf: pair.leaf) else {
+            throw CertificateProblem(
+                .chain, file: path(drop.name), line: main.certificates[pair.leaf].line,
+                reason: "none of the other certificates in this file has issued certificate "
+                    + "\(pair.leaf + 1)",
+                hint: "the chain is another certificate's, or an old one: use that which the "
+                    + "authority gave with this certificate")
+        }
+        try requireStrength(main, outlines, drop.name)
+        return try entry(drop, outlines[pair.leaf], certificates, pair, order, main)
+    }
+
+    private mutating func entry(
+        _ drop: CertificateDrop, _ leaf: CertificateOutline, _ certificates: [[UInt8]],
+        _ pair: Pair, _ order: [Int], _ text: CertificateText
+    ) throws(CertificateProblem) -> CertificateEntry {
         var block: [UInt8] = []
-        block.reserveCapacity(leaf.byteCount + keyBytes.count)
-        block += certificates[index].prefix(leaf.byteCount)
-        block += keyBytes
+        block.reserveCapacity(leaf.byteCount + pair.key.count)
+        block += certificates[pair.leaf].prefix(leaf.byteCount)
+        block += pair.key
+        var chainBytes: [UInt8] = []
+        var ends: [Int] = []
+        for index in order {
+            chainBytes += certificates[index]
+            ends.append(chainBytes.count)
+        }
         let entry = CertificateEntry(
-            folder: folder, name: name, key: Self.kind(leaf.algorithm), outline: leaf,
-            bytes: block, keyForm: keyOutline.form, chain: chain(certificates, without: index))
+            folder: folder, name: drop.name, key: Self.kind(leaf.algorithm), outline: leaf,
+            bytes: block, keyForm: pair.form, chain: chains.chain(chainBytes, ends: ends))
         var hasName = false
         entry.forEachName { _ in hasName = true }
         guard hasName else {
             throw CertificateProblem(
-                file: path(name), reason: "the certificate has no DNS name",
+                .noName, file: path(drop.name), line: text.certificates[pair.leaf].line,
+                reason: "the certificate has no DNS name",
                 hint: "clients only look at the subject alternative name")
         }
-        let isSettled = stamp.isSettled(at: now) && keyStamp?.isSettled(at: now) ?? true
-        return (entry, CertificateFile(stamp: stamp, keyStamp: keyStamp, isSettled: isSettled))
+        return entry
     }
 
     private static func kind(_ algorithm: KeyAlgorithm) -> CertificateEntry.KeyKind {
@@ -81,120 +104,160 @@ struct CertificateReader {
         }
     }
 
-    // MARK: - Blocks
+    // MARK: - Certificates
 
-    /// Decodes the first private key of the text into `keyBytes`.
-    private mutating func findKey(
-        in text: [UInt8], _ name: String, isPair: Bool
-    ) throws(CertificateProblem) -> PrivateKeyOutline {
-        var reader = PEMReader()
-        let span = text.span
-        var reason = "there is none"
-        do throws(X509Violation) {
-            search: while let block = try reader.next(span) {
-                switch block.kind(span) {
-                case .certificate, .other: continue
-                case .encryptedKey: throw .encrypted
-                case .privateKey(let form):
-                    keyBytes.removeAll(keepingCapacity: true)
-                    try block.decode(span, into: &keyBytes)
-                    return try PrivateKeyOutline(keyBytes.span, form: form)
-                }
+    /// Of all, so that none is sent that is damaged.
+    private func outlines(
+        _ text: CertificateText, _ name: String
+    ) throws(CertificateProblem) -> [CertificateOutline] {
+        var result: [CertificateOutline] = []
+        for (index, part) in text.certificates.enumerated() {
+            do throws(X509Violation) {
+                result.append(try CertificateOutline(part.bytes.span))
+            } catch {
+                throw damaged(name, part.line, "certificate \(index + 1)", error)
             }
-        } catch {
-            reason = error.text
         }
-        throw CertificateProblem(
-            file: path(name), reason: "no usable private key: \(reason)",
-            hint: isPair
-                ? "an unencrypted PEM key is expected"
-                : "a .pem file holds certificate, chain and unencrypted key; else use .crt and .key"
-        )
-    }
-
-    /// The DER of every certificate in `text`.
-    private func findCertificates(_ path: String) throws(CertificateProblem) -> [[UInt8]] {
-        var reader = PEMReader()
-        let span = text.span
-        var found: [[UInt8]] = []
-        do throws(X509Violation) {
-            while found.count < Self.certificatesMax, let block = try reader.next(span) {
-                guard block.kind(span) == .certificate else { continue }
-                var bytes: [UInt8] = []
-                try block.decode(span, into: &bytes)
-                found.append(bytes)
-            }
-        } catch {
-            throw damaged(path, found.count, error)
-        }
-        guard !found.isEmpty else {
-            throw CertificateProblem(
-                file: path, reason: "no certificate in this file",
-                hint: "a half-written or damaged PEM file is not used")
-        }
-        return found
+        return result
     }
 
     private func damaged(
-        _ path: String, _ index: Int, _ violation: X509Violation
+        _ name: String, _ line: Int, _ what: String, _ violation: X509Violation
     ) -> CertificateProblem {
         CertificateProblem(
-            file: path, reason: "certificate \(index + 1): \(violation.text)",
+            violation == .openBlock ? .unfinished : .damaged, file: path(name), line: line,
+            reason: "\(what): \(violation.text)",
             hint: "a half-written or damaged PEM file is not used")
     }
 
-    // MARK: - Which of them
-
-    /// The certificate that the key is for. All are outlined, so that none is sent that is damaged.
-    private func pair(
-        _ key: PrivateKeyOutline, _ certificates: [[UInt8]], _ file: String
-    ) throws(CertificateProblem) -> (Int, CertificateOutline)? {
-        var outlines: [CertificateOutline] = []
-        for (index, bytes) in certificates.enumerated() {
-            do throws(X509Violation) {
-                outlines.append(try CertificateOutline(bytes.span))
-            } catch {
-                throw damaged(file, index, error)
-            }
-        }
+    private func requireStrength(
+        _ text: CertificateText, _ outlines: [CertificateOutline], _ name: String
+    ) throws(CertificateProblem) {
         for (index, outline) in outlines.enumerated() {
-            let bytes = certificates[index]
-            if key.isPair(keyBytes.span, with: outline, bytes.span) { return (index, outline) }
+            let part = text.certificates[index]
+            let bytes = part.bytes
+            if let bits = outline.modulusBits(bytes.span), bits < Self.modulusBitsMin {
+                throw CertificateProblem(
+                    .weak, file: path(name), line: part.line,
+                    reason: "certificate \(index + 1): an RSA key of \(bits) bits",
+                    hint: "clients refuse fewer than 2048 bits; P-256 is faster and stronger")
+            }
+            // Nobody looks at the signature of a root.
+            guard let digest = outline.brokenDigest,
+                !bytes[outline.issuer].elementsEqual(bytes[outline.subject])
+            else { continue }
+            throw CertificateProblem(
+                .weak, file: path(name), line: part.line,
+                reason: "certificate \(index + 1): signed with \(digest.rawValue)",
+                hint: "clients refuse it; have it issued anew with SHA-256")
+        }
+    }
+
+    // MARK: - Keys
+
+    private struct Pair {
+        /// The index of the certificate that the key is for.
+        let leaf: Int
+        let key: [UInt8]
+        let form: PrivateKeyOutline.Form
+    }
+
+    private func pair(
+        _ keys: CertificateText, _ keyName: String, _ main: CertificateText,
+        _ outlines: [CertificateOutline], _ drop: CertificateDrop
+    ) throws(CertificateProblem) -> Pair {
+        var usable: [(bytes: [UInt8], form: PrivateKeyOutline.Form)] = []
+        for (part, form) in keys.keys {
+            let key: PrivateKeyOutline
+            do throws(X509Violation) {
+                key = try PrivateKeyOutline(part.bytes.span, form: form)
+            } catch {
+                throw noKey(.damaged, keyName, part.line, error.text, drop)
+            }
+            usable.append((part.bytes, form))
+            for (index, outline) in outlines.enumerated() {
+                let bytes = main.certificates[index].bytes
+                if key.isPair(part.bytes.span, with: outline, bytes.span) {
+                    return Pair(leaf: index, key: part.bytes, form: form)
+                }
+            }
         }
         // The key does not say its public half, or not in the same form: OpenSSL can tell.
         let checker = CertificateChecker()
-        for (index, outline) in outlines.enumerated()
-        where checker.isPair(certificates[index], keyBytes) {
-            return (index, outline)
+        for (bytes, form) in usable {
+            for index in outlines.indices
+            where checker.isPair(main.certificates[index].bytes, bytes) {
+                return Pair(leaf: index, key: bytes, form: form)
+            }
         }
-        return nil
+        if let line = keys.encryptedKeyLine, usable.isEmpty {
+            throw noKey(.encryptedKey, keyName, line, X509Violation.encrypted.text, drop)
+        }
+        guard !usable.isEmpty else {
+            throw noKey(.noKey, keyName, nil, "there is none", drop)
+        }
+        throw CertificateProblem(
+            .mismatch, file: path(keyName),
+            reason: "the key belongs to none of the certificates in \(path(drop.name))",
+            hint: "certificate and key must be a pair")
     }
 
-    private mutating func chain(
-        _ certificates: [[UInt8]], without leaf: Int
-    ) -> CertificateChain {
-        chainBytes.removeAll(keepingCapacity: true)
-        var ends: [Int] = []
-        for (index, bytes) in certificates.enumerated() where index != leaf {
-            chainBytes += bytes
-            ends.append(chainBytes.count)
+    private func noKey(
+        _ cause: CertificateProblem.Cause, _ name: String, _ line: Int?, _ reason: String,
+        _ drop: CertificateDrop
+    ) -> CertificateProblem {
+        let hint: String
+        switch cause {
+        case .encryptedKey:
+            hint = "nobody is there to type a password: openssl pkey -in KEY -out PLAIN"
+        default:
+            hint =
+                name == drop.name
+                ? "a .pem file holds certificate, chain and unencrypted key; else use .crt and .key"
+                : "an unencrypted PEM key is expected"
         }
-        return chains.chain(chainBytes, ends: ends)
+        return CertificateProblem(
+            cause, file: path(name), line: line, reason: "no usable private key: \(reason)",
+            hint: hint)
     }
 
     // MARK: - Files
 
-    private mutating func load(
-        _ name: String, isSecret: Bool, into buffer: WritableKeyPath<Self, [UInt8]>
-    ) throws(CertificateProblem) -> FileStamp {
+    private func text(
+        _ name: String, isKey: Bool = false
+    ) throws(CertificateProblem) -> (CertificateText, mode: mode_t) {
+        let (bytes, mode) = try load(name, isKey: isKey)
+        do throws(CertificateText.Damage) {
+            return (try CertificateText(bytes.span), mode)
+        } catch {
+            throw damaged(name, error.line, error.what, error.violation)
+        }
+    }
+
+    private func requirePrivate(_ name: String, _ mode: mode_t) throws(CertificateProblem) {
+        guard mode & 0o007 != 0 else { return }
+        throw CertificateProblem(
+            .mode, file: path(name),
+            reason: "a private key that everybody may read (mode "
+                + "0\(String(mode & 0o777, radix: 8)))",
+            hint: "chmod 0640 \(path(name))")
+    }
+
+    private func load(
+        _ name: String, isKey: Bool
+    ) throws(CertificateProblem) -> (bytes: [UInt8], mode: mode_t) {
         let path = path(name)
-        // Not blocking: a FIFO in place of a file must not stop the control thread.
+        // Not blocking: a FIFO in place of a file must not stop the thread.
         let file = openat(descriptor, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard file >= 0 else {
-            let reason = String(cString: strerror(errno))
+            let code = errno
+            let reason = String(cString: strerror(code))
             throw CertificateProblem(
-                file: path, reason: "cannot be read: \(reason)",
-                hint: "the proxy's user needs to: chgrp edged \(path); chmod 0640 \(path)")
+                isKey && code == ENOENT ? .noKey : .unreadable, file: path,
+                reason: "cannot be read: \(reason)",
+                hint: code == ENOENT
+                    ? isKey ? "certificate and key come as a pair" : "a link leads to nothing"
+                    : "the proxy's user needs to: chgrp edged \(path); chmod 0640 \(path)")
         }
         defer { close(file) }
         var status = stat()
@@ -202,18 +265,11 @@ struct CertificateReader {
             status.st_size <= Self.fileBytesMax
         else {
             throw CertificateProblem(
-                file: path, reason: "not a regular file of at most 1 MiB",
+                .unreadable, file: path, reason: "not a regular file of at most 1 MiB",
                 hint: "PEM files are a few KiB")
         }
-        if isSecret, status.st_mode & 0o007 != 0 {
-            throw CertificateProblem(
-                file: path,
-                reason: "a private key that everybody may read (mode "
-                    + "0\(String(status.st_mode & 0o777, radix: 8)))",
-                hint: "chmod 0640 \(path)")
-        }
         let size = Int(status.st_size)
-        self[keyPath: buffer] = [UInt8](unsafeUninitializedCapacity: size) { bytes, filled in
+        let bytes = [UInt8](unsafeUninitializedCapacity: size) { bytes, filled in
             while filled < size {
                 // Not empty, so there is a base address: filled < size.
                 let count = Glibc.read(file, bytes.baseAddress! + filled, size - filled)
@@ -222,6 +278,6 @@ struct CertificateReader {
                 filled += count
             }
         }
-        return FileStamp(status)
+        return (bytes, status.st_mode)
     }
 }

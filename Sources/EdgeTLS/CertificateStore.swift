@@ -1,12 +1,3 @@
-/// What is wrong with a file in the certificate folder; nothing of a folder with one is used.
-package struct CertificateProblem: Error, Equatable, CustomStringConvertible {
-    package let file: String
-    package let reason: String
-    package let hint: String
-
-    package var description: String { "\(file): \(reason) (\(hint))" }
-}
-
 /// All certificates of one generation: indexed, immutable, shared by all threads as DER bytes. Each
 /// worker parses what it serves, on first use (`CertificateShelf`), because parsed keys belong to
 /// a thread's own library context.
@@ -15,25 +6,29 @@ package final class CertificateStore: Sendable {
     package let entries: [CertificateEntry]
     /// What each entry was read from; empty if it was not read from files.
     let files: [CertificateFile]
+    /// Files that are not used as they are, in the order of their names.
+    package let quarantine: [QuarantinedDrop]
     private let index: CertificateIndex
 
     package convenience init(entries: [CertificateEntry]) {
-        self.init(entries: entries, files: [])
+        self.init(entries: entries, files: [], quarantine: [])
     }
 
     /// - Parameters:
     ///   - entries: in the order of their files.
     ///   - files: as many.
-    init(entries: [CertificateEntry], files: [CertificateFile]) {
+    init(entries: [CertificateEntry], files: [CertificateFile], quarantine: [QuarantinedDrop]) {
         self.entries = entries
         self.files = files
+        self.quarantine = quarantine
         index = CertificateIndex(entries)
     }
 
     /// The same entries, read from files that have changed in nothing that counts.
-    init(_ other: CertificateStore, files: [CertificateFile]) {
+    init(_ other: CertificateStore, files: [CertificateFile], quarantine: [QuarantinedDrop]) {
         entries = other.entries
         self.files = files
+        self.quarantine = quarantine
         index = other.index
     }
 
@@ -49,6 +44,9 @@ package final class CertificateStore: Sendable {
         }
         return result
     }
+
+    /// The name, within the folder, of the file of an entry.
+    package func fileName(_ index: Int) -> String { entries[index].name }
 
     /// All that stand for a name, by itself or by a wildcard. For cold paths.
     func covering(_ name: String) -> [CertificateEntry] {
@@ -87,6 +85,13 @@ package final class CertificateStore: Sendable {
         return entries[low]
     }
 
+    /// Whether clients get the same from both.
+    package func servesSame(as other: CertificateStore) -> Bool {
+        self === other
+            || entries.count == other.entries.count
+                && zip(entries, other.entries).allSatisfy { $0 === $1 }
+    }
+
     static func withName<Result>(
         _ name: String, _ body: (UnsafeBufferPointer<UInt8>) -> Result
     ) -> Result {
@@ -118,7 +123,7 @@ package final class CertificateStore: Sendable {
         ) {
             let rank = Rank(
                 index: Int32(index), isUsable: entry.verdict != .unusable,
-                isValid: entry.notBefore <= seconds && seconds <= entry.notAfter,
+                isValid: entry.isValid(at: seconds),
                 isExact: isExact, notAfter: entry.notAfter)
             switch entry.key {
             case .ecdsa: Self.improve(&ecdsa, rank)

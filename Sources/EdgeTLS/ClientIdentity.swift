@@ -40,7 +40,7 @@ package final class ClientIdentity: Sendable {
             certificate == key ? pem : try PEMFile.read(key, secret: true)
         guard let privateKey = PEMFile.parseKey(keyPEM) else {
             throw CertificateProblem(
-                file: key, reason: "no usable private key: \(TLSFailure.takeErrorText())",
+                .noKey, file: key, reason: "no usable private key: \(TLSFailure.takeErrorText())",
                 hint: "an unencrypted PEM key is expected")
         }
         defer { EVP_PKEY_free(privateKey) }
@@ -50,7 +50,8 @@ package final class ClientIdentity: Sendable {
         ERR_clear_error()
         guard let leaf else {
             throw CertificateProblem(
-                file: key, reason: "the key belongs to none of the certificates in \(certificate)",
+                .mismatch, file: key,
+                reason: "the key belongs to none of the certificates in \(certificate)",
                 hint: "certificate and key must be a pair")
         }
         return ClientIdentity(

@@ -1,41 +1,96 @@
 internal import CEdge
 internal import Glibc
 
-/// The CAs that an upstream's certificate must chain to, as read and checked once; each worker
-/// makes its own context from it. Compared by identity: one object per distinct file content.
+/// The CAs that a peer's certificate must chain to, and what they have revoked, as read and checked
+/// once; each worker makes its own context from it. Compared by identity: one object per distinct
+/// file content.
 package final class ClientTrust: Sendable {
-    /// PEM bytes; nil: the system's store.
-    let pem: [UInt8]?
-    /// Chain and name are checked; false only for `verify: none`.
-    package let verifies: Bool
-    package let file: String?
-    /// For keys that are kept longer than this object.
-    package let number = ObjectNumber()
+    /// PEM files that trust is read from.
+    package struct Files: Hashable, Sendable {
+        package let authorities: String
+        /// Lists of revoked certificates, of each authority that issues any; nil: not looked at.
+        package let revocations: String?
 
-    private init(pem: [UInt8]?, verifies: Bool, file: String?) {
-        self.pem = pem
-        self.verifies = verifies
-        self.file = file
+        package init(authorities: String, revocations: String? = nil) {
+            self.authorities = authorities
+            self.revocations = revocations
+        }
     }
 
-    package static let system = ClientTrust(pem: nil, verifies: true, file: nil)
-    package static let unverified = ClientTrust(pem: nil, verifies: false, file: nil)
+    /// PEM bytes; nil: the system's store.
+    let pem: [UInt8]?
+    let revocations: [UInt8]?
+    /// Chain and name are checked; false only for `verify: none`.
+    package let verifies: Bool
+    package let files: Files?
+    /// For keys that are kept longer than this object.
+    package let number = ObjectNumber()
+    /// When the first of the lists of revoked certificates should have been replaced, in seconds
+    /// since 1970; nil: never, or there is none.
+    package let revocationsEnd: Int64?
 
-    /// SHA-256 of the file's content; empty without one.
+    private init(
+        pem: [UInt8]?, verifies: Bool, files: Files? = nil, revocations: [UInt8]? = nil,
+        revocationsEnd: Int64? = nil
+    ) {
+        self.pem = pem
+        self.verifies = verifies
+        self.files = files
+        self.revocations = revocations
+        self.revocationsEnd = revocationsEnd
+    }
+
+    package static let system = ClientTrust(pem: nil, verifies: true)
+    package static let unverified = ClientTrust(pem: nil, verifies: false)
+    /// Nobody is believed: in place of files that cannot be used.
+    package static let nobody = ClientTrust(pem: [], verifies: true)
+
+    /// SHA-256 of the files' content; empty without one.
     package var digest: [UInt8] {
         guard let pem else { return [] }
+        let all = pem + (revocations ?? [])
         var digest = [UInt8](repeating: 0, count: 32)
-        guard EVP_Q_digest(nil, "SHA256", nil, pem, pem.count, &digest, nil) == 1 else { return [] }
+        guard EVP_Q_digest(nil, "SHA256", nil, all, all.count, &digest, nil) == 1 else { return [] }
         return digest
     }
 
-    /// The same CAs, read from the same file.
+    /// The same CAs and revocations, read from the same files.
     package func isEquivalent(to other: ClientTrust) -> Bool {
-        pem == other.pem && verifies == other.verifies && file == other.file
+        pem == other.pem && revocations == other.revocations && verifies == other.verifies
+            && files == other.files
     }
 
-    /// - Throws: `.authority` if the file can't be read or holds no certificate.
     package static func load(_ path: String) throws(TLSFailure) -> ClientTrust {
+        try load(Files(authorities: path))
+    }
+
+    /// - Throws: `.authority` if a file can't be read or holds nothing of its kind.
+    package static func load(_ files: Files) throws(TLSFailure) -> ClientTrust {
+        let bytes = try read(files.authorities)
+        let certificates = parse(bytes)
+        let text = TLSFailure.takeErrorText()
+        defer { for certificate in certificates { X509_free(certificate) } }
+        guard !certificates.isEmpty else {
+            throw .authority(
+                file: files.authorities, reason: "no PEM certificate in this file: \(text)")
+        }
+        guard let path = files.revocations else {
+            return ClientTrust(pem: bytes, verifies: true, files: files)
+        }
+        let revoked = try read(path)
+        let lists = RevocationList.parse(revoked)
+        let listText = TLSFailure.takeErrorText()
+        defer { for list in lists { X509_CRL_free(list) } }
+        guard !lists.isEmpty else {
+            throw .authority(
+                file: path, reason: "no PEM list of revoked certificates in this file: \(listText)")
+        }
+        return ClientTrust(
+            pem: bytes, verifies: true, files: files, revocations: revoked,
+            revocationsEnd: lists.compactMap(RevocationList.end(of:)).min())
+    }
+
+    private static func read(_ path: String) throws(TLSFailure) -> [UInt8] {
         guard let bio = BIO_new_file(path, "r") else {
             throw .authority(file: path, reason: "cannot be read: \(TLSFailure.takeErrorText())")
         }
@@ -47,13 +102,7 @@ package final class ClientTrust: Sendable {
             guard count > 0 else { break }
             bytes.append(contentsOf: block.prefix(Int(count)))
         }
-        let certificates = parse(bytes)
-        let text = TLSFailure.takeErrorText()
-        defer { for certificate in certificates { X509_free(certificate) } }
-        guard !certificates.isEmpty else {
-            throw .authority(file: path, reason: "no PEM certificate in this file: \(text)")
-        }
-        return ClientTrust(pem: bytes, verifies: true, file: path)
+        return bytes
     }
 
     /// Adds the CAs to a context of the calling thread.
@@ -72,6 +121,7 @@ package final class ClientTrust: Sendable {
                 throw .library("X509_STORE_add_cert")
             }
         }
+        if let revocations, let store { try RevocationList.install(revocations, in: store) }
         ERR_clear_error()
     }
 

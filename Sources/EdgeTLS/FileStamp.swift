@@ -1,16 +1,43 @@
 internal import Glibc
 
-/// What the files of an entry were when they were read.
+/// What the files of a drop were when they were read.
 struct CertificateFile: Equatable, Sendable {
-    let stamp: FileStamp
-    /// Of the key's own file, if it has one.
+    /// The key's own file, if it may have one.
+    let keyName: String?
+    /// Nil: there was none.
+    let stamp: FileStamp?
     let keyStamp: FileStamp?
     /// Whether equal stamps mean equal contents (`FileStamp.isSettled`).
     let isSettled: Bool
+
+    /// As the files are now.
+    init(_ drop: CertificateDrop, in folder: Int32, now: Int64) {
+        keyName = drop.keyName
+        stamp = FileStamp(drop.name, in: folder)
+        keyStamp = drop.keyName.flatMap { FileStamp($0, in: folder) }
+        isSettled =
+            stamp?.isSettled(at: now) != false && keyStamp?.isSettled(at: now) != false
+    }
+
+    private init() {
+        keyName = nil
+        stamp = nil
+        keyStamp = nil
+        isSettled = true
+    }
+
+    /// Of a drop that is no longer there.
+    static let gone = CertificateFile()
+
+    /// Whether the files are what they were.
+    func isUnchanged(_ drop: CertificateDrop, in folder: Int32) -> Bool {
+        isSettled && keyName == drop.keyName && FileStamp(drop.name, in: folder) == stamp
+            && keyName.flatMap { FileStamp($0, in: folder) } == keyStamp
+    }
 }
 
 /// What tells a file from what it was: read again only if one of these has changed.
-struct FileStamp: Equatable, Sendable {
+package struct FileStamp: Equatable, Sendable {
     let device: UInt64
     let inode: UInt64
     let byteCount: Int64
@@ -26,6 +53,9 @@ struct FileStamp: Equatable, Sendable {
         changed = Self.nanoseconds(status.st_ctim)
     }
 
+    /// Of the file that `path` leads to, links followed; nil if there is none.
+    package init?(_ path: String) { self.init(path, in: AT_FDCWD) }
+
     /// Of the file that `name` leads to, links followed; nil if there is none.
     init?(_ name: String, in folder: Int32) {
         var status = stat()
@@ -38,10 +68,12 @@ struct FileStamp: Equatable, Sendable {
     private static let settlingTime: Int64 = 1_000_000_000
 
     /// Whether whatever changes the file after `now` gives it another stamp.
-    func isSettled(at now: Int64) -> Bool { max(modified, changed) < now - Self.settlingTime }
+    package func isSettled(at now: Int64) -> Bool {
+        max(modified, changed) < now - Self.settlingTime
+    }
 
     /// Nanoseconds since 1970.
-    static func now() -> Int64 {
+    package static func now() -> Int64 {
         var time = timespec()
         clock_gettime(CLOCK_REALTIME, &time)
         return nanoseconds(time)

@@ -11,7 +11,7 @@ enum PEMFile {
         guard descriptor >= 0 else {
             let reason = String(cString: strerror(errno))
             throw CertificateProblem(
-                file: path, reason: "cannot be read: \(reason)",
+                .unreadable, file: path, reason: "cannot be read: \(reason)",
                 hint: "the proxy's user needs to: chgrp edged \(path); chmod 0640 \(path)")
         }
         defer { close(descriptor) }
@@ -20,12 +20,12 @@ enum PEMFile {
             status.st_size <= fileBytesMax
         else {
             throw CertificateProblem(
-                file: path, reason: "not a regular file of at most 1 MiB",
+                .unreadable, file: path, reason: "not a regular file of at most 1 MiB",
                 hint: "PEM files are a few KiB")
         }
         if secret, status.st_mode & 0o007 != 0 {
             throw CertificateProblem(
-                file: path,
+                .mode, file: path,
                 reason: "a private key that everybody may read (mode "
                     + "0\(String(status.st_mode & 0o777, radix: 8)))",
                 hint: "chmod 0640 \(path)")
@@ -67,7 +67,7 @@ enum PEMFile {
             let count = result.count
             for certificate in result { X509_free(certificate) }
             throw CertificateProblem(
-                file: file,
+                atEnd ? .noCertificate : .damaged, file: file,
                 reason: atEnd
                     ? "no certificate in this file" : "certificate \(count + 1): \(text)",
                 hint: "a half-written or damaged PEM file is not used")

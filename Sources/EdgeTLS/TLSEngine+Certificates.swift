@@ -60,7 +60,7 @@ extension TLSEngine {
     ) -> (choice: CertificateStore.Choice, store: CertificateStore) {
         let (profile, knowledge) = profile(of: session) ?? (nil, .known)
         let selection = CertificateSelection(store: store, profile: profile, fallback: fallback)
-        let seconds = Int64(time(nil))
+        let seconds = CertificateClock.now()
         guard let name = SSL_get_servername(session, TLSEXT_NAMETYPE_host_name) else {
             return selection.choose(nil, knowledge, at: seconds)
         }

@@ -38,6 +38,7 @@ extension TLSEngine {
             SSL_free(session)
             return nil
         }
+        assumeTime(session)
         if let name {
             let parameters = SSL_get0_param(session)
             if X509_VERIFY_PARAM_set1_ip_asc(parameters, name) != 1 {
@@ -55,6 +56,12 @@ extension TLSEngine {
         }
         SSL_set_connect_state(session)
         return TLSSession(ssl: session)
+    }
+
+    /// Peers' certificates are judged by the time that ours are judged by.
+    func assumeTime(_ session: OpaquePointer) {
+        guard let seconds = CertificateClock.assumed else { return }
+        X509_VERIFY_PARAM_set_time(SSL_get0_param(session), time_t(seconds))
     }
 
     /// Sessions that upstreams have offered since this was last asked: ask after each step of a

@@ -39,6 +39,7 @@ extension TLSEngine {
         if let clients = profile.clients {
             let mode = clients.isRequired ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0
             SSL_set_verify(session, SSL_VERIFY_PEER | mode, nil)
+            assumeTime(session)
         }
         SSL_set_accept_state(session)
         return TLSSession(ssl: session)

@@ -110,6 +110,8 @@ package struct UpstreamConfiguration: Sendable, Equatable {
 
         /// PEM file of the trusted CAs; nil: the system's store.
         package let authorityFile: String?
+        /// PEM file of what these CAs have revoked; nil: nobody asks.
+        package let revocationFile: String?
         /// SNI and verified name; nil: the site's own host name.
         package let name: String?
         package let verify: Verify
@@ -117,9 +119,11 @@ package struct UpstreamConfiguration: Sendable, Equatable {
         package let identity: Identity?
 
         package init(
-            authorityFile: String?, name: String?, verify: Verify, identity: Identity? = nil
+            authorityFile: String?, name: String?, verify: Verify, identity: Identity? = nil,
+            revocationFile: String? = nil
         ) {
             self.authorityFile = authorityFile
+            self.revocationFile = revocationFile
             self.name = name
             self.verify = verify
             self.identity = identity

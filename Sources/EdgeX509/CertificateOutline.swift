@@ -9,6 +9,11 @@ package struct CertificateOutline: Sendable {
     package let notBefore: Int64
     package let notAfter: Int64
     package let algorithm: KeyAlgorithm
+    /// The distinguished names (RFC 5280 §4.1.2.4, .6), with tag and length.
+    package let issuer: Range<Int>
+    package let subject: Range<Int>
+    /// Nil: the digest that the issuer has signed is not known to be broken.
+    package let brokenDigest: BrokenDigest?
     let publicKey: PublicKeyOutline
 
     private static let version: UInt8 = 0xA0
@@ -25,7 +30,8 @@ package struct CertificateOutline: Sendable {
         byteCount = certificate.end
         var parts = DERCursor(certificate)
         let body = try parts.next(bytes, DERCursor.sequence)
-        _ = try AlgorithmOutline(bytes, try parts.next(bytes, DERCursor.sequence))
+        let signature = try AlgorithmOutline(bytes, try parts.next(bytes, DERCursor.sequence))
+        brokenDigest = BrokenDigest(bytes, signature.identifier)
         try Self.requireBits(bytes, try parts.next(bytes, DERCursor.bitString))
         try parts.finish()
 
@@ -39,12 +45,12 @@ package struct CertificateOutline: Sendable {
             throw .unexpectedElement
         }
         _ = try AlgorithmOutline(bytes, try fields.next(bytes, DERCursor.sequence))
-        try Self.checkName(bytes, try fields.next(bytes, DERCursor.sequence))
+        issuer = try Self.name(bytes, try fields.next(bytes, DERCursor.sequence))
         var validity = DERCursor(try fields.next(bytes, DERCursor.sequence))
         notBefore = try Self.time(bytes, try validity.next(bytes))
         notAfter = try Self.time(bytes, try validity.next(bytes))
         try validity.finish()
-        try Self.checkName(bytes, try fields.next(bytes, DERCursor.sequence))
+        subject = try Self.name(bytes, try fields.next(bytes, DERCursor.sequence))
         (algorithm, publicKey) = try Self.key(bytes, try fields.next(bytes, DERCursor.sequence))
         _ = try fields.optional(bytes, Self.issuerUniqueID)
         _ = try fields.optional(bytes, Self.subjectUniqueID)
@@ -54,6 +60,17 @@ package struct CertificateOutline: Sendable {
             alternativeNames = 0..<0
         }
         try fields.finish()
+    }
+
+    /// How many bits an RSA key's modulus has; nil: of another kind.
+    ///
+    /// - Parameter bytes: what `init` has accepted.
+    package func modulusBits(_ bytes: Span<UInt8>) -> Int? {
+        guard case .modulus(let range, _) = publicKey else { return nil }
+        var start = range.lowerBound
+        while start < range.upperBound, bytes[start] == 0 { start += 1 }
+        guard start < range.upperBound else { return 0 }
+        return (range.upperBound - start) * 8 - bytes[start].leadingZeroBitCount
     }
 
     /// Calls `body` with the place of every DNS name that can be matched: visible ASCII, letter
@@ -87,9 +104,9 @@ package struct CertificateOutline: Sendable {
     }
 
     /// RFC 5280 §4.1.2.4: a sequence of sets of pairs of a type and a value.
-    private static func checkName(
+    private static func name(
         _ bytes: Span<UInt8>, _ element: DERElement
-    ) throws(X509Violation) {
+    ) throws(X509Violation) -> Range<Int> {
         var relatives = DERCursor(element)
         while !relatives.isAtEnd {
             var pairs = DERCursor(try relatives.next(bytes, DERCursor.set))
@@ -101,6 +118,7 @@ package struct CertificateOutline: Sendable {
                 try pair.finish()
             }
         }
+        return element.start..<element.end
     }
 
     private static func key(

@@ -9,6 +9,8 @@ package struct PEMReader: Sendable {
     }
 
     private var position = 0
+    /// Where the BEGIN line of the newest block is, whether it ended or not; 0: there was none.
+    package private(set) var blockStart = 0
 
     private static let begin: InlineArray<11, UInt8> = [
         0x2D, 0x2D, 0x2D, 0x2D, 0x2D, 0x42, 0x45, 0x47, 0x49, 0x4E, 0x20,
@@ -28,6 +30,7 @@ package struct PEMReader: Sendable {
         while label.isEmpty {
             guard let line = nextLine(text) else { return nil }
             label = Self.label(text, line, Self.begin.span)
+            if !label.isEmpty { blockStart = line.lowerBound }
         }
         let start = position
         while true {
@@ -38,6 +41,15 @@ package struct PEMReader: Sendable {
             guard equalBytes(text, found, text, label) else { throw .openBlock }
             return Block(label: label, body: start..<lineStart)
         }
+    }
+
+    /// The number of the line that a place of the text is in, counted from 1.
+    package static func line(of offset: Int, in text: Span<UInt8>) -> Int {
+        var number = 1
+        for index in 0..<min(offset, text.count) where text[index] == UInt8(ascii: "\n") {
+            number += 1
+        }
+        return number
     }
 
     /// The next line without its end and without blanks there.

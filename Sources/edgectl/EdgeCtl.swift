@@ -16,7 +16,7 @@ struct EdgeCtl: ParsableCommand {
         version: EdgedVersion.text,
         subcommands: [
             StatusCommand.self, UpstreamCommand.self, DNSCommand.self, ExplainCommand.self,
-            ConfigCommand.self,
+            ConfigCommand.self, CertCommand.self,
             ReloadCommand.self, ConfirmCommand.self, UpgradeCommand.self, NodeCommand.self,
             CheckCommand.self, DoctorCommand.self, IncidentsCommand.self,
             TopCommand.self,

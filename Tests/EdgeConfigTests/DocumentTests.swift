@@ -111,14 +111,18 @@ struct DocumentTests {
         (
             "a: [b\nc: d\n",
             "f:2:2: did not find expected ',' or ']' while parsing a flow sequence "
-                + "(it begins at f:1:4)"
+                + "(is the '[' at f:1:4 closed?)"
         ),
         (
             "a: [b",
             "f:1:6: did not find expected ',' or ']' while parsing a flow sequence "
-                + "(it begins at f:1:4)"
+                + "(is the '[' at f:1:4 closed?)"
         ),
-        ("a: 1\nb\nc: 1\n", "f:2:1: could not find expected ':' while scanning a simple key"),
+        (
+            "a: 1\nb\nc: 1\n",
+            "f:2:1: could not find expected ':' while scanning a simple key "
+                + "(a blank belongs behind the colon: 'key: value')"
+        ),
         (
             "a: @b",
             "f:1:4: found character that cannot start any token while scanning for the next token "

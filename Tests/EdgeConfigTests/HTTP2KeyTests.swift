@@ -148,7 +148,7 @@ struct HTTP2KeyTests {
             (
                 Sample.upstream("protocol: h2").replacing(
                     "protocol: http }", with: "protocol: tcp, upstream: app }"),
-                "main.yaml:2:13: listener 'web': upstream 'app' has a 'protocol' (a tcp listener "
+                "main.yaml:2:61: listener 'web': upstream 'app' has a 'protocol' (a tcp listener "
                     + "passes bytes on as they are, whatever they mean)"
             ),
         ])

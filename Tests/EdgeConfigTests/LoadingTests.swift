@@ -61,7 +61,8 @@ struct LoadingTests {
             destination: .upstream(0))
         split.internalHost = "grafana.home.example"
         split.clientCertificates = .init(
-            authorities: folder + "ca/staff.pem", isRequired: false, field: "X-Staff")
+            authorities: folder + "ca/staff.pem",
+            revocations: folder + "ca/staff-revoked.pem", isRequired: false, field: "X-Staff")
         var redirected = Self.site(["www.example.org"], upstream: 0, views: 3)
         redirected.destination = .none
         let passed = SiteConfiguration(
@@ -103,7 +104,8 @@ struct LoadingTests {
                     verify: .full,
                     identity: .init(
                         certificateFile: folder + "certs-upstream/edge.crt",
-                        keyFile: folder + "certs-upstream/edge.key")))
+                        keyFile: folder + "certs-upstream/edge.key"),
+                    revocationFile: folder + "ca/home-revoked.pem"))
         #expect(
             configuration.tls == .init(minimumVersion: .tls12, ticketLifetime: .seconds(43200)))
         #expect(configuration.resolvers.map(\.name) == ["internal", "public"])
@@ -262,6 +264,20 @@ struct LoadingTests {
                     + "one of its domains)",
                 "main.yaml:9:3: the resolver 'other' is never asked (every server is an address or "
                     + "has another resolver)",
+            ]
+        ),
+        (
+            Sample.minimal
+                + "views: { lan: { sources: [10.0.0.0/8], addresses: { a: 10.0.0.9 } } }\n"
+                + "resolvers: { home: { servers: [10.0.0.2], domains: [example] } }\n",
+            []
+        ),
+        (
+            Sample.minimal + "views: { lan: { sources: [10.0.0.0/8] } }\n"
+                + "resolvers: { home: { servers: [10.0.0.2], domains: [example] } }\n",
+            [
+                "main.yaml:7:14: the resolver 'home' is never asked (no server's name ends with one "
+                    + "of its domains)"
             ]
         ),
         (

@@ -9,7 +9,8 @@ struct RefusalTests {
             "version: 1\nlisteners: [{ name: w, port: 80, protocol: http }]\n"
                 + "sites: [{ hosts: a.example, upstrem: app }]\n",
             """
-            main.yaml:3:9: sites[0] has no 'upstream'
+            main.yaml:3:9: sites[0] has no 'upstream' (where do its requests go? 'redirect' and \
+            'passthrough' say so, too)
             main.yaml:3:29: unknown key 'upstrem' in sites[0] (did you mean 'upstream'?)
             """
         ),
@@ -30,14 +31,18 @@ struct RefusalTests {
         (
             "",
             """
-            main.yaml:1:1: the configuration has no 'version'
+            main.yaml:1:1: the configuration has no 'version' (version: 1)
             main.yaml:1:1: the configuration has no 'listeners'
             """
         ),
-        ("- a\n", "main.yaml:1:1: the file must be a mapping, not a list"),
+        (
+            "- a\n",
+            "main.yaml:1:1: the file must be a mapping, not a list (keys with their values: "
+                + "'version: …', 'include: …', 'user: …')"
+        ),
         (
             Sample.minimal.replacing("version: 1", with: "version: 2"),
-            "main.yaml:1:10: version is out of range: '2' (1)"
+            "main.yaml:1:10: version is out of range: '2' (1, and no other)"
         ),
     ]
 
@@ -84,7 +89,10 @@ struct RefusalTests {
             Sample.minimal + "user: '1000'\n",
             "main.yaml:6:7: '1000' is not the name of a user or group"
         ),
-        (Sample.minimal + "user:\n", "main.yaml:6:6: user has no value"),
+        (
+            Sample.minimal + "user:\n",
+            "main.yaml:6:6: user has no value (give it one, or leave out the key)"
+        ),
         (
             Sample.minimal + "admin:\n  socket: \"a\\0b\"\n",
             "main.yaml:7:11: admin.socket contains a control character: 'a\\u{0}b'"
@@ -121,7 +129,11 @@ struct RefusalTests {
             "main.yaml:6:25: unknown unit 'KB' in the size '64KB' (sizes are powers of two: write "
                 + "64KiB)"
         ),
-        (Sample.minimal + "limits: 5\n", "main.yaml:6:9: limits must be a mapping, not a number"),
+        (
+            Sample.minimal + "limits: 5\n",
+            "main.yaml:6:9: limits must be a mapping, not a number (keys with their values: "
+                + "'connections: …', 'request_head: …', 'request_line: …')"
+        ),
         (
             Sample.upstream("tls:"),
             "main.yaml:5:41: upstreams.app.tls must be a mapping, not empty ('{}' is the empty "
@@ -150,7 +162,8 @@ struct RefusalTests {
         ),
         (
             Sample.minimal.replacing("sites: [", with: "sites: [a, "),
-            "main.yaml:3:9: sites[0] must be a mapping, not a string"
+            "main.yaml:3:9: sites[0] must be a mapping, not a string (keys with their values: "
+                + "'hosts: …', 'internal: …', 'upstream: …')"
         ),
         (
             Sample.listener("address: 10.0.0.1:80"),
@@ -229,13 +242,13 @@ struct RuleTests {
         ),
         (
             Sample.listener("upstream: ap").replacing("protocol: http", with: "protocol: tcp"),
-            "main.yaml:2:13: listener 'web': undefined upstream 'ap' (did you mean 'app'? defined: "
+            "main.yaml:2:61: listener 'web': undefined upstream 'ap' (did you mean 'app'? defined: "
                 + "app)"
         ),
         (
             Sample.listener("upstream: app").replacing("protocol: http", with: "protocol: tcp")
                 .replacing("80\"] }", with: "80\"], tls: { name: a.example } }"),
-            "main.yaml:2:13: listener 'web': upstream 'app' has 'tls' (a tcp listener passes bytes "
+            "main.yaml:2:61: listener 'web': upstream 'app' has 'tls' (a tcp listener passes bytes "
                 + "on as they are; TLS is then between the client and the server)"
         ),
         (
@@ -355,12 +368,14 @@ struct RuleTests {
     static let unreadable: [(String, String)] = [
         (
             Sample.minimal.replacing("app: {", with: "app: 5 #"),
-            "main.yaml:5:8: upstreams.app must be a mapping, not a number"
+            "main.yaml:5:8: upstreams.app must be a mapping, not a number (keys with their values: "
+                + "'protocol: …', 'servers: …', 'tls: …')"
         ),
         (
             Sample.minimal.replacing("upstream: app", with: "upstrem: app"),
             """
-            main.yaml:3:9: sites[0] has no 'upstream'
+            main.yaml:3:9: sites[0] has no 'upstream' (where do its requests go? 'redirect' and \
+            'passthrough' say so, too)
             main.yaml:3:29: unknown key 'upstrem' in sites[0] (did you mean 'upstream'?)
             """
         ),
@@ -371,7 +386,7 @@ struct RuleTests {
         ),
         (
             Sample.minimal + "certificates: {}\n",
-            "main.yaml:6:15: certificates has no 'directory'"
+            "main.yaml:6:15: certificates has no 'directory' (directory: a path)"
         ),
         (
             Sample.minimal.replacing("upstreams:\n  app", with: "upstreams: 5\n#"),
@@ -430,7 +445,7 @@ struct RuleTests {
             errors(bundle) == [
                 "main.yaml:2:30: listeners[0].port is out of range: '0' (1 to 65535)",
                 "main.yaml:2:43: listeners[0].protocol cannot be 'x' (one of: tls, http, tcp)",
-                "main.yaml:3:8: sites must be a list, not a number",
+                "main.yaml:3:8: sites must be a list, not a number (each entry begins with '- ')",
                 "part-1.yaml:1:12: resolvers must be a mapping, not a list (names with their "
                     + "settings)",
             ])

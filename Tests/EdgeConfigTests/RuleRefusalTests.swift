@@ -108,7 +108,10 @@ struct RuleRefusalTests {
                 + "\"max-age=31536000; includeSubDomains\", or a duration)"
         ),
         ("maintenance: soon", "sites[1].maintenance cannot be 'soon' (one of: no, yes)"),
-        ("limits: { request_body: 10 }", "the size '10' has no unit (10B for bytes)"),
+        (
+            "limits: { request_body: 10 }",
+            "the size '10' has no unit ('unlimited' or 10B for bytes)"
+        ),
         (
             "limits: { request_head: 1KiB }",
             "unknown key 'request_head' in sites[1].limits (did you "
@@ -173,7 +176,8 @@ struct RuleRefusalTests {
             ])
         #expect(
             errors(Sample.rules("paths: [{ prefix: /x, redirect: { status: 301 } }]")) == [
-                "main.yaml:9:72: sites[1].paths[0].redirect has no 'to'"
+                "main.yaml:9:72: sites[1].paths[0].redirect has no 'to' (to: a URL or a path, "
+                    + "with variables)"
             ])
     }
 
@@ -226,7 +230,10 @@ struct PathRefusalTests {
         ),
         ("{ prefix: '/a b' }", "'/a b' has a character that no path has"),
         ("{ prefix: '/a\\b' }", "'/a\\b' has a character that no path has"),
-        ("{ strip: yes }", "sites[1].paths[0] has no 'prefix'"),
+        (
+            "{ strip: yes }",
+            "sites[1].paths[0] has no 'prefix' (prefix: the path of a URL, such as /api)"
+        ),
         (
             "{ prefix: /x }, { prefix: /x }",
             "sites[1] has the prefix '/x' twice (first at "
@@ -269,9 +276,7 @@ struct PathRefusalTests {
         ),
         (
             "{ prefix: /x, internal: y }",
-            "unknown key 'internal' in sites[1].paths[0] (valid: prefix, "
-                + "upstream, strip, rewrite, headers, allow, deny, methods, redirect, hsts, maintenance, "
-                + "limits and 1 more)"
+            "unknown key 'internal' in sites[1].paths[0] (it belongs to 'sites[]')"
         ),
         (
             "{ prefix: /x, redirect: /x/y }",

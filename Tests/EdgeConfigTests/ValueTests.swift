@@ -96,7 +96,7 @@ struct ValueTests {
 
     static let noPatterns: [(String, String?)] = [
         ("", nil), (".", "write it without the dot"), ("a.", "write it without the dot"),
-        ("a..b", nil), (".a", nil),
+        ("a..b", nil), (".a", "write it without the first dot"),
         ("-a.b", "letters, digits and inner hyphens, separated by dots"),
         ("a-.b", "letters, digits and inner hyphens, separated by dots"),
         ("a_b.c", "letters, digits and inner hyphens, separated by dots"),

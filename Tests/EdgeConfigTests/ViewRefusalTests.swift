@@ -65,7 +65,10 @@ struct ViewRefusalTests {
             "3:28: views.v.tls.min_version cannot be '1.1' (one "
                 + "of: 1.2, 1.3)"
         ),
-        ("  v: { client_certificates: {} }", "3:29: views.v.client_certificates has no 'ca'"),
+        (
+            "  v: { client_certificates: {} }",
+            "3:29: views.v.client_certificates has no 'ca' (ca: a path)"
+        ),
         (
             "  v: { client_certificates: { ca: x, field: Host } }",
             "3:45: the field 'Host' frames "
@@ -187,7 +190,7 @@ struct ViewRefusalTests {
         ),
         (
             " }, { name: http, port: 80, protocol: http, redirect: web, acme: ap",
-            "5:54: listener 'http': acme: undefined upstream 'ap' (did you mean 'app'? defined: "
+            "5:115: listener 'http': acme: undefined upstream 'ap' (did you mean 'app'? defined: "
                 + "app)"
         ),
         (
@@ -214,7 +217,7 @@ struct ViewRefusalTests {
 
         #expect(
             errors(text) == [
-                "main.yaml:5:54: listener 'http': nothing says which name upstream 's' must prove "
+                "main.yaml:5:115: listener 'http': nothing says which name upstream 's' must prove "
                     + "(set upstreams.s.tls.name)"
             ])
     }

@@ -113,6 +113,8 @@ final class AdminSite: Sendable {
             return .success(reply)
         }
 
+        func certificates() -> CertificatesReply { CertificateRouteTests.reply }
+
         func isReady() -> (Bool, String) { site.read(\.isReady) }
         func isReady(view: String) -> (Bool, String)? { site.read(\.views)[view] }
 

@@ -85,3 +85,53 @@ struct LogTests {
         ])
     func quoting(value: String, text: String) { #expect(Log.quoted(value) == text) }
 }
+
+@Suite("Standard error that nobody reads")
+struct LogOutputTests {
+    /// A pipe with the least room there is.
+    private func pipe() throws -> (read: Int32, write: Int32) {
+        var ends: [Int32] = [0, 0]
+        try #require(Glibc.pipe(&ends) == 0)
+        // F_SETPIPE_SZ
+        try #require(fcntl(ends[1], 1031, 4096) >= 4096)
+        return (ends[0], ends[1])
+    }
+
+    @Test("A full pipe costs lines, which are told when there is room, and never waits")
+    func full() throws {
+        let (reader, writer) = try pipe()
+        defer {
+            close(reader)
+            close(writer)
+        }
+        var output = LogOutput(writer)
+        let line = String(repeating: "x", count: 99) + "\n"
+
+        for _ in 0..<100 { output.write(line) }
+        #expect(output.lostCount >= 50)
+        let lost = output.lostCount
+        var block = [UInt8](repeating: 0, count: 8192)
+        #expect(read(reader, &block, block.count) == (100 - lost) * 100)
+        output.write("there\n")
+
+        #expect(output.lostCount == 0)
+        let count = read(reader, &block, block.count)
+        let text = String(decoding: block.prefix(max(count, 0)), as: UTF8.self)
+        #expect(text == "there\n… \(lost) lines before this one were lost: nobody took them\n")
+        // The pipe's own flags are its maker's.
+        #expect(fcntl(writer, F_GETFL) & O_NONBLOCK == 0)
+    }
+
+    @Test("A socket that is full loses lines as well")
+    func socket() throws {
+        var ends: [Int32] = [0, 0]
+        try #require(socketpair(AF_UNIX, 1, 0, &ends) == 0)
+        defer { for end in ends { close(end) } }
+        var output = LogOutput(ends[0])
+        let line = String(repeating: "x", count: 999) + "\n"
+
+        for _ in 0..<5_000 { output.write(line) }
+
+        #expect(output.lostCount > 1_000)
+    }
+}

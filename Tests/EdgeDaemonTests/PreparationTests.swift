@@ -1,4 +1,5 @@
 import EdgeConfig
+import EdgeTLS
 import EdgeTesting
 import EdgeUpstream
 import Testing
@@ -45,8 +46,9 @@ import Testing
         let first = try Self.prepare(keys)
         let second = try Self.prepare(keys + ", slow_start: 1s", previous: first)
 
-        #expect(first.trusts[authority] != nil)
-        #expect(second.trusts[authority] === first.trusts[authority])
+        #expect(first.files.trusts[.init(authorities: authority)] != nil)
+        let files = ClientTrust.Files(authorities: authority)
+        #expect(second.files.trusts[files] === first.files.trusts[files])
         #expect(first.identities[identity] != nil)
         #expect(second.identities[identity] === first.identities[identity])
     }

@@ -480,6 +480,44 @@ private enum TwoViews {
         #expect(answer.contains("Location: https://new.example/a/b?c=d\r\n"))
     }
 
+    @Test("Answers of our own carry what rules add, but not what describes an upstream's content")
+    func ownAnswers() throws {
+        let edits = try FieldEdits(
+            [
+                .init(.set, Array("X-View".utf8), [.view, .text([0x2F]), .path]),
+                .init(.add, Array("Cache-Control".utf8), [.text(Array("public".utf8))]),
+                .init(.set, Array("Content-Type".utf8), [.text(Array("image/png".utf8))]),
+            ], view: Array("lan".utf8))
+        let head = HeadRules(
+            responseEdits: edits,
+            secureResponseEdits: try FieldEdits(
+                [.init(.set, Array("Strict-Transport-Security".utf8), [])], view: []))
+        let open = RuleConfiguration()
+        var denied = RuleConfiguration()
+        denied.denied = ["192.0.0.0/8"].compactMap { CIDR($0) }
+        let location = try TextTemplate([.text(Array("/x".utf8))], view: [])
+
+        let answers = [
+            try Self.answer(RequestRules(head: head), denied, Self.get),
+            try Self.answer(RequestRules(head: head, isUnderMaintenance: true), open, Self.get),
+            try Self.answer(RequestRules(head: head, redirect: (location, 302)), open, Self.get),
+        ]
+        for (status, answer) in zip(["403", "503", "302"], answers) {
+            #expect(answer.hasPrefix("HTTP/1.1 \(status)"))
+            #expect(answer.contains("X-View: lan//a/b\r\n"), "\(answer)")
+            #expect(!answer.contains("public") && !answer.contains("image/png"))
+            #expect(!answer.contains("Strict-Transport"), "in the clear")
+        }
+        // An upstream that fails.
+        let (bench, client) = try Self.bench(RequestRules(head: head))
+        bench.send(client, Self.get)
+        _ = bench.ring.takeSent(to: bench.upstream)
+        bench.send(bench.upstream, "HTTP/1.1 200 OK\r\nnonsense\r\n\r\n")
+        let answer = bench.ring.takeSent(to: client)
+        #expect(answer.hasPrefix("HTTP/1.1 502"), "\(answer)")
+        #expect(answer.contains("X-View: lan//a/b\r\n"), "\(answer)")
+    }
+
     @Test("A body may be as long as the innermost rule says")
     func body() throws {
         let rules = RequestRules(head: nil, bodyMax: 4)

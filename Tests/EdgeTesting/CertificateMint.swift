@@ -17,6 +17,13 @@ package final class CertificateMint: @unchecked Sendable {
 
     package enum KeyKind: Sendable {
         case ecdsaP256, rsa2048
+        /// Too short for anybody.
+        case rsa1024
+    }
+
+    /// What is signed.
+    package enum Digest: Sendable {
+        case sha256, sha1, md5
     }
 
     /// When a certificate is valid, in seconds from now.
@@ -64,6 +71,41 @@ package final class CertificateMint: @unchecked Sendable {
         EVP_PKEY_free(key)
     }
 
+    /// A list of what this authority has revoked, as PEM text.
+    ///
+    /// - Parameter validity: `until` is when the next one is due.
+    package func revocations(
+        of revoked: [MintedCertificate], validity: Validity = .current
+    ) throws -> String {
+        guard let list = X509_CRL_new() else { throw openSSLError("X509_CRL_new") }
+        defer { X509_CRL_free(list) }
+        X509_CRL_set_version(list, 1)
+        X509_CRL_set_issuer_name(list, X509_get_subject_name(certificate))
+        for (offset, set) in [
+            (validity.from, X509_CRL_set1_lastUpdate), (validity.until, X509_CRL_set1_nextUpdate),
+        ] {
+            guard let moment = ASN1_TIME_adj(nil, time(nil), 0, offset) else {
+                throw openSSLError("ASN1_TIME_adj")
+            }
+            _ = set(list, moment)
+            ASN1_STRING_free(moment)
+        }
+        for leaf in revoked {
+            let source = Array(leaf.certificatePEM.utf8)
+            let bio = BIO_new_mem_buf(source, Int32(source.count))
+            defer { BIO_free(bio) }
+            guard let parsed = PEM_read_bio_X509(bio, nil, nil, nil),
+                let entry = X509_REVOKED_new()
+            else { throw openSSLError("revoked certificate") }
+            X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(parsed))
+            X509_REVOKED_set_revocationDate(entry, X509_getm_notBefore(parsed))
+            X509_CRL_add0_revoked(list, entry)
+            X509_free(parsed)
+        }
+        guard X509_CRL_sign(list, key, EVP_sha256()) > 0 else { throw openSSLError("sign CRL") }
+        return try pem { PEM_write_bio_X509_CRL($0, list) }
+    }
+
     /// An authority below this one; its leaves carry the chain.
     package func intermediate(
         name: String = "Edge Test Intermediate", key kind: KeyKind = .ecdsaP256,
@@ -77,13 +119,15 @@ package final class CertificateMint: @unchecked Sendable {
     /// - Parameter names: host names, wildcards (`*.home.example`) and IP addresses; the first is
     ///   the subject's common name too.
     package func leaf(
-        _ names: String..., key kind: KeyKind = .ecdsaP256, validity: Validity = .current
+        _ names: String..., key kind: KeyKind = .ecdsaP256, validity: Validity = .current,
+        digest: Digest = .sha256
     ) throws -> MintedCertificate {
-        try leaf(names: names, key: kind, validity: validity)
+        try leaf(names: names, key: kind, validity: validity, digest: digest)
     }
 
     package func leaf(
-        names: [String], key kind: KeyKind = .ecdsaP256, validity: Validity = .current
+        names: [String], key kind: KeyKind = .ecdsaP256, validity: Validity = .current,
+        digest: Digest = .sha256
     ) throws -> MintedCertificate {
         let leafKey = try makeKey(kind)
         defer { EVP_PKEY_free(leafKey) }
@@ -98,7 +142,7 @@ package final class CertificateMint: @unchecked Sendable {
         }
         let made = try makeCertificate(
             name: names.first ?? "nameless", key: leafKey, validity: validity,
-            issuer: (certificate, key), extensions: extensions)
+            issuer: (certificate, key), extensions: extensions, digest: digest)
         defer { X509_free(made) }
         return MintedCertificate(
             certificatePEM: try pem { PEM_write_bio_X509($0, made) }, chainPEM: chainPEM,
@@ -168,16 +212,27 @@ private func makeKey(_ kind: CertificateMint.KeyKind) throws -> OpaquePointer {
     let configured =
         kind == .ecdsaP256
         ? EVP_PKEY_CTX_set_ec_paramgen_curve_nid(context, NID_X9_62_prime256v1)
-        : EVP_PKEY_CTX_set_rsa_keygen_bits(context, 2048)
+        : EVP_PKEY_CTX_set_rsa_keygen_bits(context, kind == .rsa1024 ? 1024 : 2048)
     guard configured == 1, EVP_PKEY_keygen(context, &key) == 1, let key else {
         throw openSSLError("keygen")
     }
     return key
 }
 
+extension CertificateMint.Digest {
+    fileprivate var method: OpaquePointer? {
+        switch self {
+        case .sha256: EVP_sha256()
+        case .sha1: EVP_sha1()
+        case .md5: EVP_md5()
+        }
+    }
+}
+
 private func makeCertificate(
     name: String, key: OpaquePointer, validity: CertificateMint.Validity,
-    issuer: (certificate: OpaquePointer, key: OpaquePointer)?, extensions: [(Int32, String)]
+    issuer: (certificate: OpaquePointer, key: OpaquePointer)?, extensions: [(Int32, String)],
+    digest: CertificateMint.Digest = .sha256
 ) throws -> OpaquePointer {
     guard let made = X509_new() else { throw openSSLError("X509_new") }
     do {
@@ -202,7 +257,7 @@ private func makeCertificate(
         for (nid, value) in identifiers + extensions {
             try addExtension(nid, value, to: made, issuer: issuer?.certificate ?? made)
         }
-        guard X509_sign(made, issuer?.key ?? key, EVP_sha256()) > 0 else {
+        guard X509_sign(made, issuer?.key ?? key, digest.method) > 0 else {
             throw openSSLError("sign \(name)")
         }
         return made

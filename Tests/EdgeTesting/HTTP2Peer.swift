@@ -324,6 +324,18 @@ package class HTTP2Peer {
         }
     }
 
+    /// Drops what is known of streams that are over, and frames but the first: for connections that
+    /// live long. Which frames came before is not to be asked then.
+    package func forgetOver() {
+        for (stream, message) in messages where message.isOver {
+            messages[stream] = nil
+            windows[stream] = nil
+            receiveWindows[stream] = nil
+        }
+        completed = []
+        if frames.count > 1 { frames.removeLast(frames.count - 1) }
+    }
+
     // MARK: Ending
 
     /// FIN after close_notify.

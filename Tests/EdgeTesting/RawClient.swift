@@ -105,6 +105,12 @@ package final class RawClient {
         return result
     }
 
+    /// What no message has used, for protocols other than HTTP.
+    package func takeReceived() -> [UInt8] {
+        defer { received = [] }
+        return received
+    }
+
     /// Reads until the far side ends the connection; nil if it did not in time.
     package func readToEnd(within span: Duration = .seconds(3)) -> StreamEnd? {
         let deadline = Instant.now().advanced(by: span)

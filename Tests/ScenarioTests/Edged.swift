@@ -30,8 +30,14 @@ final class Edged {
         var fallback: String? = "app.test"
         /// Further keys of `admin:`, with a comma in front.
         var admin = ""
+        /// Further keys of `certificates:`.
+        var certificateKeys: [String] = []
         /// Further lines under `listeners:`.
         var listeners: [String] = []
+        /// Another program than the one that this package builds.
+        var program: String?
+        /// What is to stay for as long as it runs.
+        var keeps: [AnyObject] = []
         /// What runs it, before the program and its arguments.
         var wrapper: [String] = []
         var process = ProcessOptions()
@@ -69,7 +75,7 @@ final class Edged {
     deinit { stop() }
 
     private func start() throws {
-        let program = try Self.program("edged")
+        let program = try options.program ?? Self.program("edged")
         let line = options.wrapper + [program, "-c", configPath]
         let process = try RunningProcess(line[0], Array(line.dropFirst()), options.process)
         self.process = process
@@ -111,7 +117,8 @@ final class Edged {
         ]
         lines += options.listeners.map { "  - " + $0 }
         let fallback = options.fallback.map { ", default: \($0)" } ?? ""
-        lines.append("certificates: { directory: certs\(fallback) }")
+        let keys = options.certificateKeys.map { ", " + $0 }.joined()
+        lines.append("certificates: { directory: certs\(fallback)\(keys) }")
         lines.append(
             "admin: { socket: admin.sock, http: \"127.0.0.1:\(admin.port)\"\(options.admin) }")
         return lines.joined(separator: "\n") + "\n"

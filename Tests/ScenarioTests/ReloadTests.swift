@@ -162,12 +162,6 @@ extension Scenarios.Reload {
         Refused(name: "no certificate", expected: "certs") { edged, _ in
             unlink(edged.directory.file("certs/app.pem"))
         },
-        Refused(name: "half a certificate", expected: "certs/app.pem") { edged, _ in
-            truncate(edged.directory.file("certs/app.pem"), 700)
-        },
-        Refused(name: "a key that everybody may read", expected: "certs/app.pem") { edged, _ in
-            chmod(edged.directory.file("certs/app.pem"), 0o644)
-        },
         Refused(name: "a missing authority", expected: "gone.pem") { edged, body in
             try edged.configure(
                 body.replacing("health: off", with: "health: off, tls: { ca: gone.pem }"))

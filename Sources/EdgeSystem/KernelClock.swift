@@ -1,0 +1,14 @@
+internal import CEdge
+internal import Glibc
+
+/// What the kernel knows of its wall clock.
+package enum KernelClock {
+    /// Whether somebody (chrony, ntpd, systemd-timesyncd) keeps it right. Where the kernel does not
+    /// say, as in some containers, it is believed.
+    package static var isSynchronised: Bool {
+        var state = timex()
+        let result = adjtimex(&state)
+        guard result >= 0 else { return true }
+        return result != TIME_ERROR && state.status & STA_UNSYNC == 0
+    }
+}
