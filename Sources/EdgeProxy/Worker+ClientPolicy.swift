@@ -46,7 +46,8 @@ extension Worker {
         context.upgrade = upgrade
         context.loopID = setup.loopMark.id
         if requestHead.hasTrace || looksForTraces {
-            context.trace = trace(exchange, head, isTrusted: context.isClientTrusted)
+            context.trace = trace(
+                exchange, head, isTrusted: context.isClientTrusted, id: context.requestID)
         }
         context.acceptsTrailers = requestHead.hasTETrailers && requestHead.versionMinor > 0
         // A trusted client's own ID is not known here: its text is the client's.
