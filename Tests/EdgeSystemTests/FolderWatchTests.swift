@@ -29,7 +29,7 @@ import Testing
 
     @Test("Writing, renaming, linking, removing and changing modes are told")
     func kinds() throws {
-        try folder.makeDirectory("certs")
+        _ = try folder.makeDirectory("certs")
         #expect(watch.watch([folder.file("certs")]))
         #expect(!isTold())
 
@@ -62,7 +62,7 @@ import Testing
         let folders: Set = [folder.path, folder.file("view")]
         #expect(watch.watch(folders))
         #expect(watch.count == 1)
-        try folder.makeDirectory("view")
+        _ = try folder.makeDirectory("view")
         #expect(isTold())
 
         #expect(watch.watch(folders), "it may have changed before it was watched")
@@ -73,10 +73,10 @@ import Testing
 
     @Test("One that another has taken the place of is watched anew, one left out no longer")
     func replaced() throws {
-        try folder.makeDirectory("view")
+        _ = try folder.makeDirectory("view")
         watch.watch([folder.file("view")])
         rename(folder.file("view"), folder.file("old"))
-        try folder.makeDirectory("view")
+        _ = try folder.makeDirectory("view")
         #expect(isTold())
 
         #expect(watch.watch([folder.file("view")]))
@@ -93,7 +93,7 @@ import Testing
 
     @Test("A link to a folder is the folder")
     func link() throws {
-        try folder.makeDirectory("real")
+        _ = try folder.makeDirectory("real")
         symlink("real", folder.file("certs"))
         watch.watch([folder.file("certs")])
 
