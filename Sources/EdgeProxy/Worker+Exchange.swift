@@ -232,7 +232,10 @@ extension Worker {
             return false
         }
         state.pointee.flags.insert(.counted)
-        pool.group.began()
+        pool.group.active += 1
+        let row = pool.group.row
+        row.add(UpstreamCells.active)
+        state.pointee.upstreamRow = row
         pool.group.budget.requested(now: now)
         return true
     }
@@ -643,7 +646,8 @@ extension Worker {
         dropRivals(exchange)
         dropElder(exchange, hasFailed: false)
         if state.pointee.flags.contains(.counted) {
-            pools[Int(state.pointee.pool)]?.group.ended()
+            pools[Int(state.pointee.pool)]?.group.active -= 1
+            state.pointee.upstreamRow?.subtract(UpstreamCells.active)
         }
         noteEnd(exchange)
         // Upgrades were counted when they began, and relayed connections have no status.
