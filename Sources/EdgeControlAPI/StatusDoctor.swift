@@ -114,6 +114,12 @@ package struct StatusDoctor {
             return DoctorCheck(
                 "certificates", .problem, "expired or unusable: \(names(bad))", remedy: renew)
         }
+        if reply.quarantinedCount > 0 {
+            return DoctorCheck(
+                "certificates", .problem,
+                "\(reply.quarantinedCount) files in quarantine, what they were before is served",
+                remedy: "edgectl cert list says why")
+        }
         let soon = reply.certificates.filter {
             $0.notAfter - reply.now < Self.certificateNotice
         }

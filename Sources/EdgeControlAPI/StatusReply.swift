@@ -38,6 +38,10 @@ package struct StatusReply: WireValue {
     package var certificates: [CertificateStatus]
     /// How many there are in all.
     package var certificateCount: Int64
+    /// Whether the kernel's clock is kept right, and which time counts if not; empty: not known.
+    package var clock = ""
+    /// Files of certificates that cannot be used.
+    package var quarantinedCount: Int64 = 0
     /// The counters, summed over the workers.
     package var counters: [NamedCount]
     /// Why connections and requests failed; those that are not 0.
@@ -98,6 +102,8 @@ package struct StatusReply: WireValue {
         resolvers = try reader.listIfAny("resolvers")
         certificates = try reader.list("certificates")
         certificateCount = try reader.integer("certificate_count")
+        clock = try reader.optionalString("clock") ?? ""
+        quarantinedCount = try reader.optionalInteger("quarantined_count") ?? 0
         counters = try reader.counts("counters")
         reasons = try reader.counts("reasons")
         log = try reader.strings("log")
@@ -124,6 +130,8 @@ package struct StatusReply: WireValue {
             .init("resolvers", .list(resolvers)),
             .init("certificates", .list(certificates)),
             .init("certificate_count", .integer(certificateCount)),
+            .init("clock", .string(clock)),
+            .init("quarantined_count", .integer(quarantinedCount)),
             .init("counters", .counts(counters)),
             .init("reasons", .counts(reasons)),
             .init("log", .strings(log)),

@@ -10,7 +10,19 @@ extension StatusText {
     mutating func trouble() {
         section(
             "trouble", ["what", "state", "for", "why"],
-            reply.upstreams.flatMap(upstreamTrouble) + reply.resolvers.flatMap(resolverTrouble))
+            reply.upstreams.flatMap(upstreamTrouble) + reply.resolvers.flatMap(resolverTrouble)
+                + certificateTrouble)
+    }
+
+    private var certificateTrouble: [[String]] {
+        guard reply.quarantinedCount > 0 else { return [] }
+        let files = reply.quarantinedCount == 1 ? "file" : "files"
+        return [
+            [
+                "certificates", "quarantined", "",
+                "\(reply.quarantinedCount) \(files): edgectl cert list",
+            ]
+        ]
     }
 
     private func upstreamTrouble(_ upstream: UpstreamStatus) -> [[String]] {

@@ -33,6 +33,9 @@ package struct StatusText {
             ["pid", "\(reply.pid), up \(Self.span(reply.now - reply.started))"],
             ["config", "\(reply.configPath) \(reply.configFingerprint), epoch \(reply.epoch)"],
         ]
+        if !reply.clock.isEmpty, reply.clock != "synchronised" {
+            rows.append(["clock", reply.clock])
+        }
         if let since = reply.drainedSince {
             rows.append(["drained", "clients are told to go for \(Self.span(reply.now - since))"])
         }

@@ -21,12 +21,18 @@ final class CertificateKeeper {
     /// Rounds that were begun with something else in use are dropped.
     private var generation: UInt64 = 0
     private var isRunning = false
+    /// When dates are looked at again; a new file is looked at once it is there.
+    private var datesDue = Instant.now()
     /// Whose lists of revoked certificates are late; each is told once.
     private var lateLists: Set<ObjectNumber> = []
     /// How often other files were taken into use, since the process began.
     private(set) var rotations: UInt64 = 0
 
     private static let loggedMax = 20
+    private static let datesPeriod = Duration.seconds(600)
+    /// How many new certificates OpenSSL parses before they are used: half a second's work, which
+    /// nobody waits for.
+    private static let checkedMax = 2_048
 
     init(loop: PollLoop) {
         self.loop = loop
@@ -73,6 +79,7 @@ final class CertificateKeeper {
     /// A reload's configuration is in use.
     func follow(_ preparation: Preparation) {
         adopt(preparation)
+        datesDue = Instant.now()
         clock.begin(directory: preparation.configuration.stateDirectory)
         watchFolders()
         say()
@@ -117,7 +124,8 @@ final class CertificateKeeper {
         let body: @Sendable () -> Void = {
             var refused: [String] = []
             let found = RotatingFiles.read(
-                configuration, previous: files, tolerance: .ofRotation, &refused)
+                configuration, previous: files, tolerance: .ofRotation,
+                checking: .upTo(Self.checkedMax), &refused)
             poster.post { keeper.value.finished(found, generation) }
         }
         do throws(SystemError) {
@@ -146,6 +154,7 @@ final class CertificateKeeper {
             Log.notice("certificates: new files are in use", Self.difference(known.files, found))
         }
         let now = Instant.now()
+        if isNews { datesDue = now }
         say()
         rounds.finished(now: now, isNews: isNews, again: journal.due)
         // One that was not watched may have changed before it was.
@@ -188,6 +197,8 @@ final class CertificateKeeper {
         if words.count > Self.loggedMax {
             Log.error("and \(words.count - Self.loggedMax) more words about certificates")
         }
+        guard datesDue <= Instant.now() else { return }
+        datesDue = Instant.now().advanced(by: Self.datesPeriod)
         warnOfExpiry(files)
         warnOfLists(files)
     }

@@ -11,7 +11,9 @@ final class CertificateTime {
     private var file: StateFile?
     private var saved: Int64 = 0
     private var savedAt: Instant?
+    /// Where the kernel does not say, its clock is believed.
     private(set) var isSynchronised = true
+    private var isKnown = true
     private var isTold = false
 
     private static let savePeriod = Duration.seconds(3_600)
@@ -27,25 +29,28 @@ final class CertificateTime {
 
     /// To be called now and then.
     func update() {
-        isSynchronised = KernelClock.isSynchronised
+        let word = KernelClock.isSynchronised
+        isKnown = word != nil
+        isSynchronised = word ?? true
         guard isSynchronised else {
             let earliest = max(saved, EdgedVersion.released)
             CertificateClock.assume(notBefore: earliest)
-            if !isTold { Log.warning("the kernel's clock is not synchronised; \(text)") }
+            if !isTold { Log.warning("the kernel's clock is \(text)") }
             isTold = true
             return
         }
         if isTold { Log.notice("the kernel's clock is synchronised") }
         isTold = false
         CertificateClock.assume(notBefore: nil)
-        save()
+        if isKnown { save() }
     }
 
     /// For status.
     var text: String {
-        isSynchronised
-            ? "synchronised"
-            : "certificates' dates are judged as of \(CertificateClock.day(CertificateClock.now()))"
+        guard isKnown else { return "believed: the kernel does not say whether it is right" }
+        guard !isSynchronised else { return "synchronised" }
+        let day = CertificateClock.day(CertificateClock.now())
+        return "not synchronised: certificates' dates are judged as of \(day)"
     }
 
     // MARK: - State

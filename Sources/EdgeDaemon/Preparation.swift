@@ -66,7 +66,8 @@ struct Preparation {
             &diagnostics)
         checkTokens(configuration, &diagnostics)
         let pages = errorPages(configuration, &diagnostics)
-        if tolerance == .everything {
+        // Without a single file there is nothing to go on with.
+        if tolerance == .everything, !files.isBare || configuration.certificates == nil {
             for line in diagnostics { Log.error("started all the same: \(line)") }
         } else if !diagnostics.isEmpty {
             throw Refusal(diagnostics: diagnostics)

@@ -40,6 +40,8 @@ extension ProxyService: ControlTarget {
         }
         reply.certificates = certificateStatus(current.certificateEntries)
         reply.certificateCount = Int64(current.certificateEntries.count)
+        reply.clock = certificateKeeper.clockText
+        reply.quarantinedCount = Int64(certificateKeeper.quarantined.count)
         let blocks = board.allBlocks
         reply.counters = Counter.allCases.map { counter in
             NamedCount(
@@ -166,6 +168,7 @@ extension ProxyService: ControlTarget {
             if outcome == .failed, lines.isEmpty {
                 lines = ["the proxy did not take the configuration in time; nothing has changed"]
             }
+            if answer != .refused { lines += reloadWarnings }
             if answer == .refused { note(.reloadRefused, lines.first ?? "") }
             if answer == .reloaded {
                 confirmUntil = span.map { Int64(time(nil)) + Int64($0 / 1000) }

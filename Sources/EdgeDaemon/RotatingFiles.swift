@@ -39,6 +39,11 @@ struct RotatingFiles: Sendable {
             + viewCertificates.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
     }
 
+    /// There is no certificate, good or bad.
+    var isBare: Bool {
+        stores.allSatisfy { $0.store.entries.isEmpty && $0.store.quarantine.isEmpty }
+    }
+
     /// Whom an upstream's servers are believed by.
     func trust(_ tls: UpstreamConfiguration.TLS) -> ClientTrust {
         switch tls.verify {

@@ -186,6 +186,7 @@ extension Worker {
         }
         leaveQueue(exchange)
         var choice = choice(exchange, pool)
+        var limited: UInt64 = 0
         while let member = pool.group.members.next(choice, now: now) {
             guard let failure = use(member, pool, exchange, allowsReuse: allowsReuse) else {
                 return
@@ -197,7 +198,9 @@ extension Worker {
             block.add(.upstreamConnectFailures)
             pool.group.row.add(UpstreamCells.connectFailures)
             block.add(failure)
+            if failure == .descriptorLimit { limited |= MemberTable.bit(member) }
         }
+        if limited != 0, awaitsDescriptor(exchange, pool, limited) { return }
         if pool.group.members.isWorthWaiting(choice), state.pointee.rival < 0 || hasPlace(pool) {
             enqueue(exchange, pool)
             return

@@ -62,6 +62,6 @@ extension CertificateProblem {
     static func unusable(_ entry: CertificateEntry, _ reason: String) -> CertificateProblem {
         CertificateProblem(
             .unusable, file: entry.file, reason: "OpenSSL cannot use this certificate: \(reason)",
-            hint: "clients get another one for the name, or the alert internal_error")
+            hint: "openssl x509 and openssl pkey say more; have it issued anew")
     }
 }

@@ -27,7 +27,7 @@ package struct CertificateProblem: Error, Equatable, Sendable, CustomStringConve
         /// OpenSSL says no.
         case unusable
         /// Trusted authorities, or what they have revoked.
-        case authority, revocations
+        case authority
     }
 
     package let cause: Cause
@@ -53,9 +53,9 @@ package struct CertificateProblem: Error, Equatable, Sendable, CustomStringConve
     /// come yet.
     package var mayBeUnfinished: Bool {
         switch cause {
-        case .unreadable, .unfinished, .noCertificate, .noKey, .mismatch: true
+        case .unreadable, .unfinished, .noCertificate, .noKey, .mismatch, .authority: true
         case .folder, .mode, .damaged, .encryptedKey, .noName, .chain, .weak, .expired,
-            .notYetValid, .uncovered, .unusable, .authority, .revocations:
+            .notYetValid, .uncovered, .unusable:
             false
         }
     }
@@ -65,8 +65,7 @@ package struct CertificateProblem: Error, Equatable, Sendable, CustomStringConve
         switch cause {
         case .expired, .notYetValid: true
         case .folder, .unreadable, .mode, .unfinished, .damaged, .noCertificate, .noKey,
-            .encryptedKey, .mismatch, .noName, .chain, .weak, .uncovered, .unusable, .authority,
-            .revocations:
+            .encryptedKey, .mismatch, .noName, .chain, .weak, .uncovered, .unusable, .authority:
             false
         }
     }

@@ -67,6 +67,7 @@ package final class ClientTrust: Sendable {
     /// - Throws: `.authority` if a file can't be read or holds nothing of its kind.
     package static func load(_ files: Files) throws(TLSFailure) -> ClientTrust {
         let bytes = try read(files.authorities)
+        try requireWhole(bytes, files.authorities)
         let certificates = parse(bytes)
         let text = TLSFailure.takeErrorText()
         defer { for certificate in certificates { X509_free(certificate) } }
@@ -78,6 +79,7 @@ package final class ClientTrust: Sendable {
             return ClientTrust(pem: bytes, verifies: true, files: files)
         }
         let revoked = try read(path)
+        try requireWhole(revoked, path)
         let lists = RevocationList.parse(revoked)
         let listText = TLSFailure.takeErrorText()
         defer { for list in lists { X509_CRL_free(list) } }
@@ -88,6 +90,16 @@ package final class ClientTrust: Sendable {
         return ClientTrust(
             pem: bytes, verifies: true, files: files, revocations: revoked,
             revocationsEnd: lists.compactMap(RevocationList.end(of:)).min())
+    }
+
+    /// OpenSSL reads as far as it can: half a file would be trusted as if it were the whole.
+    private static func requireWhole(_ pem: [UInt8], _ path: String) throws(TLSFailure) {
+        do throws(CertificateText.Damage) {
+            _ = try CertificateText(pem.span, wantsKeys: false)
+        } catch {
+            throw .authority(
+                file: path, reason: "line \(error.line): \(error.what): \(error.violation.text)")
+        }
     }
 
     private static func read(_ path: String) throws(TLSFailure) -> [UInt8] {

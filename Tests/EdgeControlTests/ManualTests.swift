@@ -12,7 +12,8 @@ import Testing
 
     /// Every verb that does something, as it is called.
     private static let verbs = [
-        "status", "upstream list", "upstream drain", "upstream ready", "upstream maint",
+        "status", "cert list", "cert check", "upstream list", "upstream drain", "upstream ready",
+        "upstream maint",
         "dns export", "explain", "config show", "reload", "confirm", "upgrade", "node drain",
         "node undrain", "cert list", "cert check", "check", "doctor", "incidents", "top", "version",
     ]

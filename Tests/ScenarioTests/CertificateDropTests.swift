@@ -258,7 +258,7 @@ extension Scenarios.CertificateDrops {
         },
         Good(testDescription: "certbot's folder of links") { site, leaf in
             let archive = site.edged.directory.file("archive")
-            try site.edged.directory.makeDirectory("archive")
+            _ = try site.edged.directory.makeDirectory("archive")
             for (name, text) in [
                 ("cert", leaf.certificatePEM), ("fullchain", leaf.certificatePEM),
                 ("privkey", leaf.keyPEM),
