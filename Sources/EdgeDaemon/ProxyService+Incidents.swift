@@ -30,8 +30,7 @@ extension ProxyService {
             }, at: now)
         operation.incidents.observe(
             .certificateQuarantined, scope: "",
-            certificateKeeper.quarantined.map { .init(subject: $0.file, text: $0.reason) },
-            at: now)
+            certificateKeeper.quarantined.map { .init(subject: $0.file, text: $0.reason) }, at: now)
         operation.incidents.observe(
             .nodeDrained, scope: "",
             operation.drainedSince == nil

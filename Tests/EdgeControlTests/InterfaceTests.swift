@@ -44,7 +44,6 @@ import Testing
             ),
             ("node", NodeReply(order: .drain, drainedSince: 990, connections: 12).json),
             ("figures", OperationSamples.figures.json),
-            ("certificates", CertificateRouteTests.reply.json),
             ("incidents", OperationSamples.incidents.json),
             ("doctor", OperationSamples.doctor.json),
             ("error", ErrorReply(error: "no such path").json),

@@ -34,6 +34,7 @@ package final class TemporaryDirectory: Sendable {
     }
 
     /// Makes a directory inside and returns its path.
+    @discardableResult
     package func makeDirectory(_ name: String, mode: UInt32 = 0o755) throws -> String {
         let target = file(name)
         try FileManager.default.createDirectory(
