@@ -157,7 +157,8 @@ extension Scenarios.Observing {
         let edged = try Edged(oneSite(upstream.server), options)
         defer { edged.stop() }
 
-        #expect(try edged.get(now, "/livez").status == 200)
+        // They come with the first client that may, not before.
+        #expect(eventually(within: .seconds(3)) { (try? edged.get(now, "/livez").status) == 200 })
         #expect(try edged.get(now, "/readyz").text == "serving\n")
         for target in ["/metrics", "/status", "/", "/readyz/"] {
             #expect(try edged.get(now, target).status == 404, "\(target)")
