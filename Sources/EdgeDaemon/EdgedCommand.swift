@@ -31,7 +31,7 @@ package enum EdgedCommand {
                edged --version
 
         signals: HUP reload, TERM drain and stop (a second one: at once), INT stop at once,
-                 USR1 open the access log anew
+                 USR1 open the access log anew, USR2 upgrade
         exit codes: 0 ok, 1 what --explain asks for is not served, 5 findings of --dns and
                     --check-certificates, 64 usage,
                     71 the system lacks something, 77 permission, 78 configuration

@@ -21,14 +21,21 @@ extension ProxyService {
         }
     }
 
-    /// What is open of a listener; of the others nothing is counted yet.
+    /// What is open of a listener or a view, or under way with an upstream. Of a site nothing is
+    /// counted while it goes on.
     private func liveConnections(
         _ kind: PlannedKind, _ name: String, in preparation: Preparation
     ) -> Int64? {
-        guard kind == .listener,
-            let index = preparation.configuration.listeners.firstIndex(where: { $0.name == name })
-        else { return nil }
-        return Int64(connections(listener: snapshot?.listenerNumbers[index] ?? index))
+        switch kind {
+        case .listener:
+            let listeners = preparation.configuration.listeners
+            guard let index = listeners.firstIndex(where: { $0.name == name }) else { return nil }
+            return Int64(connections(listener: snapshot?.listenerNumbers[index] ?? index))
+        case .view:
+            return viewConnections().first { $0.view == name }.map { Int64($0.connections) }
+        case .upstream: return Int64(requestsActive(upstream: name))
+        case .site, .resolver, .certificate, .file, .setting: return nil
+        }
     }
 
     /// What the guardian has said of a plan.

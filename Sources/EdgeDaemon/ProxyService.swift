@@ -152,7 +152,8 @@ final class ProxyService {
         do {
             preparation = try Preparation.prepare(
                 bundle, previous: nil, workers: hello.workers,
-                tolerance: hello.flags.contains(.restarted) ? .everything : .none)
+                tolerance: hello.flags.isDisjoint(with: [.restarted, .successor])
+                    ? .none : .everything)
         } catch {
             for line in error.diagnostics { Log.error(line) }
             return exit(78)

@@ -164,9 +164,9 @@ struct ReloadPlan {
     /// Files under the same names with other contents; other names are told by the keys.
     private static func files(_ old: Preparation, _ new: Preparation) -> [PlannedChange] {
         var names: Set<String> = []
-        for (paths, trust) in new.files.trusts
-        where old.files.trusts[paths].map({ $0 !== trust }) == true {
-            names.insert(paths.authorities)
+        for (files, trust) in new.files.trusts
+        where old.files.trusts[files].map({ $0 !== trust }) == true {
+            names.insert(files.authorities)
         }
         for (files, identity) in new.identities
         where old.identities[files].map({ $0 !== identity }) == true {

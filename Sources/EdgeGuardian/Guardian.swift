@@ -23,7 +23,8 @@ package struct GuardianOptions: Sendable {
         var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
         let count = readlink("/proc/self/exe", &buffer, buffer.count)
         guard count > 0 else { return "/proc/self/exe" }
-        let path = String(decoding: buffer.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
+        let path = String(
+            decoding: buffer.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
         let mark = " (deleted)"
         return path.hasSuffix(mark) ? String(path.dropLast(mark.utf8.count)) : path
     }
