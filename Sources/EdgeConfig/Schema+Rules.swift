@@ -113,7 +113,13 @@ extension Schema {
         return [
             Key(
                 path, .mapping, effect: "Changes fields of \(what); at most 64.",
-                absence: "nothing is changed"),
+                absence: "nothing is changed",
+                pitfalls: kind == "request"
+                    ? nil
+                    : "Redirects and errors that edged itself answers with get what is set and "
+                        + "added, too, as soon as their site is known; but nothing that describes "
+                        + "content or where it is, such as Content-Type, Cache-Control and "
+                        + "Location."),
             Key(
                 path + ".set", .fields,
                 effect: "Fields with their values, in place of all fields of these names. In "

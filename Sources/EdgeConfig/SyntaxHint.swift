@@ -1,4 +1,5 @@
-/// What most likely happened where libyaml gives up: its own words name the grammar, not the mistake.
+/// What most likely happened where libyaml gives up: its own words name the grammar, not the
+/// mistake.
 enum SyntaxHint {
     /// - Parameters:
     ///   - problem: libyaml's words.

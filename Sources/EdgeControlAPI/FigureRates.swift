@@ -72,10 +72,10 @@ extension FigureRates.Row {
     fileprivate init(
         _ new: FigureRow, _ old: FigureRow?, milliseconds: Int64, bounds: [Int64]
     ) {
+        // What has failed is mostly answered with 5xx: to add them up would count it twice.
         func errors(_ row: FigureRow?) -> Int64 {
-            (row?.results ?? []).reduce(0) {
-                $0 + ($1.name == "5xx" || $1.name == "failed" ? $1.value : 0)
-            }
+            (row?.results ?? []).filter { $0.name == "5xx" || $0.name == "failed" }
+                .map(\.value).max() ?? 0
         }
         func rate(_ count: Int64) -> Int64 { max(count, 0) * 10_000 / milliseconds }
         name = new.name

@@ -52,7 +52,8 @@ extension ReloadPlanReply {
         guard let count = change.connections else {
             return change.fate == .untouched ? "" : words(change.fate)
         }
-        let what = change.kind == .listener ? "connection" : "request"
+        let isOfClients = change.kind == .listener || change.kind == .view
+        let what = isOfClients ? "connection" : "request"
         return "\(count) \(what)\(count == 1 ? "" : "s")"
             + (count == 0 ? "" : ", \(words(change.fate))")
     }

@@ -2,6 +2,7 @@ internal import EdgeConfig
 internal import EdgeControlAPI
 internal import EdgeCore
 internal import EdgeSystem
+internal import EdgeTLS
 internal import Glibc
 
 /// What only the proxy can find out about its host: what it may do as the user that it is.
@@ -12,6 +13,7 @@ extension ProxyService {
         if let certificates = configuration.certificates {
             checks.append(Self.certificates(certificates.directory))
         }
+        checks.append(Self.quarantine(certificateKeeper.quarantined))
         if let file = configuration.accessLog?.path { checks.append(Self.accessLog(file)) }
         return DoctorReply(checks: checks)
     }
@@ -50,6 +52,16 @@ extension ProxyService {
                 remedy: "chmod o-rx \(folder)")
         }
         return DoctorCheck(name, .fine, "\(folder) is readable for the proxy alone")
+    }
+
+    static func quarantine(_ problems: [CertificateProblem]) -> DoctorCheck {
+        guard let first = problems.first else {
+            return DoctorCheck("certificate files", .fine, "all are used")
+        }
+        let more = problems.count > 1 ? ", and \(problems.count - 1) more" : ""
+        return DoctorCheck(
+            "certificate files", .problem, "in quarantine: \(first.file): \(first.reason)\(more)",
+            remedy: "edgectl cert list says what of each; the ones before serve meanwhile")
     }
 
     static func accessLog(_ file: String) -> DoctorCheck {

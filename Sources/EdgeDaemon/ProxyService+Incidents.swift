@@ -3,7 +3,7 @@ internal import EdgeUpstream
 internal import Glibc
 
 /// What is noted as an incident, and when it is looked for. Verdicts about members are looked at
-/// when they change, DNS servers at every beat of the control thread.
+/// when they change, DNS servers and certificates at every beat of the control thread.
 extension ProxyService {
     func incidents() -> IncidentsReply {
         IncidentsReply(
@@ -30,7 +30,8 @@ extension ProxyService {
             }, at: now)
         operation.incidents.observe(
             .certificateQuarantined, scope: "",
-            certificateKeeper.quarantined.map { .init(subject: $0.file, text: $0.reason) }, at: now)
+            certificateKeeper.quarantined.map { .init(subject: $0.file, text: $0.reason) },
+            at: now)
         operation.incidents.observe(
             .nodeDrained, scope: "",
             operation.drainedSince == nil

@@ -2,6 +2,7 @@ internal import EdgeConfig
 internal import EdgeControlAPI
 internal import EdgeHTTP
 internal import EdgeTLS
+internal import EdgeUpstream
 
 /// What a reload would change, of two preparations: the one in use and the one that would be. Pure;
 /// nothing of it is done. Things are compared by what the files say about them, so that no key can
@@ -161,30 +162,46 @@ struct ReloadPlan {
         return result.sorted { $0.name < $1.name }
     }
 
-    /// Files under the same names with other contents; other names are told by the keys.
+    /// Files under the same names with other contents; other names are told by the keys. What
+    /// upstreams trusted, or were shown, is not what their connections go on with.
     private static func files(_ old: Preparation, _ new: Preparation) -> [PlannedChange] {
         var names: Set<String> = []
-        for (files, trust) in new.files.trusts
-        where old.files.trusts[files].map({ $0 !== trust }) == true {
-            names.insert(files.authorities)
+        var drained: Set<String> = []
+        let upstreams = new.configuration.upstreams
+        let ofUpstreams = Set(
+            upstreams.flatMap { [$0.tls, $0.health?.tls] }.compactMap { $0?.trustFiles })
+        for (files, trust) in new.files.trusts {
+            guard let known = old.files.trusts[files], known !== trust else { continue }
+            if ofUpstreams.contains(files) {
+                drained.insert(files.authorities)
+            } else {
+                names.insert(files.authorities)
+            }
         }
-        for (files, identity) in new.identities
-        where old.identities[files].map({ $0 !== identity }) == true {
-            names.insert(files.certificateFile)
+        for (files, identity) in new.files.identities {
+            guard let known = old.files.identities[files], known !== identity else { continue }
+            drained.insert(files.certificateFile)
         }
         if let folder = new.configuration.requests.errorPages,
             folder == old.configuration.requests.errorPages, new.errorPages != old.errorPages
         {
             names.insert(folder)
         }
-        return names.sorted().map { PlannedChange(kind: .file, name: $0, action: .changed) }
+        return names.union(drained).sorted().map {
+            PlannedChange(
+                kind: .file, name: $0, action: .changed,
+                fate: drained.contains($0) ? .drained : .untouched)
+        }
     }
 
     // MARK: - What becomes of connections
 
-    /// Keys of an upstream whose change gives its connections another kind: they are not kept.
-    private static let poolKeys = ["tls", "protocol", "servers", "proxy_protocol"]
+    /// Keys of an upstream that tell its connections from others: those of the old kind end.
+    private static let connectionKeys = ["tls", "protocol"]
+    /// Keys of a site that decide which connections its requests are sent on.
+    private static let destinationKeys = ["hosts", "internal", "upstream", "passthrough"]
 
+    /// Never better than it will be: what is `drained` may go on for longer.
     private static func fate(of change: PlannedChange) -> PlannedFate {
         func touches(_ keys: [String]) -> Bool {
             change.values.contains { value in
@@ -192,12 +209,15 @@ struct ReloadPlan {
             }
         }
         switch (change.kind, change.action) {
-        case (_, .added), (.resolver, _), (.certificate, _), (.file, _), (.setting, _),
-            (.view, .changed):
+        case (_, .added), (.resolver, _), (.certificate, _), (.setting, _), (.view, .changed),
+            (.file, .removed):
             return .untouched
+        case (.file, .changed): return change.fate
         case (.listener, .changed): return touches(["address", "port"]) ? .drained : .untouched
-        case (.upstream, .changed): return touches(poolKeys) ? .drained : .untouched
-        case (.site, .changed): return .untouched
+        case (.upstream, .changed): return touches(connectionKeys) ? .drained : .untouched
+        case (.site, .changed):
+            let isMoved = change.values.contains { $0.key.hasSuffix("].upstream") }
+            return isMoved || touches(destinationKeys) ? .drained : .untouched
         case (.listener, .removed), (.view, .removed), (.site, .removed), (.upstream, .removed):
             return .drained
         }

@@ -49,6 +49,13 @@ package struct TraceContext: Sendable, Equatable, BitwiseCopyable {
         self.init(bytes, found)
     }
 
+    /// A trace that begins with this request: its trace-id is the request's.
+    package init(requestID: (high: UInt64, low: UInt64)) {
+        self.init(
+            high: requestID.high, low: requestID.low,
+            parent: (requestID.high ^ requestID.low) | 1)
+    }
+
     /// The whole line, of a trace that begins here: sampled, or those that follow the flag would
     /// never record one.
     package func writeLine(into output: inout ByteWriter) {
@@ -79,11 +86,11 @@ package struct TraceContext: Sendable, Equatable, BitwiseCopyable {
 }
 
 /// What becomes of a request's trace fields.
-package enum TracePassage: Sendable, Equatable {
+package enum TracePassage: UInt8, Sendable {
     /// They go on as they are, if there are any.
     case asTheyAre
     /// They do not go on.
     case dropped
-    /// They do not go on, and this is sent.
-    case begun(TraceContext)
+    /// They do not go on, and a trace begins: `TraceContext(requestID:)`.
+    case begun
 }

@@ -61,8 +61,8 @@ extension HTTP1Writer {
         if !adding.isEmpty { output.append(adding) }
         if context.loopID != 0 { LoopMark.writeLine(context.loopID, into: &output) }
         // Whoever edits the field by a rule has the last word.
-        if case .begun(let trace) = context.trace, edits?.drops(.traceparent) != true {
-            trace.writeLine(into: &output)
+        if case .begun = context.trace, edits?.drops(.traceparent) != true {
+            TraceContext(requestID: context.requestID).writeLine(into: &output)
         }
         writeRequestConnection(head, bytes, context, &output)
         output.append("\r\n")

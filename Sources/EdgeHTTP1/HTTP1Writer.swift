@@ -60,7 +60,9 @@ package enum HTTP1Writer {
         lines.flush(from: bytes, into: &output)
         claims.write(head, bytes, context, &output)
         if context.loopID != 0 { LoopMark.writeLine(context.loopID, into: &output) }
-        if case .begun(let trace) = context.trace { trace.writeLine(into: &output) }
+        if case .begun = context.trace {
+            TraceContext(requestID: context.requestID).writeLine(into: &output)
+        }
         writeRequestConnection(head, bytes, context, &output)
         output.append("\r\n")
         return !output.hasOverflowed
@@ -191,7 +193,9 @@ extension HTTP1Writer {
         case .other: return true
         case .host, .contentLength, .expect: return false
         case .trailer: return context.framing.isChunked
-        case .traceparent, .tracestate: return context.trace == .asTheyAre
+        case .traceparent, .tracestate:
+            if case .asTheyAre = context.trace { return true }
+            return false
         default: return context.isClientTrusted || !field.name.isForwardingClaim
         }
     }

@@ -199,6 +199,8 @@ struct Exchange: BitwiseCopyable {
     var rules: Int32 = -1
     /// The row that it is counted in (`TrafficTable.site`).
     var traffic = TrafficTable.other
+    /// And that of its upstream, once it is one of its requests under way.
+    var upstreamRow: TrafficTable.Row?
     /// What the answer's rules need to know of the request's head (`KeptValues`).
     var kept: ChunkPointer?
     /// Neighbours in the pool's queue; -1: none.

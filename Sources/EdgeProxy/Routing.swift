@@ -54,7 +54,9 @@ package final class Routing: Sendable {
         let router = Router([
             Router.View(
                 hosts: hosts.map {
-                    Router.Host(pattern: $0.pattern, site: $0.site, pool: $0.pool)
+                    var host = Router.Host(pattern: $0.pattern, site: $0.site, pool: $0.pool)
+                    host.traffic = $0.site + 1
+                    return host
                 })
         ])
         self.init(

@@ -19,9 +19,17 @@ package final class TrafficTable: @unchecked Sendable {
     /// Of what has no row of its own.
     package static let other: Int32 = 0
 
-    /// One row of cells. A trivial value.
+    /// One row of cells. A trivial value, good for as long as the table.
     struct Row {
         fileprivate let cells: UnsafeMutablePointer<UInt64>
+
+        /// A row of sites further on, from the first of them.
+        ///
+        /// - Parameter number: below `sitesMax`, as `Router.Host.traffic`.
+        @inline(__always)
+        func site(_ number: Int32) -> Row {
+            Row(cells: cells + Int(number) &* SiteCells.stride)
+        }
 
         /// Single writer: a plain load and store, no locked instruction.
         @inline(__always)
@@ -51,11 +59,8 @@ package final class TrafficTable: @unchecked Sendable {
 
     // MARK: - The worker's
 
-    /// - Parameter number: below `sitesMax`, as `Router.Host.traffic`.
-    @inline(__always)
-    func site(_ number: Int32) -> Row {
-        Row(cells: siteRows[Int(number) &* SiteCells.stride])
-    }
+    /// The row of what no site has; the others follow.
+    var firstSite: Row { Row(cells: siteRows[0]) }
 
     /// - Parameter id: any upstream's; those beyond the table share a row.
     func upstream(_ id: Int32) -> Row {

@@ -12,7 +12,7 @@ final class UpstreamGroup {
     /// Exchanges that wait in its pools.
     var waiting = 0
     /// Requests under way.
-    private(set) var active = 0
+    var active = 0
     /// What is counted of it.
     let row: TrafficTable.Row
     var budget: RetryBudget
@@ -42,18 +42,6 @@ final class UpstreamGroup {
             view.balance, slowStart: view.slowStart, sticky: view.sticky != nil,
             useMax: view.memberMax)
         members.update(view.members, now: now)
-    }
-
-    /// A request or relayed connection is one of its from now on.
-    func began() {
-        active += 1
-        row.add(UpstreamCells.active)
-    }
-
-    /// It no longer is.
-    func ended() {
-        active -= 1
-        row.subtract(UpstreamCells.active)
     }
 
     func join(_ pool: UpstreamPool) { pools.append(pool) }

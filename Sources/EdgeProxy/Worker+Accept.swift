@@ -164,7 +164,8 @@ extension Worker {
         acceptPending = .now
     }
 
-    private func acceptLater() {
+    /// Not before descriptors may be free again.
+    func acceptLater() {
         guard acceptPending != .now else { return }
         acceptPending = .at(now.advanced(byNanoseconds: Worker.acceptPause))
     }

@@ -45,8 +45,9 @@ extension Worker {
         context.passesUnderscores = snapshot.client.passesUnderscores
         context.upgrade = upgrade
         context.loopID = setup.loopMark.id
-        if snapshot.client.trace != .pass || requestHead.hasTrace {
-            context.trace = trace(exchange, head, isTrusted: context.isClientTrusted)
+        if requestHead.hasTrace || looksForTraces {
+            context.trace = trace(
+                exchange, head, isTrusted: context.isClientTrusted, id: context.requestID)
         }
         context.acceptsTrailers = requestHead.hasTETrailers && requestHead.versionMinor > 0
         // A trusted client's own ID is not known here: its text is the client's.

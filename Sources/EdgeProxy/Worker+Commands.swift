@@ -36,6 +36,7 @@ extension Worker {
         isApplied = true
         let former = self.snapshot.listeners
         self.snapshot = snapshot
+        looksForTraces = snapshot.client.trace != .pass
         retireListeners(former)
         engine.use(snapshot.certificates, fallback: nil)
         if isRoutedAnew {

@@ -426,8 +426,8 @@ extension Worker {
     }
 }
 
-/// What an answer of our own has beside what all have: a field whose value was made at run time, and
-/// what rules add.
+/// What an answer of our own has beside what all have: a field whose value was made at run time,
+/// and what rules add.
 struct AnswerField {
     /// As HTTP/1 writes it, and in lower case.
     let name: StaticString

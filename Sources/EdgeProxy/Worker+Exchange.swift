@@ -186,6 +186,7 @@ extension Worker {
         }
         leaveQueue(exchange)
         var choice = choice(exchange, pool)
+        var limited: UInt64 = 0
         while let member = pool.group.members.next(choice, now: now) {
             guard let failure = use(member, pool, exchange, allowsReuse: allowsReuse) else {
                 return
@@ -197,7 +198,9 @@ extension Worker {
             block.add(.upstreamConnectFailures)
             pool.group.row.add(UpstreamCells.connectFailures)
             block.add(failure)
+            if failure == .descriptorLimit { limited |= MemberTable.bit(member) }
         }
+        if limited != 0, awaitsDescriptor(exchange, pool, limited) { return }
         if pool.group.members.isWorthWaiting(choice), state.pointee.rival < 0 || hasPlace(pool) {
             enqueue(exchange, pool)
             return
@@ -229,7 +232,10 @@ extension Worker {
             return false
         }
         state.pointee.flags.insert(.counted)
-        pool.group.began()
+        pool.group.active += 1
+        let row = pool.group.row
+        row.add(UpstreamCells.active)
+        state.pointee.upstreamRow = row
         pool.group.budget.requested(now: now)
         return true
     }
@@ -640,7 +646,8 @@ extension Worker {
         dropRivals(exchange)
         dropElder(exchange, hasFailed: false)
         if state.pointee.flags.contains(.counted) {
-            pools[Int(state.pointee.pool)]?.group.ended()
+            pools[Int(state.pointee.pool)]?.group.active -= 1
+            state.pointee.upstreamRow?.subtract(UpstreamCells.active)
         }
         noteEnd(exchange)
         // Upgrades were counted when they began, and relayed connections have no status.

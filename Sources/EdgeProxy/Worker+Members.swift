@@ -10,9 +10,8 @@ extension Worker {
         let member = upstream(slot).pointee.member
         exchanges[exchange].pointee.upstream = Int32(slot)
         exchanges[exchange].pointee.member = member
-        guard let group = pools[Int(exchanges[exchange].pointee.pool)]?.group else { return }
-        group.members.began(Int(member))
-        group.row.add(UpstreamCells.attempts)
+        exchanges[exchange].pointee.upstreamRow?.add(UpstreamCells.attempts)
+        pools[Int(exchanges[exchange].pointee.pool)]?.group.members.began(Int(member))
     }
 
     /// The exchange uses no connection any more.
@@ -81,13 +80,15 @@ extension Worker {
     /// An answer's head has come.
     // hot: once per request.
     func noteAnswer(_ exchange: Int, _ slot: Int, status: UInt16) {
-        guard let pool = pools[Int(exchanges[exchange].pointee.pool)] else { return }
-        let times = exchanges[exchange].pointee.times
-        let latency = times.answered.nanoseconds(since: times.sent)
+        let state = exchanges[exchange]
+        guard let pool = pools[Int(state.pointee.pool)] else { return }
+        let latency = state.pointee.times.answered.nanoseconds(since: state.pointee.times.sent)
         let bucket = Timing.bucket(of: latency)
         block.observe(.upstreamResponse, bucket: bucket, latency)
-        pool.group.row.add(UpstreamCells.responses + bucket)
-        pool.group.row.add(UpstreamCells.responseSum, latency)
+        if let row = state.pointee.upstreamRow {
+            row.add(UpstreamCells.responses + bucket)
+            row.add(UpstreamCells.responseSum, latency)
+        }
         let member = Int(upstream(slot).pointee.member)
         let failures = pool.group.members.answered(
             member, latency: latency, isFailure: status >= 500, now: now)

@@ -54,6 +54,24 @@ extension Worker {
         }
     }
 
+    /// Without a descriptor for a connection of its own an exchange waits for one that others of
+    /// its upstream use now, and clients that nobody has accepted wait as well.
+    ///
+    /// - Parameter members: bits of those that could not be connected to for that reason; they are
+    ///   tried again.
+    /// - Returns: false if there is none to wait for.
+    func awaitsDescriptor(_ exchange: Int, _ pool: UpstreamPool, _ members: UInt64) -> Bool {
+        acceptLater()
+        let state = exchanges[exchange]
+        guard state.pointee.rival < 0, hasPlace(pool),
+            pool.group.members.members.contains(where: { $0.connectionCount > 0 })
+        else { return false }
+        state.pointee.tried &= ~members
+        state.pointee.attempts -= UInt8(truncatingIfNeeded: members.nonzeroBitCount)
+        enqueue(exchange, pool)
+        return true
+    }
+
     /// The time in the queue is over. A connection of its own may still come.
     func queueDue(_ exchange: Int) {
         leaveQueue(exchange)

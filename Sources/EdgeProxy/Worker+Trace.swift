@@ -5,7 +5,12 @@ internal import EdgeHTTP
 /// spans, so a trace that is passed on keeps its parent.
 extension Worker {
     /// What becomes of the trace fields of the request in `requestHead`.
-    func trace(_ exchange: Int, _ head: Span<UInt8>, isTrusted: Bool) -> TracePassage {
+    ///
+    /// - Parameter id: of the request.
+    @inline(never)
+    func trace(
+        _ exchange: Int, _ head: Span<UInt8>, isTrusted: Bool, id: (high: UInt64, low: UInt64)
+    ) -> TracePassage {
         let policy = snapshot.client.trace
         if policy == .off { return .asTheyAre }
         let isBelieved = policy != .restart || isTrusted
@@ -14,10 +19,8 @@ extension Worker {
             return .asTheyAre
         }
         guard policy != .pass else { return .dropped }
-        let trace = TraceContext(
-            high: identifiers.next(), low: identifiers.next() | 1, parent: identifiers.next() | 1)
-        logTrace(exchange, trace)
-        return .begun(trace)
+        logTrace(exchange, TraceContext(requestID: id))
+        return .begun
     }
 
     private func logTrace(_ exchange: Int, _ trace: TraceContext) {

@@ -9,7 +9,7 @@ extension Worker {
     func countEnd(_ exchange: Int) {
         let state = exchanges[exchange]
         guard !state.pointee.flags.contains(.relay) else { return }
-        let row = traffic.site(state.pointee.traffic)
+        let row = siteRows.site(state.pointee.traffic)
         let status = state.pointee.status
         row.add(SiteCells.classes + Self.statusClass(status))
         if state.pointee.received > 0 { row.add(SiteCells.received, state.pointee.received) }
@@ -26,7 +26,7 @@ extension Worker {
 
     /// A request was answered that never became an exchange.
     func countDeclined(status: UInt16, _ reason: ReasonCode) {
-        let row = traffic.site(routedSite)
+        let row = siteRows.site(routedSite)
         row.add(SiteCells.classes + Self.statusClass(status))
         if reason != .none { countFailure(row, reason) }
     }

@@ -107,6 +107,10 @@ package final class Worker {
     let engine: TLSEngine
     let block: SharedBoard.Block
     let traffic: TrafficTable
+    /// Of `traffic`.
+    let siteRows: TrafficTable.Row
+    /// `ClientPolicy.trace` of the snapshot is another than to pass traces on.
+    var looksForTraces = false
     /// The row of the site that the request which begins is for.
     var routedSite = TrafficTable.other
     let mailbox: Mailbox
@@ -268,6 +272,7 @@ package final class Worker {
         self.wheel = wheel
         self.accessLog = accessLog
         self.traffic = traffic
+        siteRows = traffic.firstSite
         chunks = ChunkPool(budget: setup.chunkBudget)
         rounds = .allocate(
             byteCount: Worker.headRoom + Worker.roundBytes(Worker.receiveLevelMax), alignment: 64)

@@ -24,6 +24,7 @@ import Testing
                 "member",
                 MemberReply(upstream: "ingress", order: .drain, member: member, available: 1).json
             ),
+            ("certificates", CertificateRouteTests.reply.json),
             ("dns", DNSExportTests.records.json), ("explain", explanation.json),
             ("config", ConfigurationReply(path: "/etc/edged.yaml", text: "version: 1\n").json),
             (

@@ -93,7 +93,7 @@ import Testing
                         PlannedValue(
                             key: "timeouts.connect", before: ["2s"], after: ["200ms"]),
                     ],
-                    connections: 7, fate: .drained),
+                    connections: 7),
                 PlannedChange(
                     kind: .site, name: "a.example", action: .removed, connections: 3,
                     fate: .drained),
@@ -165,6 +165,27 @@ import Testing
         #expect(reply.changes[1].values.first?.key == "timeouts.body")
     }
 
+    static let fates: [(String, String, PlannedFate)] = [
+        ("servers: [\"10.0.0.9:80\"]", "hosts: a.example", .untouched),
+        ("servers: [\"10.0.0.1:80\"], protocol: h2", "hosts: a.example", .drained),
+        ("servers: [\"10.0.0.1:80\"], tls: {}", "hosts: a.example", .drained),
+        ("servers: [\"10.0.0.1:80\"]", "hosts: [a.example, b.example]", .drained),
+        ("servers: [\"10.0.0.1:80\"]", "hosts: a.example, maintenance: yes", .untouched),
+        (
+            "servers: [\"10.0.0.1:80\"]",
+            "hosts: a.example, paths: [{ prefix: /x, upstream: app }]", .drained
+        ),
+    ]
+
+    @Test("Requests are untouched unless their connections end", arguments: fates)
+    func fate(app: String, site: String, fate: PlannedFate) throws {
+        let changes = try Self.plan(
+            Self.configuration(),
+            Self.configuration(sites: "{ \(site), upstream: app }", app: app))
+
+        #expect(changes.map(\.fate) == [fate], "\(changes)")
+    }
+
     @Test("Certificates and authorities are told by their files")
     func files() throws {
         let folder = try TemporaryDirectory("plan")
@@ -196,7 +217,8 @@ import Testing
                 "added certificate \(shown.first { $0.hasPrefix("added") }?.lastWord ?? "none")",
                 "changed file ca.pem",
             ], "\(shown)")
-        #expect(changes.allSatisfy { $0.fate == .untouched && $0.connections == nil })
+        #expect(changes.map(\.fate) == [.untouched, .untouched, .drained])
+        #expect(changes.allSatisfy { $0.connections == nil })
     }
 }
 

@@ -125,6 +125,26 @@ import Testing
         #expect(bench.ring.takeSent(to: client).hasSuffix("ok"))
     }
 
+    @Test("No descriptor for a connect: a request waits for a connection that is in use")
+    func noSocketButOne() throws {
+        let bench = try Self.bench(members: 1)
+        let first = bench.client()
+        bench.send(first, bench.get())
+        let upstream = bench.upstream
+        _ = bench.ring.takeSent(to: upstream)
+        bench.ring.socketFailures = [EMFILE]
+        let second = bench.client()
+
+        bench.send(second, bench.get())
+        #expect(bench.ring.takeSent(to: second).isEmpty, "it waits")
+        #expect(bench.count(ReasonCode.descriptorLimit) == 1)
+        bench.send(upstream, Bench.ok)
+        #expect(bench.ring.takeSent(to: first).hasSuffix("ok"))
+        bench.send(upstream, Bench.ok)
+
+        #expect(bench.ring.takeSent(to: second).hasSuffix("ok"))
+    }
+
     // MARK: - Reused connections
 
     /// A connection in the pool, and its client.

@@ -19,7 +19,7 @@ extension Scenarios.Explained {
             paths:
               - { prefix: /closed, deny: ["0.0.0.0/0"] }
               - { prefix: /read, methods: [GET] }
-              - { prefix: /work, maintenance: yes }
+              - { prefix: /paused, maintenance: yes }
               - { prefix: /moved, redirect: "https://new.test${path}" }
               - { prefix: /other, upstream: other, rewrite: /echo }
           - { hosts: old.test, redirect: { to: "https://app.test${path}${query}", status: 308 } }
@@ -31,7 +31,7 @@ extension Scenarios.Explained {
 
     private static let targets = [
         ("app.test", "/"), ("app.test", "/closed"), ("app.test", "/closed/x"),
-        ("app.test", "/closedness"), ("app.test", "/read"), ("app.test", "/work/today"),
+        ("app.test", "/closedness"), ("app.test", "/read"), ("app.test", "/paused/today"),
         ("app.test", "/moved/a?b"), ("app.test", "/other/x"), ("old.test", "/p?q=1"),
         ("a.wild.test", "/"), ("a.b.wild.test", "/"), ("nobody.test", "/"),
     ]

@@ -67,11 +67,12 @@ internal import Testing
     }
 
     /// Found with strace: a start, TLS requests, reloads, a killed proxy, rotation, a stop; and the
-    /// call that asks whether the clock is right.
+    /// calls that watch folders, and ask whether the clock is right.
     static let calls = [
         "accept4", "access", "arch_prctl", "bind", "brk", "capget", "capset", "clone3", "close",
         "close_range", "connect", "dup2", "epoll_create1", "epoll_ctl", "epoll_pwait2",
         "eventfd2", "execve", "exit", "exit_group", "fcntl", "fstatfs", "fsync", "ftruncate",
+        "inotify_init1", "inotify_add_watch",
         "futex", "getdents64", "geteuid", "getpeername", "getpid", "getrandom", "getsockname",
         "getsockopt", "gettid", "io_uring_enter", "io_uring_register", "io_uring_setup", "ioctl",
         "listen", "lseek", "madvise", "memfd_create", "mkdir", "mmap", "mprotect", "munmap",
@@ -160,5 +161,29 @@ internal import Testing
         }
         let rotation = try String(contentsOfFile: Self.folder + "/edged.logrotate", encoding: .utf8)
         #expect(rotation.contains("--signal=USR1") && rotation.contains("nocreate"))
+    }
+
+    @Test("edged(8) has every option, signal and exit code that edged --help has")
+    func manual() throws {
+        let root = Self.folder + "/.."
+        let source = try String(
+            contentsOfFile: root + "/Sources/EdgeDaemon/EdgedCommand.swift", encoding: .utf8)
+        let usage = source.components(separatedBy: "usage = \"\"\"").dropFirst().first?
+            .components(separatedBy: "\"\"\"").first
+        let page = try String(contentsOfFile: Self.folder + "/man/edged.8", encoding: .utf8)
+            .replacingOccurrences(of: "\\-", with: "-")
+
+        let help = try #require(usage)
+        let words = help.split { !$0.isLetter && !$0.isNumber && $0 != "-" }.map { String($0) }
+        let options = Set(words.filter { $0.hasPrefix("-") && $0.count > 1 })
+        #expect(options.count > 8)
+        for option in options { #expect(page.contains(option), "\(option)") }
+        let signals = ["HUP", "TERM", "INT", "USR1", "USR2"].filter { words.contains($0) }
+        for name in signals { #expect(page.contains(".B \(name)\n"), "\(name)") }
+        let codes =
+            help.components(separatedBy: "exit codes:").last?
+            .split { !$0.isNumber }.map { String($0) } ?? []
+        #expect(codes.count >= 6)
+        for code in codes { #expect(page.contains(".B \(code)\n"), "\(code)") }
     }
 }
