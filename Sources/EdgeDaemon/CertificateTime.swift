@@ -35,7 +35,13 @@ final class CertificateTime {
         guard isSynchronised else {
             let earliest = max(saved, EdgedVersion.released)
             CertificateClock.assume(notBefore: earliest)
-            if !isTold { Log.warning("the kernel's clock is \(text)") }
+            if !isTold {
+                if Int64(time(nil)) < earliest {
+                    Log.warning("the kernel's clock is too early, and \(text)")
+                } else {
+                    Log.info("the kernel's clock is \(text)")
+                }
+            }
             isTold = true
             return
         }

@@ -1,7 +1,7 @@
 internal import Glibc
 
 /// Reads a folder of certificates (`FolderListing` says which files). A new file takes about 15 µs
-/// (P-256), one that has not changed since `previous` about 1.5 µs. Any thread.
+/// (P-256), one that has not changed since `previous` about 3 µs. Any thread.
 package enum CertificateFolder {
     /// How many new files OpenSSL parses before they are used; the others are indexed only, and
     /// left to `CertificateChecker` in the background.

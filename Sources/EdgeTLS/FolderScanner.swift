@@ -46,7 +46,7 @@ struct FolderScanner {
     /// To be called in the order of names.
     mutating func visit(_ drop: CertificateDrop) {
         let old = takeKnown(drop.name)
-        if let jailed = jail[drop.name] {
+        if !jail.isEmpty, let jailed = jail[drop.name] {
             // A wait, or an administrator's reload, may end these.
             let mayHaveEnded = jailed.problem.isOfDate || jailed.problem.cause == .uncovered
             if !mayHaveEnded, jailed.file.isUnchanged(drop, in: descriptor) {
@@ -181,8 +181,9 @@ struct FolderScanner {
 
     private func servesSame(as previous: CertificateStore) -> Bool {
         var index = 0
-        for outcome in outcomes {
-            guard let entry = outcome.served?.entry else { continue }
+        // By index: an outcome is large.
+        for place in outcomes.indices {
+            guard let entry = outcomes[place].served?.entry else { continue }
             guard index < known.count, known[index] === entry else { return false }
             index += 1
         }
