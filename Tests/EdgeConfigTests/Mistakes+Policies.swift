@@ -167,7 +167,7 @@ extension Mistake {
             says: [
                 .init(
                     "76:11", "access_log.format cannot be 'combined'",
-                    hint: "one of: json")
+                    hint: "one of: json, httplog")
             ]),
         Mistake(
             "a buffer that is too small", "  path: /var/log/edged/access.log",

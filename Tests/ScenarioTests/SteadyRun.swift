@@ -247,7 +247,7 @@ final class SteadyRun {
             edged.process.signal(SIGUSR2)
         }
         try edged.process.waitForLine(
-            containing: "the new program serves, proxy", within: .seconds(20), after: mark)
+            containing: "the guardian is another program now", within: .seconds(20), after: mark)
     }
 
     /// Kills the proxy without a word.
