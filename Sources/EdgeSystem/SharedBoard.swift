@@ -6,9 +6,9 @@ internal import Glibc
 /// death: heartbeats, counters and the last log lines. A crash loses nothing that was counted.
 ///
 /// Layout (version 1, all cells 64-bit and written whole): a header, then banks of one block for
-/// the control thread (index 0) and each worker (1…), then the log ring. A block has one writer, the
-/// thread it belongs to; anybody may read. A bank belongs to one proxy: while one binary follows
-/// another, several count at the same time. Not page-size dependent.
+/// the control thread (index 0) and each worker (1…), then the log ring. A block has one writer,
+/// the thread it belongs to; anybody may read. A bank belongs to one proxy: while one binary
+/// follows another, several count at the same time. Not page-size dependent.
 package final class SharedBoard: @unchecked Sendable {
     // Sendable: the mapping lives as long as the object, cells are accessed only through atomic
     // loads and stores, and each has one writer (the log ring reserves by fetch-and-add).

@@ -206,7 +206,8 @@ final class SteadyRun {
         guard answer.text == Self.content else { throw KitError("extra: \(answer.status)") }
     }
 
-    /// A new certificate by dropping its file: ECDSA and RSA in turn, every fifth one damaged first.
+    /// A new certificate by dropping its file: ECDSA and RSA in turn, every fifth one damaged
+    /// first.
     ///
     /// - Returns: how long it took until it was served.
     func rotate(_ round: Int) throws -> Duration {
