@@ -508,6 +508,9 @@ final class ProxyService {
         server?.close()
         server = nil
         adminListener = nil
+        // Who connects to it now is for whoever has it.
+        if let adminSocket { Glibc.close(adminSocket) }
+        adminSocket = nil
     }
 
     /// - Returns: false if there are none.
@@ -527,6 +530,8 @@ final class ProxyService {
     func guardianLost() {
         guard exitCode == nil else { return }
         Log.error("the guardian is gone; finishing what is open")
+        // A new guardian takes over where nobody answers any more.
+        closeServer()
         let seconds = current?.configuration.process.drainDeadline ?? .seconds(5)
         stop(Int(seconds.nanoseconds / 1_000_000))
     }

@@ -62,7 +62,7 @@ extension GuardianService {
             } catch {
                 Log.warning("\(error)")
             }
-            loop.schedule(after: Self.doorTime) { [weak self] in self?.leave(place.number) }
+            loop.schedule(after: Self.doorTime) { [weak self] in self?.leave(place) }
         }
         if supervisor.isListening { store.keep(property.groups) }
     }
@@ -72,10 +72,14 @@ extension GuardianService {
     /// A proxy that does not let go of sockets in this time loses them all the same.
     private static let leaveTime = Duration.seconds(10)
 
-    private func leave(_ number: Int) {
-        guard property.places.leaving.contains(where: { $0.number == number }) else { return }
-        guard let channel, channel.send(.leaveGroup(number)) else { return dropLeaving() }
-        loop.schedule(after: Self.leaveTime) { [weak self] in self?.groupLeft(number) }
+    private func leave(_ place: ListenerPlaces.Place) {
+        guard property.places.isLeaving(place) else { return }
+        guard let channel, channel.send(.leaveGroup(place.number)) else { return dropLeaving() }
+        loop.schedule(after: Self.leaveTime) { [weak self] in
+            guard let self, self.property.places.isLeaving(place) else { return }
+            Log.warning("the proxy does not let go of \(place.group.address)")
+            self.groupLeft(place.number)
+        }
     }
 
     /// The proxy has let go of it. Nothing if that is known already, or untrue.

@@ -51,12 +51,13 @@ package final class ListenerPlaces {
     package var groups: [ListenerGroup] { current.flatMap { $0 }.map(\.group) }
 
     /// The sockets of another configuration: those of an address that stays are the same, new ones
-    /// are bound and do not listen yet. Nothing of ours changes.
+    /// are bound and do not listen yet. Nothing of ours changes. What is on its way out goes: an
+    /// address that comes back meanwhile has sockets of its own beside the old ones.
     ///
     /// - Throws: what cannot be bound.
     func layout(for configuration: Configuration) throws(SystemError) -> Layout {
-        let known = current.flatMap { $0 } + leaving
-        var used = Set(known.map(\.number))
+        let known = current.flatMap { $0 }
+        var used = Set((known + leaving).map(\.number))
         var result: Layout = []
         for listener in configuration.listeners {
             var places: [Place] = []
@@ -84,20 +85,19 @@ package final class ListenerPlaces {
     /// Whether the proxy has never heard of it.
     func isNew(_ place: Place) -> Bool {
         !current.contains { $0.contains { $0.number == place.number } }
-            && !leaving.contains { $0.number == place.number }
     }
 
     /// - Returns: those that are no longer configured, which are `leaving` from now on.
     func use(_ layout: Layout) -> [Place] {
         let kept = Set(layout.flatMap { $0 }.map(\.number))
         let gone = current.flatMap { $0 }.filter { !kept.contains($0.number) }
-        // What comes back while it leaves is let in again.
-        for place in leaving where kept.contains(place.number) { place.group.openDoor() }
-        leaving.removeAll { kept.contains($0.number) }
         leaving += gone
         current = layout
         return gone
     }
+
+    /// Whether it is still on its way out; its number may be another's by now.
+    func isLeaving(_ place: Place) -> Bool { leaving.contains { $0.group === place.group } }
 
     /// - Returns: the place that has left; its sockets end with it.
     func left(_ number: Int) -> Place? {

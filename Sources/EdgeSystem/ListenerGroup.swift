@@ -126,14 +126,6 @@ package final class ListenerGroup {
         }
     }
 
-    /// Undoes `closeDoor`.
-    package func openDoor() {
-        var none: Int32 = 0
-        for socket in sockets {
-            _ = setsockopt(socket, SOL_SOCKET, SO_DETACH_FILTER, &none, 4)
-        }
-    }
-
     // MARK: - Sockets
 
     private static func makeSocket(_ address: SocketAddress) throws(SystemError) -> FileDescriptor {

@@ -60,6 +60,32 @@ struct ChangingListenerTests {
         #expect(rig.service.property.groups[0].address == rig.address)
     }
 
+    @Test("A listener that comes back while it leaves is served, however often")
+    func flaps() throws {
+        let rig = try GuardianRig(mode: "good")
+        #expect(rig.turn { rig.isServing })
+        let first = SocketAddress(ipv4: 0x7F00_0001, port: 0)
+        let second = try Self.freeAddress()
+        func use(_ addresses: [SocketAddress]) {
+            rig.source.configuration = Self.listeners(rig, addresses)
+            rig.service.deliver(.hangUp)
+            #expect(rig.turn { rig.service.property.groups.count == addresses.count })
+        }
+        for round in 0..<12 {
+            use([first, second])
+            use([first])
+            // Some come back before the proxy is told to leave, some after.
+            let end = Instant.now().advanced(by: .milliseconds(round * 60))
+            #expect(rig.turn { Instant.now() > end })
+        }
+        use([first, second])
+        let end = Instant.now().advanced(by: .milliseconds(900))
+        #expect(rig.turn { Instant.now() > end })
+
+        // Each may be one of either socket.
+        for _ in 0..<16 { #expect(Self.code(second) == 0) }
+    }
+
     @Test("A port that somebody else has refuses the reload, by name")
     func taken() throws {
         let rig = try GuardianRig(mode: "good")
