@@ -65,7 +65,8 @@ package final class ControlServer {
     /// Open connections.
     package var connectionCount: Int { connections.count }
 
-    private func stopListening() {
+    /// Takes no more connections; those there are go on.
+    package func stopListening() {
         if let pause { loop.cancel(pause) }
         pause = nil
         for descriptor in listeners.keys { loop.unwatch(descriptor) }

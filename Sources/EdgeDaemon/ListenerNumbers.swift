@@ -1,3 +1,4 @@
+internal import EdgeCore
 internal import EdgeProxy
 internal import EdgeSystem
 
@@ -27,12 +28,16 @@ struct ListenerNumbers {
                 taken.insert(same)
             }
         }
+        // One that retires now may be getting a connection at this moment.
+        var free = listeners.indices.filter {
+            listeners[$0].isRetired && !taken.contains($0) && !hasConnections($0)
+        }[...]
         for number in listeners.indices where !taken.contains(number) {
             listeners[number].isRetired = true
         }
-        var free = listeners.indices.filter { !taken.contains($0) && !hasConnections($0) }[...]
         return numbers.enumerated().map { index, known in
             let number = known ?? free.popFirst() ?? listeners.count
+            invariant(number < SharedBoard.listenersMax, "room was found before")
             if number == listeners.count {
                 listeners.append(wanted[index])
             } else {
@@ -44,6 +49,7 @@ struct ListenerNumbers {
 
     /// Whether so many listeners would have numbers, were all of them new.
     func hasRoom(for count: Int, hasConnections: (Int) -> Bool) -> Bool {
+        // What retires with this reload keeps its number once more.
         let used = listeners.indices.count { !listeners[$0].isRetired || hasConnections($0) }
         return used + count <= SharedBoard.listenersMax
     }

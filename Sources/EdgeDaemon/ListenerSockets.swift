@@ -13,6 +13,8 @@ struct ListenerSockets {
     /// Of the configuration that is prepared.
     private var prepared: [Place] = []
     private var preparedGroups: Set<Int> = []
+    /// The listener's number that a group's connections were last accepted with.
+    private var numberOf: [Int: Int] = [:]
     /// Groups that workers are leaving: the sockets they still have.
     private var leaving: [Int: [Int32]] = [:]
 
@@ -65,8 +67,20 @@ struct ListenerSockets {
         return result
     }
 
-    /// Sockets that no listener of the configuration has, and workers still take from, with the
-    /// number that they had.
+    /// Workers take from the sockets of the configuration in use with these numbers from now on.
+    mutating func number(_ numbers: [Int]) {
+        for place in places where place.listener < numbers.count {
+            numberOf[place.group] = numbers[place.listener]
+        }
+    }
+
+    /// Numbers of sockets that no listener of the configuration has, and workers still take from.
+    var heldNumbers: Set<Int> {
+        let placed = Set(places.map(\.group))
+        return Set(descriptors.keys.filter { !placed.contains($0) }.compactMap { numberOf[$0] })
+    }
+
+    /// Sockets that no listener of the configuration has, and workers still take from.
     var unplaced: [Int32] {
         let placed = Set(places.map(\.group))
         return descriptors.filter { !placed.contains($0.key) && leaving[$0.key] == nil }
@@ -91,6 +105,7 @@ struct ListenerSockets {
             leaving[group] = sockets.filter { $0 != descriptor }
             guard leaving[group]?.isEmpty == true else { return nil }
             leaving[group] = nil
+            numberOf[group] = nil
             close(descriptors.removeValue(forKey: group) ?? [])
             return group
         }

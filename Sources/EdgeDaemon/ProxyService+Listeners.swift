@@ -8,6 +8,7 @@ extension ProxyService {
     /// from those that it has no more until the guardian says that nobody new comes.
     func listenAsPlaced() {
         guard let snapshot, let hello, let workers else { return }
+        sockets.number(snapshot.listenerNumbers)
         for worker in 0..<hello.workers {
             let placed = sockets.sockets(
                 of: worker, workers: hello.workers, numbers: snapshot.listenerNumbers)
@@ -36,6 +37,6 @@ extension ProxyService {
 
     /// Whether the number means something still.
     func isInUse(listener: Int) -> Bool {
-        connections(listener: listener) > 0 || !sockets.unplaced.isEmpty
+        connections(listener: listener) > 0 || sockets.heldNumbers.contains(listener)
     }
 }

@@ -84,6 +84,7 @@ extension ProxyService {
     /// Another proxy serves by now: it answers administrators, and keeps what is kept.
     func yieldToSuccessor() {
         stopKeepers()
+        server?.stopListening()
         // Who asked for the upgrade is still to be told.
         loop.schedule(after: .milliseconds(250)) { [weak self] in self?.closeServer() }
     }

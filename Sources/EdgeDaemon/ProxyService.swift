@@ -55,7 +55,7 @@ final class ProxyService {
     private(set) var traffic: [TrafficTable] = []
     /// Who waits for these figures as text.
     var trafficReaders: [([UInt8]) -> Void] = []
-    private var server: ControlServer?
+    private(set) var server: ControlServer?
     private var adminListener: ListenerGroup?
     let probes: ProbeListeners
     private var workersUp = 0
@@ -238,6 +238,7 @@ final class ProxyService {
         }
         workers = group
         let connections = connectionsPerWorker(hello.workers, configuration)
+        sockets.number(snapshot.listenerNumbers)
         let loopMark = LoopMark(id: Self.randomWord())
         let tables = (1...hello.workers).map { _ in TrafficTable() }
         traffic = tables.compactMap { $0 }
@@ -269,7 +270,8 @@ final class ProxyService {
         let server = ControlServer(loop: loop, target: self)
         if let address = configuration.admin.http {
             let listener = try ListenerGroup(address: address, count: 1)
-            try listener.listen()
+            // What it cannot answer yet stays with the one before it.
+            if hello?.flags.contains(.successor) != true { try listener.listen() }
             adminListener = listener
         }
         self.server = server
@@ -278,6 +280,7 @@ final class ProxyService {
     /// The admin socket is the guardian's until this proxy serves.
     func listenForAdmins() {
         do {
+            try adminListener?.listen()
             try server?.listen(
                 unixSockets: adminSocket.map { [$0] } ?? [],
                 tcpSockets: adminListener?.sockets ?? [], probeSockets: probes.sockets)

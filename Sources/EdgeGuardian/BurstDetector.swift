@@ -32,7 +32,7 @@ package struct BurstDetector {
     package mutating func begin(before: Totals, now: Totals) {
         let answers = now.answers &- before.answers
         let errors = now.errors &- before.errors
-        usual = max(20, answers > 0 ? errors * 1000 / answers : 0)
+        usual = max(20, Self.share(errors, of: answers))
         samples = [now]
     }
 
@@ -45,7 +45,15 @@ package struct BurstDetector {
         let answers = totals.answers &- first.answers
         let errors = totals.errors &- first.errors
         guard errors >= Self.errorsMin, answers > 0 else { return false }
-        let share = errors * 1000 / answers
-        return share >= 200 && share >= 4 * usual
+        let share = Self.share(errors, of: answers)
+        return share >= 200 && share / 4 >= usual
+    }
+
+    /// In thousandths. The numbers are the proxy's: none of them may be more than a number.
+    private static func share(_ errors: UInt64, of answers: UInt64) -> UInt64 {
+        guard answers > 0 else { return 0 }
+        return answers.dividingFullWidth(
+            min(errors, answers).multipliedFullWidth(by: 1000)
+        ).quotient
     }
 }

@@ -14,20 +14,9 @@ package struct GuardianOptions: Sendable {
     /// False in tests, which deliver signals by call.
     package var takesSignals: Bool
     /// The file that an upgrade starts: what is installed where this program was.
-    package var installedProgram = Self.ownFile
+    package var installedProgram = InstalledProgram.path
     /// After an upgrade the guardian itself becomes the new program.
     package var becomesSuccessor = true
-
-    /// Where this program was started from, also if another has been put in its place.
-    private static var ownFile: String {
-        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
-        let count = readlink("/proc/self/exe", &buffer, buffer.count)
-        guard count > 0 else { return "/proc/self/exe" }
-        let path = String(
-            decoding: buffer.prefix(count).map(UInt8.init(bitPattern:)), as: UTF8.self)
-        let mark = " (deleted)"
-        return path.hasSuffix(mark) ? String(path.dropLast(mark.utf8.count)) : path
-    }
 
     package init(
         configPath: String, executable: String = "/proc/self/exe",
@@ -212,8 +201,13 @@ package final class GuardianProperty {
         admin = succession.admin.map { UnixListener(resuming: $0.path, socket: $0.socket) }
         ticketFile = FileDescriptor(owning: succession.tickets)
         boardFile = FileDescriptor(owning: succession.board)
+        // The proxies could write to its head: what it says is ours to say.
+        var status = stat()
+        guard fstat(boardFile.raw, &status) == 0,
+            Int(status.st_size) == SharedBoard.byteCount(workers: workers)
+        else { throw SystemError("fstat", code: EINVAL, subject: "the board has another size") }
         do throws(SharedBoard.Failure) {
-            board = try SharedBoard(descriptor: boardFile.raw, workers: workers, create: false)
+            board = try SharedBoard(descriptor: boardFile.raw, workers: workers, create: true)
         } catch { throw SystemError("mmap", code: EINVAL, subject: "the board: \(error)") }
     }
 

@@ -64,7 +64,8 @@ extension GuardianService {
             }
             loop.schedule(after: Self.doorTime) { [weak self] in self?.leave(place) }
         }
-        if supervisor.isListening { store.keep(property.groups) }
+        // Those that were adopted while no proxy ran do not listen yet.
+        if supervisor.isListening { _ = listen() }
     }
 
     /// For handshakes that have begun: a round trip and a lost segment.
@@ -77,8 +78,9 @@ extension GuardianService {
         guard let channel, channel.send(.leaveGroup(place.number)) else { return dropLeaving() }
         loop.schedule(after: Self.leaveTime) { [weak self] in
             guard let self, self.property.places.isLeaving(place) else { return }
+            // Its number stays its own until the proxy lets go, or ends.
             Log.warning("the proxy does not let go of \(place.group.address)")
-            self.groupLeft(place.number)
+            place.group.stopListening()
         }
     }
 

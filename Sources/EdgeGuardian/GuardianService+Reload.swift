@@ -20,6 +20,7 @@ extension GuardianService {
             adopt()
             watchForBurst()
         case .forgetPrevious: previous = nil
+        case .adoptPrevious: adoptPrevious()
         case .discard: offered = nil
         case .finished(let outcome, let requests, let reason):
             finish(outcome, requests, reason)
@@ -46,14 +47,27 @@ extension GuardianService {
     /// Back to what was in use before the reload that nobody confirmed.
     private func offerPrevious() {
         guard let previous, let channel, channel.isOpen, case .serving = supervisor.state else {
-            perform(reload.rejected(.failed, reason: "no proxy serves"))
+            adoptPrevious()
+            perform(reload.rejected(.failed, reason: "the next proxy gets what was in use before"))
             return
         }
-        self.previous = nil
         Log.warning("the reload before is taken back: it was not confirmed, or errors burst")
         switch checked(previous) {
         case .failure(let refusal): perform(reload.rejected(refusal.outcome, reason: refusal.text))
         case .success(let offer): self.offer(offer, channel)
+        }
+    }
+
+    /// No proxy runs that could be asked.
+    private func adoptPrevious() {
+        guard let previous else { return }
+        self.previous = nil
+        switch checked(previous) {
+        case .failure(let refusal): log(refusal.text)
+        case .success(let offer):
+            offered = offer
+            adopt()
+            Log.warning("the reload before is taken back: its proxy did not survive it")
         }
     }
 
@@ -95,6 +109,7 @@ extension GuardianService {
         switch readChecked() {
         case .failure(let refusal): log(refusal.text)
         case .success(let offer):
+            perform(reload.forgetTrial())
             offered = offer
             adopt()
             Log.notice("the next proxy gets the new configuration")
@@ -169,6 +184,17 @@ extension GuardianService {
         case .refused, .needsRestart, .failed:
             log(reason)
             Log.error("reload: \(outcome); what ran before keeps running")
+        }
+        if outcome == .refused || outcome == .failed, previous != nil,
+            reload.confirmationDue == nil
+        {
+            Log.error("the reload before could not be taken back; tried again in 5 s")
+            loop.schedule(after: .seconds(5)) { [weak self] in
+                guard let self, self.previous != nil, self.reload.confirmationDue == nil else {
+                    return
+                }
+                self.perform(self.reload.retryReturn())
+            }
         }
         if case .serving = supervisor.state {
             service?.ready(status: "serving; last reload: \(outcome)")

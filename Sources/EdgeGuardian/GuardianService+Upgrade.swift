@@ -14,6 +14,8 @@ extension GuardianService {
         guard case .serving = supervisor.state else { return "no proxy serves" }
         if reload.isActive { return "a reload is under way" }
         if reload.confirmationDue != nil { return "a reload waits for its confirmation" }
+        if !property.places.leaving.isEmpty { return "a listener is being left" }
+        if let fault = InstalledProgram.fault(of: options.installedProgram) { return fault }
         if leaving.count > SharedBoard.banks - 2 {
             return "\(leaving.count) earlier proxies still finish their connections"
         }
@@ -33,17 +35,15 @@ extension GuardianService {
         switch action {
         case .check: ask(["edged", "--check", "-c", options.configPath], about: nil)
         case .startNext: startNext()
-        case .serveNext: next?.channel?.send(.serve)
+        case .serveNext:
+            next?.mayHaveClients = true
+            next?.channel?.send(.serve)
         case .handOver: handOver()
         case .askSuccessor: askSuccessor()
         case .become: becomeSuccessor()
         case .drop:
             helper = nil
-            if let next {
-                next.channel?.close()
-                next.process?.kill(SIGKILL)
-                property.board.resetForNewProcess(bank: next.bank)
-            }
+            if let next { dismiss(next) }
             next = nil
         case .finished(let outcome, let requests, let reason):
             if outcome == .upgraded {
@@ -113,12 +113,19 @@ extension GuardianService {
     private func handOver() {
         guard let link, let next else { return }
         stopSampling()
+        // One that hangs has nothing to finish.
+        if supervisor.isEndingProxy { link.process?.kill(SIGKILL) }
         self.link = next
         self.next = nil
         leaving.append(link)
         detector.reset()
         perform(supervisor.proxyReplaced(now: loop.now))
         startSampling()
+        finish(link)
+    }
+
+    /// Another one serves: this one finishes what it has.
+    private func finish(_ link: ProxyLink) {
         let deadline = supervisor.configuration.drainDeadline
         link.channel?.send(
             .stop(
@@ -126,6 +133,16 @@ extension GuardianService {
                     min(deadline.nanoseconds / 1_000_000, UInt64(ProxyCommand.deadlineMax))),
                 isReplaced: true))
         end(link, after: deadline + SupervisorMachine.stopGrace)
+    }
+
+    /// A new proxy that is not to serve after all ends; what it has accepted by now is served.
+    private func dismiss(_ next: ProxyLink) {
+        leaving.append(next)
+        if next.mayHaveClients {
+            finish(next)
+        } else {
+            next.process?.kill(SIGKILL)
+        }
     }
 
     /// A proxy that was replaced is killed if it outlives its deadline.
@@ -165,6 +182,8 @@ extension GuardianService {
 
     /// Becomes the new program, with everything that is open; the process stays the same.
     private func becomeSuccessor() {
+        // Another upgrade has begun: it ends with this as well.
+        guard !upgrade.isActive else { return }
         // What is in the middle of something comes to its end first.
         guard !reload.isActive, reload.confirmationDue == nil, property.places.leaving.isEmpty,
             link?.channel?.isIdle == true, leaving.allSatisfy({ $0.channel?.isIdle != false })
@@ -183,7 +202,7 @@ extension GuardianService {
             let all = state.descriptors + [file.raw]
             for descriptor in all { try Descriptor.setCloseOnExec(descriptor, false) }
             let arguments = [
-                "edged", "--successor", String(file.raw), "-c", options.configPath,
+                options.installedProgram, "--successor", String(file.raw), "-c", options.configPath,
             ]
             let words = arguments.map { strdup($0) } + [nil]
             execv(options.installedProgram, words)

@@ -123,6 +123,7 @@ package final class GuardianService {
             perform(supervisor.proxyDied(.signal(0), now: loop.now))
         } else {
             perform([SupervisorMachine.Action.notify(.ready)])
+            store.keep(property.groups)
             startSampling()
             // They may have changed meanwhile.
             for link in [link].compactMap({ $0 }) + leaving { link.process?.wait() }
@@ -138,6 +139,13 @@ package final class GuardianService {
             if upgrade.isActive { isReloadDue = true } else { perform(supervisor.hangUp(now: now)) }
         case .terminate:
             perform(upgrade.stop())
+            switch supervisor.state {
+            // A second one.
+            case .stopping, .stopped: endLeaving()
+            case .idle, .starting, .awaitingServing, .serving, .suspended, .aborting, .killed,
+                .backingOff:
+                break
+            }
             perform(supervisor.terminate(now: now))
         case .interrupt:
             perform(upgrade.stop())
@@ -315,8 +323,15 @@ package final class GuardianService {
             received(report)
         } else if link === next {
             nextReported(report)
-        } else if case .reloadPlease(let id, _) = report {
-            link.channel?.send(.reloadResult(requestID: id, outcome: .failed))
+        } else {
+            switch report {
+            case .groupLeft(let number): groupLeft(number)
+            case .reloadPlease(let id, _), .confirmPlease(let id), .upgradePlease(let id):
+                link.channel?.send(.reloadResult(requestID: id, outcome: .failed))
+            case .prepared, .serving, .reloadPrepared, .reloadRefused, .reloadCommitted, .drained,
+                .finished:
+                break
+            }
         }
     }
 

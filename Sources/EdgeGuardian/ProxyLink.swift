@@ -10,6 +10,8 @@ final class ProxyLink {
     var channel: ProxyChannel?
     /// How often it broke the protocol.
     var offences = 0
+    /// It was told to serve.
+    var mayHaveClients = false
     /// When it is killed: another one serves in its place.
     var endsAt: Instant?
 

@@ -29,6 +29,8 @@ package struct ReloadMachine {
         case adoptOnTrial
         /// The one before is needed no more.
         case forgetPrevious
+        /// No proxy runs: the next one gets what was in use before.
+        case adoptPrevious
         /// The new configuration is dropped.
         case discard
         /// The end of one reload, told to everybody who asked for it.
@@ -132,12 +134,35 @@ package struct ReloadMachine {
             confirmationDue = now.advanced(by: .milliseconds(milliseconds))
             return [.adoptOnTrial] + end(.committed, "")
         }
-        return [.adopt] + end(.committed, job.isReturn ? "taken back" : "")
+        guard job.isReturn else { return [.adopt] + end(.committed, "") }
+        return [.adopt, .forgetPrevious] + end(.committed, "taken back")
     }
 
+    /// A reload on trial that its proxy does not survive has failed: the next proxy gets what was in
+    /// use before.
     package mutating func proxyDied() -> [Action] {
-        guard running != nil else { return [] }
-        return [.discard] + end(.failed, "the proxy died meanwhile")
+        let isOnTrial =
+            confirmationDue != nil || running?.isReturn == true
+            || waiting.contains { $0.isReturn }
+        confirmationDue = nil
+        waiting.removeAll { $0.isReturn }
+        let ended = running != nil ? [.discard] + end(.failed, "the proxy died meanwhile") : []
+        return (isOnTrial ? [.adoptPrevious] : []) + ended
+    }
+
+    /// What the next proxy gets has been read anew: nothing is on trial any more.
+    package mutating func forgetTrial() -> [Action] {
+        confirmationDue = nil
+        waiting.removeAll { $0.isReturn }
+        return [.forgetPrevious]
+    }
+
+    /// What was to be taken back could not be: once more.
+    package mutating func retryReturn() -> [Action] {
+        guard running?.isReturn != true, !waiting.contains(where: { $0.isReturn }) else {
+            return []
+        }
+        return takeBack()
     }
 
     // MARK: - Confirmation

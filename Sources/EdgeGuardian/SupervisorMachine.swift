@@ -164,12 +164,29 @@ package struct SupervisorMachine {
         }
     }
 
-    /// Another proxy, of another program, serves in its place.
+    /// Whether the proxy is being ended because it does not do its work.
+    package var isEndingProxy: Bool {
+        switch state {
+        case .aborting, .killed: true
+        case .idle, .starting, .awaitingServing, .serving, .suspended, .backingOff, .stopping,
+            .stopped:
+            false
+        }
+    }
+
+    /// Another proxy, of another program, serves in its place: whatever was to become of the one
+    /// before is no longer this machine's business.
     package mutating func proxyReplaced(now: Instant) -> [Action] {
-        guard case .serving = state else { return [.refuse("replaced while it does not serve")] }
-        state = .serving(since: now)
-        servedSince = now
-        return []
+        switch state {
+        case .serving, .suspended, .aborting, .killed:
+            let wasSilent = notServingSince != nil
+            state = .serving(since: now)
+            servedSince = now
+            notServingSince = nil
+            return wasSilent ? [.notify(.ready)] : []
+        case .idle, .starting, .awaitingServing, .backingOff, .stopping, .stopped:
+            return [.refuse("replaced while there is nothing to replace")]
+        }
     }
 
     /// This process goes on as another program, while a proxy serves.

@@ -54,4 +54,27 @@ struct ListenerNumbersTests {
         #expect(numbers.hasRoom(for: 64) { _ in false })
         #expect(!numbers.hasRoom(for: 128) { _ in true })
     }
+
+    @Test("A thousand reloads that move a listener to another port use few numbers and no socket")
+    func moving() {
+        var numbers = ListenerNumbers()
+        var sockets = ListenerSockets()
+        var used: Set<Int> = []
+        for round in 0..<1000 {
+            let wanted = [Self.listener("a"), Self.listener("b", port: UInt16(1000 + round))]
+            let group = 1 + round % 4
+            sockets.place(.init(listener: 0, address: 0, group: 0))
+            sockets.take(
+                .init(listener: 1, address: 0, group: group, firstSocket: 0, count: 0), [],
+                isPrepared: true)
+            sockets.usePrepared()
+            let held = sockets.heldNumbers
+            #expect(numbers.hasRoom(for: 2) { held.contains($0) })
+            let given = numbers.use(wanted) { held.contains($0) }
+            sockets.number(given)
+            used.formUnion(given)
+            #expect(given[0] == 0)
+        }
+        #expect(used.count <= 8)
+    }
 }

@@ -36,4 +36,21 @@ struct BurstDetectorTests {
         #expect(Self.seconds(100, 30, usually: (10_000, 3000)) == nil)
         #expect(Self.seconds(100, 90, usually: (10_000, 2000)) == 1)
     }
+
+    @Test("Numbers that make no sense are no burst and no trap")
+    func hostile() {
+        let values: [UInt64] = [0, 1, 20, .max / 1000, .max / 2, .max - 1, .max]
+        for (index, answers) in values.enumerated() {
+            for errors in values {
+                var detector = BurstDetector()
+                detector.begin(
+                    before: .init(answers: errors, errors: answers),
+                    now: .init(answers: answers, errors: errors))
+                for other in values[index...] {
+                    _ = detector.sample(.init(answers: other, errors: errors))
+                    _ = detector.sample(.init(answers: errors, errors: other))
+                }
+            }
+        }
+    }
 }

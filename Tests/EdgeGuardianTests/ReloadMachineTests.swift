@@ -191,4 +191,30 @@ struct ReloadMachineTests {
                 .finished(.refused, requests: [1], reason: "taken"),
             ])
     }
+
+    @Test("A reload on trial that kills its proxy is taken back for the next one")
+    mutating func killed() {
+        trial()
+        #expect(machine.proxyDied() == [.adoptPrevious])
+        #expect(machine.deadline == .never)
+
+        trial()
+        _ = machine.goesWrong(now: now)
+        _ = machine.offered(now: now)
+        let actions = machine.proxyDied()
+        #expect(actions.first == .adoptPrevious)
+        #expect(!machine.isActive)
+    }
+
+    @Test("What is to be taken back is tried again until it has been")
+    mutating func retries() {
+        trial()
+        _ = machine.goesWrong(now: now)
+        _ = machine.rejected(.refused, reason: "the port is taken")
+        #expect(machine.retryReturn() == [.readPrevious])
+        #expect(machine.retryReturn() == [])
+        let id = machine.offered(now: now)
+        _ = machine.prepared(id: id, now: now)
+        #expect(machine.committed(id: id, now: now).prefix(2) == [.adopt, .forgetPrevious])
+    }
 }

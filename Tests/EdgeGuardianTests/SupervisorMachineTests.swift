@@ -25,6 +25,34 @@ struct SupervisorMachineTests {
         return machine
     }
 
+    @Test("Another proxy in its place ends whatever was to become of the one before")
+    func replaced() {
+        for isSuspended in [true, false] {
+            var machine = SupervisorMachine(
+                .init(
+                    serveDeadline: .seconds(2), hangTimeout: .milliseconds(500),
+                    drainDeadline: .seconds(5)))
+            let start = Instant(nanoseconds: 1)
+            _ = machine.start(now: start)
+            _ = machine.proxyPrepared(now: start)
+            _ = machine.proxyServing(now: start)
+            if isSuspended {
+                _ = machine.proxyStopped(now: start)
+            } else {
+                _ = machine.proxyHung(now: start)
+                _ = machine.tick(now: start.advanced(by: .milliseconds(250)))
+            }
+
+            #expect(machine.proxyReplaced(now: start) == [.notify(.ready)])
+            #expect(machine.deadline == .never)
+            #expect(machine.tick(now: start.advanced(by: .seconds(60))) == [])
+            guard case .serving = machine.state else {
+                Issue.record("it does not serve")
+                continue
+            }
+        }
+    }
+
     @Test("Start: spawn, then listen and serve, then ready")
     mutating func start() {
         #expect(machine.start(now: at(0)) == [.spawn])

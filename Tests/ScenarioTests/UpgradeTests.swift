@@ -55,7 +55,7 @@ extension Scenarios.Upgrade {
             edged.process.signal(SIGUSR2)
             try edged.process.waitForLine(
                 containing: "the guardian is another program now", after: mark)
-            pids.append(try edged.proxyPID())
+            pids.append(try edged.waitForProxy(otherThan: pids.last ?? 0))
         }
         let reports = lanes.map { $0.stop() }
 
