@@ -219,7 +219,7 @@ extension GuardianService {
     private var succession: Succession {
         func proxy(_ link: ProxyLink) -> Succession.Proxy {
             Succession.Proxy(
-                processID: link.process?.processID ?? 0, channel: link.channel?.descriptor ?? -1,
+                processID: link.process?.processID ?? 0, channel: link.channel?.descriptor,
                 bank: link.bank,
                 millisecondsLeft: link.endsAt.map {
                     Int64($0.nanoseconds(since: loop.now) / 1_000_000)

@@ -298,8 +298,9 @@ package final class GuardianService {
     /// - Throws: it is gone.
     func resume(_ proxy: Succession.Proxy) throws(SystemError) -> ProxyLink {
         let link = ProxyLink(bank: proxy.bank)
-        try Descriptor.setCloseOnExec(proxy.channel)
-        link.channel = try makeChannel(FileDescriptor(owning: proxy.channel), of: link)
+        if let channel = proxy.channel {
+            link.channel = try makeChannel(FileDescriptor(owning: channel), of: link)
+        }
         link.process = try ProxyProcess(resuming: proxy.processID, loop: loop) {
             [weak self, weak link] change in
             if let link { self?.changed(link, change) }

@@ -20,7 +20,8 @@ package struct Succession: WireValue {
 
     package struct Proxy: WireValue {
         package var processID: Int32
-        package var channel: Int32
+        /// Nil: it has closed its end, and is about to be gone.
+        package var channel: Int32?
         package var bank: Int
         /// Until it is killed; nil: it is the one that serves.
         package var millisecondsLeft: Int64?
@@ -49,7 +50,7 @@ package struct Succession: WireValue {
     package var descriptors: [Int32] {
         [configuration, board, tickets] + (admin.map { [$0.socket] } ?? [])
             + listeners.flatMap { $0 }.flatMap(\.sockets)
-            + ([proxy].compactMap { $0 } + leaving).map(\.channel)
+            + ([proxy].compactMap { $0 } + leaving).compactMap(\.channel)
     }
 }
 
@@ -139,7 +140,8 @@ extension Succession.Place {
 extension Succession.Proxy {
     package var json: JSONValue {
         .object([
-            .init("pid", .integer(Int64(processID))), .init("channel", .integer(Int64(channel))),
+            .init("pid", .integer(Int64(processID))),
+            .init("channel", channel.map { .integer(Int64($0)) } ?? .null),
             .init("bank", .integer(Int64(bank))),
             .init("ms_left", millisecondsLeft.map { .integer($0) } ?? .null),
         ])
@@ -148,7 +150,8 @@ extension Succession.Proxy {
     package init(json: JSONValue) throws(WireFailure) {
         let reader = try WireReader(json)
         processID = try reader.descriptor("pid")
-        channel = try reader.descriptor("channel")
+        channel =
+            try reader.optionalInteger("channel") == nil ? nil : try reader.descriptor("channel")
         bank = try reader.count("bank")
         millisecondsLeft = try reader.optionalInteger("ms_left")
     }

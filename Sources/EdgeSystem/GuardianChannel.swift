@@ -46,8 +46,8 @@ package final class GuardianChannel<Sent: GuardianMessage, Received: GuardianMes
     package private(set) var isOpen = true
     /// Nothing waits to be sent.
     package var isIdle: Bool { queue.isEmpty }
-    /// Its number, for a program that this process becomes.
-    package var descriptor: Int32 { socket }
+    /// Its number, for a program that this process becomes; nil: it is closed.
+    package var descriptor: Int32? { isOpen ? socket : nil }
 
     private let loop: PollLoop
     private let socket: Int32

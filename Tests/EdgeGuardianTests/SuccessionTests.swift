@@ -22,7 +22,10 @@ struct SuccessionTests {
             ]
         ],
         proxy: .init(processID: 100, channel: 20, bank: 1, millisecondsLeft: nil),
-        leaving: [.init(processID: 99, channel: 21, bank: 0, millisecondsLeft: 4000)],
+        leaving: [
+            .init(processID: 99, channel: 21, bank: 0, millisecondsLeft: 4000),
+            .init(processID: 98, channel: nil, bank: 2, millisecondsLeft: 1),
+        ],
         isReloadDue: true)
 
     @Test("It is read as it was written")

@@ -114,6 +114,8 @@ struct SteadyRequests: SteadyStream.Talk {
 /// Messages to an echo and back (RFC 6455).
 struct SteadyWebSocket: SteadyStream.Talk {
     private let client: RawClient
+    /// What came behind the last echo, such as a ping, is the next round's.
+    private var frames: [UInt8] = []
 
     init(_ client: RawClient) throws {
         self.client = client
@@ -129,7 +131,6 @@ struct SteadyWebSocket: SteadyStream.Talk {
     mutating func round(_ number: Int) throws {
         let text = Array("message \(number)".utf8)
         try client.send(bytes: Self.frame(1, text))
-        var frames: [UInt8] = []
         let deadline = Instant.now().advanced(by: patience)
         while Instant.now() < deadline {
             frames += client.takeReceived()
