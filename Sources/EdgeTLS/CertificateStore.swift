@@ -107,6 +107,8 @@ package final class CertificateStore: Sendable {
             var isValid = false
             var isExact = false
             var notAfter = Int64.min
+
+            var isSound: Bool { isUsable && isValid }
         }
 
         private var ecdsa = Rank()
@@ -116,6 +118,11 @@ package final class CertificateStore: Sendable {
 
         var isEmpty: Bool {
             ecdsa.index < 0 && rsa.index < 0 && ed25519.index < 0 && other.index < 0
+        }
+
+        /// At least one is valid and not known to be unusable.
+        var isSound: Bool {
+            ecdsa.isSound || rsa.isSound || ed25519.isSound || other.isSound
         }
 
         mutating func consider(
