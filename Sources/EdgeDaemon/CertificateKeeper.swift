@@ -25,6 +25,8 @@ final class CertificateKeeper {
     private var datesDue = Instant.now()
     /// Whose lists of revoked certificates are late; each is told once.
     private var lateLists: Set<ObjectNumber> = []
+    /// Whose are not valid yet; likewise.
+    private var earlyLists: Set<ObjectNumber> = []
     /// How often other files were taken into use, since the process began.
     private(set) var rotations: UInt64 = 0
 
@@ -236,6 +238,14 @@ final class CertificateKeeper {
                 ])
         }
         lateLists = Set(late.map(\.value.number))
+        let early = files.trusts.filter { ($0.value.revocationsStart ?? .min) > now }
+        for (paths, trust) in early where !earlyLists.contains(trust.number) {
+            Log.warning(
+                "a list of revoked certificates is not valid yet; it is used all the same "
+                    + "(is this machine's clock right?)",
+                ["file": paths.revocations ?? ""])
+        }
+        earlyLists = Set(early.map(\.value.number))
     }
 
     /// Which files there are others of, the first few of them.

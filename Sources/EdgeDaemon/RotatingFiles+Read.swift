@@ -109,24 +109,10 @@ extension RotatingFiles {
                 }
             }
             if let fallback = configuration.certificates?.fallback { hosts.insert(fallback) }
-            let common = view == nil ? nil : previous.certificates
-            let covered = hosts
-            return { new, old in
-                var names: Set<String> = []
-                for host in covered {
-                    let question = Self.question(host)
-                    guard new.matches(for: question).isEmpty,
-                        common?.matches(for: question).isEmpty != false
-                    else { continue }
-                    for index in old.matches(for: question) { names.insert(old.fileName(index)) }
-                }
-                return names
-            }
-        }
-
-        /// A name that a certificate for the host would stand for.
-        private static func question(_ host: String) -> String {
-            host.hasPrefix("*.") ? "x" + host.dropFirst() : host
+            let cover = CertificateCover(
+                hosts: hosts, common: view == nil ? nil : previous.certificates,
+                seconds: CertificateClock.now())
+            return { new, old in cover.needed(of: old, without: new) }
         }
 
         // MARK: - Authorities

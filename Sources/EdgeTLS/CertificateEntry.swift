@@ -18,7 +18,7 @@ package final class CertificateEntry: Sendable {
 
     /// The folder, shared by all entries, and the name in it.
     let folder: String
-    let name: String
+    package let name: String
     package let key: KeyKind
     /// Seconds since 1970.
     package let notBefore: Int64

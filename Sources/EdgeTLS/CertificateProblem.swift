@@ -22,7 +22,7 @@ package struct CertificateProblem: Error, Equatable, Sendable, CustomStringConve
         case weak
         case expired
         case notYetValid = "not_yet_valid"
-        /// A host that is served would be left without a certificate.
+        /// A host that is served would be left without a certificate, or without its issuers.
         case uncovered
         /// OpenSSL says no.
         case unusable

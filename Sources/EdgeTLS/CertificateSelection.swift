@@ -37,13 +37,16 @@ package struct CertificateSelection {
         return CertificateStore.withName(fallback) { find($0, at: seconds) }
     }
 
-    /// The view's own certificates come first, however well others would fit.
+    /// The view's own certificates come first, however well others would fit; but valid ones of all
+    /// views before its own that are not.
     private func find(
         _ name: UnsafeBufferPointer<UInt8>, at seconds: Int64
     ) -> (choice: CertificateStore.Choice, store: CertificateStore) {
         if let own = profile?.certificates {
             let found = own.choose(name, at: seconds)
-            if !found.isEmpty { return (found, own) }
+            if found.isSound { return (found, own) }
+            let common = store.choose(name, at: seconds)
+            return found.isEmpty || common.isSound ? (common, store) : (found, own)
         }
         return (store.choose(name, at: seconds), store)
     }

@@ -49,7 +49,7 @@ package final class CertificateStore: Sendable {
     package func fileName(_ index: Int) -> String { entries[index].name }
 
     /// All that stand for a name, by itself or by a wildcard. For cold paths.
-    func covering(_ name: String) -> [CertificateEntry] {
+    package func covering(_ name: String) -> [CertificateEntry] {
         var result: [CertificateEntry] = []
         Self.withName(name) { name in
             index.forEach(name) { entry, _ in result.append(entries[entry]) }
@@ -71,7 +71,7 @@ package final class CertificateStore: Sendable {
     }
 
     /// Whether this very entry is served, not just one like it.
-    func contains(_ entry: CertificateEntry) -> Bool { find(entry.name) === entry }
+    package func contains(_ entry: CertificateEntry) -> Bool { find(entry.name) === entry }
 
     /// The entry of a file of this name. Cost: the logarithm of their number.
     func find(_ name: String) -> CertificateEntry? {
@@ -107,6 +107,8 @@ package final class CertificateStore: Sendable {
             var isValid = false
             var isExact = false
             var notAfter = Int64.min
+
+            var isSound: Bool { isUsable && isValid }
         }
 
         private var ecdsa = Rank()
@@ -116,6 +118,11 @@ package final class CertificateStore: Sendable {
 
         var isEmpty: Bool {
             ecdsa.index < 0 && rsa.index < 0 && ed25519.index < 0 && other.index < 0
+        }
+
+        /// At least one is valid and not known to be unusable.
+        var isSound: Bool {
+            ecdsa.isSound || rsa.isSound || ed25519.isSound || other.isSound
         }
 
         mutating func consider(

@@ -17,6 +17,8 @@ package final class ClientTrust: Sendable {
         }
     }
 
+    private static let countMax = 4096
+
     /// PEM bytes; nil: the system's store.
     let pem: [UInt8]?
     let revocations: [UInt8]?
@@ -28,15 +30,18 @@ package final class ClientTrust: Sendable {
     /// When the first of the lists of revoked certificates should have been replaced, in seconds
     /// since 1970; nil: never, or there is none.
     package let revocationsEnd: Int64?
+    /// From when on the last of them is valid; nil as above.
+    package let revocationsStart: Int64?
 
     private init(
         pem: [UInt8]?, verifies: Bool, files: Files? = nil, revocations: [UInt8]? = nil,
-        revocationsEnd: Int64? = nil
+        revocationsStart: Int64? = nil, revocationsEnd: Int64? = nil
     ) {
         self.pem = pem
         self.verifies = verifies
         self.files = files
         self.revocations = revocations
+        self.revocationsStart = revocationsStart
         self.revocationsEnd = revocationsEnd
     }
 
@@ -68,27 +73,31 @@ package final class ClientTrust: Sendable {
     package static func load(_ files: Files) throws(TLSFailure) -> ClientTrust {
         let bytes = try read(files.authorities)
         try requireWhole(bytes, files.authorities)
-        let certificates = parse(bytes)
-        let text = TLSFailure.takeErrorText()
+        let certificates = try parse(bytes, files.authorities)
         defer { for certificate in certificates { X509_free(certificate) } }
         guard !certificates.isEmpty else {
             throw .authority(
-                file: files.authorities, reason: "no PEM certificate in this file: \(text)")
+                file: files.authorities, reason: "no PEM certificate in this file")
         }
         guard let path = files.revocations else {
             return ClientTrust(pem: bytes, verifies: true, files: files)
         }
         let revoked = try read(path)
         try requireWhole(revoked, path)
-        let lists = RevocationList.parse(revoked)
-        let listText = TLSFailure.takeErrorText()
+        let lists: [OpaquePointer]
+        do throws(PEMFile.Damage) {
+            lists = try RevocationList.parse(revoked)
+        } catch {
+            throw .authority(file: path, reason: error.text)
+        }
         defer { for list in lists { X509_CRL_free(list) } }
         guard !lists.isEmpty else {
             throw .authority(
-                file: path, reason: "no PEM list of revoked certificates in this file: \(listText)")
+                file: path, reason: "no PEM list of revoked certificates in this file")
         }
         return ClientTrust(
             pem: bytes, verifies: true, files: files, revocations: revoked,
+            revocationsStart: lists.compactMap(RevocationList.start(of:)).max(),
             revocationsEnd: lists.compactMap(RevocationList.end(of:)).min())
     }
 
@@ -127,8 +136,9 @@ package final class ClientTrust: Sendable {
             return
         }
         let store = SSL_CTX_get_cert_store(context)
-        for certificate in Self.parse(pem) {
-            defer { X509_free(certificate) }
+        let certificates = try Self.parse(pem, files?.authorities ?? "")
+        defer { for certificate in certificates { X509_free(certificate) } }
+        for certificate in certificates {
             guard X509_STORE_add_cert(store, certificate) == 1 else {
                 throw .library("X509_STORE_add_cert")
             }
@@ -140,8 +150,9 @@ package final class ClientTrust: Sendable {
     /// Tells clients whose certificates are believed (RFC 8446 §4.2.4).
     func announce(in context: OpaquePointer) throws(TLSFailure) {
         guard let pem else { return }
-        for certificate in Self.parse(pem) {
-            defer { X509_free(certificate) }
+        let certificates = try Self.parse(pem, files?.authorities ?? "")
+        defer { for certificate in certificates { X509_free(certificate) } }
+        for certificate in certificates {
             guard SSL_CTX_add_client_CA(context, certificate) == 1 else {
                 throw .library("SSL_CTX_add_client_CA")
             }
@@ -149,13 +160,16 @@ package final class ClientTrust: Sendable {
         ERR_clear_error()
     }
 
-    private static func parse(_ pem: [UInt8]) -> [OpaquePointer] {
-        guard let bio = BIO_new_mem_buf(pem, Int32(pem.count)) else { return [] }
-        defer { BIO_free(bio) }
-        var result: [OpaquePointer] = []
-        while result.count < 4096, let certificate = PEM_read_bio_X509(bio, nil, nil, nil) {
-            result.append(certificate)
+    /// - Throws: `.authority`: the first block that is damaged, or that there are too many.
+    private static func parse(
+        _ pem: [UInt8], _ path: String
+    ) throws(TLSFailure) -> [OpaquePointer] {
+        do throws(PEMFile.Damage) {
+            return try PEMFile.parseAll(
+                pem, "certificate", upTo: countMax,
+                read: { PEM_read_bio_X509($0, nil, nil, nil) }, free: { X509_free($0) })
+        } catch {
+            throw .authority(file: path, reason: error.text)
         }
-        return result
     }
 }

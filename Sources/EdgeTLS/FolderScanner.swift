@@ -47,8 +47,10 @@ struct FolderScanner {
     mutating func visit(_ drop: CertificateDrop) {
         let old = takeKnown(drop.name)
         if !jail.isEmpty, let jailed = jail[drop.name] {
-            // A wait, or an administrator's reload, may end these.
-            let mayHaveEnded = jailed.problem.isOfDate || jailed.problem.cause == .uncovered
+            // A wait, an administrator's reload, or a descriptor to spare may end these.
+            let mayHaveEnded =
+                jailed.problem.isOfDate || jailed.problem.cause == .uncovered
+                || jailed.problem.cause == .unreadable
             if !mayHaveEnded, jailed.file.isUnchanged(drop, in: descriptor) {
                 outcomes.append(
                     Outcome(
@@ -78,7 +80,10 @@ struct FolderScanner {
                 outcomes.append(Outcome(name: drop.name, served: (old.entry, file)))
                 return
             }
-            if let old { try requireBetterDates(entry, than: old.entry) }
+            if let old {
+                try requireBetterDates(entry, than: old.entry)
+                try requireIssuers(entry, as: old.entry)
+            }
             freshCount += 1
             outcomes.append(Outcome(name: drop.name, served: (entry, file), replaced: old))
         } catch {
@@ -111,6 +116,20 @@ struct FolderScanner {
             .notYetValid, file: entry.file,
             reason: "the certificate is not valid before \(CertificateClock.day(entry.notBefore))",
             hint: "\(kept) and stays until then; is this machine's clock right?")
+    }
+
+    /// A file that is cut between two of its blocks looks whole, and most clients know no issuer
+    /// that they are not sent.
+    private func requireIssuers(
+        _ entry: CertificateEntry, as old: CertificateEntry
+    ) throws(CertificateProblem) {
+        guard request.keeps != nil, old.isValid(at: seconds), old.chain.count > 0,
+            entry.chain.count == 0
+        else { return }
+        throw CertificateProblem(
+            .uncovered, file: entry.file,
+            reason: "the issuers are missing that the one in use is sent with",
+            hint: "that one stays; edgectl reload uses the new one all the same")
     }
 
     // MARK: - The whole

@@ -49,6 +49,44 @@ enum PEMFile {
         return PEM_read_bio_PrivateKey(bio, nil, { _, _, _, _ in -1 }, nil)
     }
 
+    /// What is wrong with a block that OpenSSL was to read.
+    struct Damage: Error {
+        let text: String
+    }
+
+    /// All blocks of a kind. OpenSSL itself stops at the first bad one as if it were the end.
+    ///
+    /// - Parameters:
+    ///   - what: the kind, in messages.
+    ///   - read: nil: an error, or there is no other.
+    /// - Returns: the caller owns them.
+    /// - Throws: the first block that is damaged, or that there are more than `countMax`.
+    static func parseAll(
+        _ pem: [UInt8], _ what: String, upTo countMax: Int,
+        read: (OpaquePointer) -> OpaquePointer?, free: (OpaquePointer) -> Void
+    ) throws(Damage) -> [OpaquePointer] {
+        guard let bio = BIO_new_mem_buf(pem, Int32(pem.count)) else { return [] }
+        defer { BIO_free(bio) }
+        ERR_clear_error()
+        var result: [OpaquePointer] = []
+        while result.count <= countMax, let block = read(bio) { result.append(block) }
+        let last = ERR_peek_last_error()
+        let isWhole = last == 0 || isEnd(last)
+        let text = TLSFailure.takeErrorText()
+        guard isWhole, result.count <= countMax else {
+            for block in result { free(block) }
+            throw Damage(
+                text: isWhole
+                    ? "more than \(countMax) blocks" : "\(what) \(result.count + 1): \(text)")
+        }
+        return result
+    }
+
+    /// Whether an error of OpenSSL's says that there is no other block.
+    private static func isEnd(_ error: UInt) -> Bool {
+        ce_err_lib(error) == ERR_LIB_PEM && ce_err_reason(error) == PEM_R_NO_START_LINE
+    }
+
     static func parseCertificates(
         _ pem: [UInt8], file: String
     ) throws(CertificateProblem) -> [OpaquePointer] {
@@ -59,9 +97,7 @@ enum PEMFile {
             result.append(certificate)
         }
         let last = ERR_peek_last_error()
-        let atEnd =
-            last == 0
-            || (ce_err_lib(last) == ERR_LIB_PEM && ce_err_reason(last) == PEM_R_NO_START_LINE)
+        let atEnd = last == 0 || isEnd(last)
         let text = TLSFailure.takeErrorText()
         guard atEnd, !result.isEmpty else {
             let count = result.count

@@ -127,6 +127,46 @@ import Testing
         #expect(new.entries.map(\.name) == ["b.pem"] && new.quarantine.isEmpty)
     }
 
+    @Test("A file that could not be read for a moment is read again, though it is the same")
+    func unreadable() throws {
+        let old = scan().store
+        let problem = CertificateProblem(
+            .unreadable, file: folder.file("a.pem"), reason: "too many open files", hint: "")
+        let jailed = CertificateStore(
+            old, files: old.files,
+            quarantine: [
+                QuarantinedDrop(
+                    name: "a.pem", problem: problem, since: 0, isKept: true, file: old.files[0])
+            ])
+
+        let new = scan(jailed).store
+
+        #expect(new.quarantine.isEmpty && new.servesSame(as: old))
+    }
+
+    @Test("A file cut behind its certificate keeps the one with its issuers, until a reload")
+    func cutChain() throws {
+        let middle = try mint.intermediate()
+        let first = try middle.leaf("a.example")
+        try first.writeBundle("a", in: folder.path)
+        let old = scan().store
+        let leaf = try middle.leaf("a.example")
+        try folder.write("a.pem", leaf.keyPEM + leaf.certificatePEM, mode: 0o640)
+
+        let kept = scan(old, keeps: { _, _ in [] }).store
+        #expect(kept.servesSame(as: old))
+        #expect(kept.quarantine.map(\.problem.cause) == [.uncovered])
+        #expect(kept.quarantine.allSatisfy { $0.problem.reason.contains("issuers") })
+        #expect(scan(kept, keeps: { _, _ in [] }).store === kept)
+
+        let reloaded = scan(kept).store
+        #expect(reloaded.quarantine.isEmpty && reloaded.entries[0] !== old.entries[0])
+
+        try folder.write("a.pem", leaf.bundlePEM, mode: 0o640)
+        let whole = scan(kept, keeps: { _, _ in [] }).store
+        #expect(whole.quarantine.isEmpty && whole.entries[0] !== old.entries[0])
+    }
+
     @Test("A folder that cannot be read changes nothing")
     func folderGone() throws {
         let old = scan().store

@@ -47,6 +47,18 @@ import Testing
         #expect(other.client.certificate?.name == "fallback.example")
     }
 
+    @Test("A view's own certificate that has expired does not come before a valid one of all views")
+    func ownExpired() throws {
+        let expired = try Shared.mint.get().leaf("*.home.example", validity: .expired)
+        let lonely = try Shared.mint.get().leaf("lonely.example", validity: .expired)
+        let own = try Shared.store([expired, lonely])
+        let engine = try Self.engine([ServerProfile(certificates: own, fallback: nil)])
+
+        #expect(try Self.handshake(engine, 0).client.certificate?.name == "www.home.example")
+        let only = try Self.handshake(engine, 0, name: "lonely.example")
+        #expect(only.client.certificate?.name == "lonely.example", "better than none")
+    }
+
     @Test("A name that the view does not have gets the fallback, or the alert, whoever has it")
     func unknown() throws {
         let engine = try Self.engine([

@@ -23,8 +23,11 @@ import Testing
     }
 
     /// Whether our client believes a server with the leaf.
-    private func isBelieved(_ trust: ClientTrust) throws -> Bool {
-        let server = try Shared.server(try Shared.store([leaf]), fallback: "www.home.example")
+    private func isBelieved(
+        _ trust: ClientTrust, _ leaf: MintedCertificate? = nil
+    ) throws -> Bool {
+        let server = try Shared.server(
+            try Shared.store([leaf ?? self.leaf]), fallback: "www.home.example")
         let engine = try TLSEngine()
         let session = try "www.home.example".withCString {
             try engine.makeClientSession(trust, name: $0)
@@ -53,6 +56,75 @@ import Testing
         #expect(try !isBelieved(full))
         let end = try #require(empty.revocationsEnd)
         #expect(abs(end - (Int64(time(nil)) - 3_600)) < 60)
+    }
+
+    @Test("A list of a clock that is ahead of ours is believed, for good and for bad")
+    func early() throws {
+        let ahead = CertificateMint.Validity(from: 5, until: 86_400)
+
+        #expect(try isBelieved(trust(mint.revocations(of: [], validity: ahead))))
+        #expect(try !isBelieved(trust(mint.revocations(of: [leaf], validity: ahead))))
+    }
+
+    @Test("Who is below a revoked authority is not believed; only the leaf's issuer needs a list")
+    func intermediates() throws {
+        let middle = try mint.intermediate()
+        let leaf = try middle.leaf("www.home.example")
+        let own = try middle.revocations(of: [])
+        let clean = try mint.revocations(of: [])
+        let revoked = try mint.revocations(of: [], authorities: [middle])
+
+        #expect(try isBelieved(trust(own), leaf))
+        #expect(try isBelieved(trust(own + clean), leaf))
+        #expect(try !isBelieved(trust(own + revoked), leaf))
+        #expect(try !isBelieved(trust(clean), leaf), "no list of its issuer")
+    }
+
+    /// The last block's contents are no longer what they say they are.
+    private static func damaged(_ pem: String) -> String {
+        var lines = pem.split(separator: "\n", omittingEmptySubsequences: false)
+        let begin = lines.lastIndex { $0.hasPrefix("-----BEGIN") } ?? 0
+        lines[begin + 1] = "AAAA" + lines[begin + 1].dropFirst(4)
+        return lines.joined(separator: "\n")
+    }
+
+    @Test("A damaged list behind good ones is refused with its number")
+    func damagedList() throws {
+        let lists = try mint.revocations(of: []) + Self.damaged(mint.revocations(of: [leaf]))
+
+        #expect {
+            _ = try trust(lists)
+        } throws: { error in
+            "\(error)".contains("crl.pem") && "\(error)".contains("list 2")
+        }
+    }
+
+    @Test("A damaged authority behind good ones is refused, however many there are")
+    func damagedAuthority() throws {
+        for count in [1, 20] {
+            let good = String(repeating: mint.rootPEM, count: count)
+            let path = try folder.write("many.pem", good + Self.damaged(mint.rootPEM))
+            #expect {
+                _ = try ClientTrust.load(path)
+            } throws: { error in
+                "\(error)".contains("certificate \(count + 1)")
+            }
+            #expect(throws: Never.self) {
+                _ = try ClientTrust.load(folder.write("many.pem", good))
+            }
+        }
+    }
+
+    @Test("More than can be looked at is refused, not cut")
+    func tooMany() throws {
+        let list = try mint.revocations(of: [])
+
+        #expect(throws: Never.self) { _ = try trust(String(repeating: list, count: 256)) }
+        #expect {
+            _ = try trust(String(repeating: list, count: 257))
+        } throws: { error in
+            "\(error)".contains("more than 256")
+        }
     }
 
     @Test("Without a list of the issuer nobody is believed")

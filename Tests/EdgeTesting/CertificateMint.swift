@@ -73,9 +73,12 @@ package final class CertificateMint: @unchecked Sendable {
 
     /// A list of what this authority has revoked, as PEM text.
     ///
-    /// - Parameter validity: `until` is when the next one is due.
+    /// - Parameters:
+    ///   - authorities: those below this one that are revoked as well.
+    ///   - validity: `until` is when the next one is due.
     package func revocations(
-        of revoked: [MintedCertificate], validity: Validity = .current
+        of revoked: [MintedCertificate], authorities: [CertificateMint] = [],
+        validity: Validity = .current
     ) throws -> String {
         guard let list = X509_CRL_new() else { throw openSSLError("X509_CRL_new") }
         defer { X509_CRL_free(list) }
@@ -90,8 +93,8 @@ package final class CertificateMint: @unchecked Sendable {
             _ = set(list, moment)
             ASN1_STRING_free(moment)
         }
-        for leaf in revoked {
-            let source = Array(leaf.certificatePEM.utf8)
+        for text in revoked.map(\.certificatePEM) + authorities.map(\.certificatePEM) {
+            let source = Array(text.utf8)
             let bio = BIO_new_mem_buf(source, Int32(source.count))
             defer { BIO_free(bio) }
             guard let parsed = PEM_read_bio_X509(bio, nil, nil, nil),
