@@ -41,6 +41,7 @@ extension Worker {
         engine.use(snapshot.certificates, fallback: nil)
         if isRoutedAnew {
             engine.use(snapshot.routing.profiles)
+            retireProfiles()
             learnInterfaces()
         }
         usePolicy(snapshot.tls)

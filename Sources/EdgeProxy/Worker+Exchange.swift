@@ -150,7 +150,8 @@ extension Worker {
         if HTTP1Writer.writeContinue(into: &writer) { staged(writer.count) }
     }
 
-    /// Answers a request that has no exchange; the connection goes on if the request had no body.
+    /// Answers a request that has no exchange; the connection goes on if the request had no body
+    /// and the answer to another one may differ.
     ///
     /// - Parameter rules: of its route; nil: none was found.
     func decline(
@@ -159,7 +160,9 @@ extension Worker {
     ) {
         let downstream = downstreams[slot]
         let hasBody = requestHead.framing.hasContent
-        let close = hasBody || downstream.pointee.closesAfterAnswer
+        let close =
+            hasBody || downstream.pointee.closesAfterAnswer
+            || status == 421 && isProfileGone(slot)
         block.add(reason)
         countDeclined(status: status, reason)
         if accessLog.isOn { logUnserved(slot, head, status, reason) }

@@ -37,7 +37,7 @@ extension Worker {
         links[slot].pointee = HTTP2Link()
         block.add(.http2Connections)
         setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
-        if phase == .draining { leaveHTTP2(slot) }
+        if phase == .draining || isProfileGone(slot) { leaveHTTP2(slot) }
         touchHTTP2(slot)
     }
 

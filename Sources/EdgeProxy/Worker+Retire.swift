@@ -51,6 +51,22 @@ extension Worker {
         }
     }
 
+    /// Clients that were asked for a certificate by rules that there are no more would get 421 for
+    /// ever; they are asked to leave.
+    func retireProfiles() {
+        for slot in 0..<downstreamSlots.touched where isProfileGone(slot) && !isStream(slot) {
+            askToLeave(slot, idleFor: snapshot.timeouts.drain / 2)
+        }
+    }
+
+    /// The handshake of a client's connection was made by a profile that there is no more.
+    func isProfileGone(_ slot: Int) -> Bool {
+        let number = Int(downstreams[slot].pointee.profile)
+        let profiles = snapshot.routing.profiles
+        guard number >= 0 else { return false }
+        return !profiles.indices.contains(number) || profiles[number] == nil
+    }
+
     /// Once a second: what has outlived its deadline is cut and counted.
     func endRetired() {
         guard retirements.contains(where: { $0.at <= now }) else { return }

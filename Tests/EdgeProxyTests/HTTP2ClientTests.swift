@@ -1,6 +1,8 @@
 import CEdge
 import EdgeCore
 import EdgeHTTP2
+import EdgeRouting
+import EdgeTLS
 import EdgeTesting
 import Testing
 
@@ -318,6 +320,34 @@ import Testing
         bench.pass(.seconds(3))
         #expect(bench.isStopped)
         #expect(client.isClosed)
+    }
+
+    @Test("A connection whose policy towards clients has gone is told GOAWAY, others are not")
+    func policyGone() throws {
+        let bench = try Bench()
+        let (known, other) = (try WirePeer(clientOf: bench), try WirePeer(clientOf: bench))
+        for (client, profile) in [(known, Int32(0)), (other, 1)] {
+            let slot = try #require(bench.slot(of: client.descriptor))
+            bench.worker.downstreams[slot].pointee.profile = profile
+        }
+        let id = known.get()
+        bench.apply(
+            2,
+            routing: Routing(
+                views: [(0, ClientView(name: "", index: 0, profile: 1))], isDivided: false,
+                places: ViewTable([.only], listeners: [], interfaces: [:]),
+                router: Router([
+                    Router.View(hosts: [Router.Host(pattern: "home.example", site: 0, pool: 0)])
+                ]),
+                profiles: [nil, ServerProfile(fallback: nil)]))
+        bench.settle()
+        Self.answer(bench)
+        known.exchange()
+        other.exchange()
+
+        #expect(known[id].content == Array("ok".utf8))
+        #expect(known.peer.recorder.goAway?.code == 0)
+        #expect(other.peer.recorder.goAway == nil)
     }
 
     // MARK: - Abuse

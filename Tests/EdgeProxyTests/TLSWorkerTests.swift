@@ -1,5 +1,6 @@
 import CEdge
 import EdgeCore
+import EdgeRouting
 import EdgeTLS
 import EdgeTesting
 import Testing
@@ -235,6 +236,64 @@ import Testing
         bench.ring.ends(client.descriptor)
         bench.pass(.seconds(61))
         bench.expectEmpty()
+    }
+
+    /// As by default, with another policy towards clients: profile 0 has gone.
+    private static var asksAnew: Routing {
+        var host = Router.Host(pattern: "home.example", site: 0, pool: 0)
+        host.hostPolicy = 1
+        return Routing(
+            views: [(0, ClientView(name: "", index: 0, profile: 1))], isDivided: false,
+            places: ViewTable([.only], listeners: [], interfaces: [:]),
+            router: Router([Router.View(hosts: [host], hostPolicy: 1)]),
+            profiles: [nil, ServerProfile(fallback: nil)])
+    }
+
+    @Test("A connection whose policy has gone has one more answer, or is closed when it is idle")
+    func policyGone() throws {
+        let bench = try Self.bench()
+        let (busy, idle, next) = (try Peer(bench), try Peer(bench), try Peer(bench))
+        for client in [busy, idle, next] {
+            client.exchange()
+            client.send(bench.get())
+            bench.send(bench.upstream, Bench.ok)
+            client.exchange()
+            #expect(client.take().hasSuffix("ok") && !client.sawEnd)
+        }
+        busy.send(bench.get())
+        bench.apply(2, routing: Self.asksAnew)
+        let fresh = try Peer(bench)
+        fresh.exchange()
+
+        bench.send(bench.upstream, Bench.ok)
+        busy.exchange()
+        #expect(busy.take().hasPrefix("HTTP/1.1 200") && busy.sawEnd)
+        next.send(bench.get())
+        let last = next.take()
+        #expect(last.hasPrefix("HTTP/1.1 421") && next.sawEnd, "\(last)")
+        #expect(!idle.sawEnd)
+        bench.pass(.nanoseconds(Int64(bench.worker.snapshot.timeouts.drain / 2)) + .seconds(2))
+        idle.exchange()
+        #expect(idle.sawEnd)
+        #expect(fresh.isOpen && !fresh.sawEnd)
+    }
+
+    @Test("An answer that has begun when its connection's policy goes is followed by one 421")
+    func policyGoneAnswering() throws {
+        let bench = try Self.bench()
+        let client = try Peer(bench)
+        client.exchange()
+        client.send(bench.get())
+        bench.send(bench.upstream, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+        client.exchange()
+        bench.apply(2, routing: Self.asksAnew)
+        bench.send(bench.upstream, "k")
+        client.exchange()
+        #expect(client.take().hasSuffix("ok") && !client.sawEnd)
+
+        client.send(bench.get())
+        let last = client.take()
+        #expect(last.hasPrefix("HTTP/1.1 421") && client.sawEnd, "\(last)")
     }
 
     @Test("The ticket, the whole of a last answer and close_notify leave in one send")
