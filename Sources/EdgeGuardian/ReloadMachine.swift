@@ -138,8 +138,8 @@ package struct ReloadMachine {
         return [.adopt, .forgetPrevious] + end(.committed, "taken back")
     }
 
-    /// A reload on trial that its proxy does not survive has failed: the next proxy gets what was in
-    /// use before.
+    /// A reload on trial that its proxy does not survive has failed: the next proxy gets what was
+    /// in use before.
     package mutating func proxyDied() -> [Action] {
         let isOnTrial =
             confirmationDue != nil || running?.isReturn == true
