@@ -35,7 +35,12 @@ extension Scenarios.Resources {
         defer { edged.stop() }
         let pid = try edged.proxyPID()
         let hello = try Mutation.recordHello()
-        let base = descriptors(pid)
+        // A look at the certificates may have a folder open for a moment.
+        var base = descriptors(pid)
+        for _ in 0..<10 {
+            usleep(30_000)
+            base = min(base, descriptors(pid))
+        }
         let head = "Host: app.test\r\n"
 
         var clients: [RawClient] = []
