@@ -7,6 +7,12 @@ extension ElectionMachine {
     ) {
         let from = state
         if from == .master { actions.append(.takeAddressesOff) }
+        beginWait(now: now)
+        changed(from: from, cause, now: now, &actions)
+    }
+
+    /// A whole wait from now on.
+    mutating func beginWait(now: Instant) {
         var wait = Wait()
         let end = now.advanced(byNanoseconds: settings.isOwner ? 0 : masterDownNanoseconds)
         for settings in settings.families { wait.ends[settings.family] = end }
@@ -15,7 +21,6 @@ extension ElectionMachine {
         pause = nil
         steadySince = nil
         noteSteadiness(now: now)
-        changed(from: from, cause, now: now, &actions)
     }
 
     /// When the master counts as silent. One word of either family keeps the wait going: they have
