@@ -14,7 +14,8 @@ struct ElectionBench {
     static let own6 = SocketAddress(ipv6High: 0xFE80 << 48, low: 0x11, port: 0)
     static let other6 = SocketAddress(ipv6High: 0xFE80 << 48, low: 0x12, port: 0)
 
-    static func settings(_ change: (inout InstanceSettings) -> Void = { _ in }) -> InstanceSettings {
+    static func settings(_ change: (inout InstanceSettings) -> Void = { _ in }) -> InstanceSettings
+    {
         var settings = InstanceSettings(
             name: "lan", routerID: 51, interfaceName: "eth0",
             families: [

@@ -8,7 +8,9 @@ struct ElectionFitnessTests {
     static let dead = Standing(fitness: .unfit(.proxyNotServing, answers: false))
     static let ailing = Standing(fitness: .unfit(.trackedInterface, answers: true))
 
-    @Test("an unfit master gives way to a fit peer at once, and keeps the addresses until it has them")
+    @Test(
+        "an unfit master gives way to a fit peer at once, and keeps the addresses until it has them"
+    )
     func unfit() {
         var bench = ElectionBench.master()
         bench.peer()
@@ -138,7 +140,8 @@ struct ElectionFitnessTests {
         #expect(bench.sent == [50, 100])
     }
 
-    @Test("an unfit master that knows no guardian asks with priority 0 now and then, ever less often")
+    @Test(
+        "an unfit master that knows no guardian asks with priority 0 now and then, ever less often")
     func asks() {
         var bench = ElectionBench.master()
         bench.feed(.standing(Self.ailing))

@@ -44,7 +44,11 @@ struct ElectionLifeTests {
         for isPresence in [true, false] {
             var bench = ElectionBench(ElectionBench.settings { $0.bootGate = .seconds(50) })
             bench.begin()
-            if isPresence { bench.peer(state: .initialize, isReady: false) } else { bench.hear(priority: 9) }
+            if isPresence {
+                bench.peer(state: .initialize, isReady: false)
+            } else {
+                bench.hear(priority: 9)
+            }
             bench.run(for: .milliseconds(500))
             #expect(bench.state == .master)
         }
@@ -165,10 +169,13 @@ struct ElectionLifeTests {
         #expect(bench.state == .master)
     }
 
-    @Test("events that say nothing new do nothing", arguments: [
-        .link(isUp: true), .start, .readiness(.all), .standing(Standing(fitness: .fit)), .endPause,
-        .localAddress(.ipv4, ElectionBench.own), .timer,
-    ] as [ElectionMachine.Event])
+    @Test(
+        "events that say nothing new do nothing",
+        arguments: [
+            .link(isUp: true), .start, .readiness(.all), .standing(Standing(fitness: .fit)),
+            .endPause,
+            .localAddress(.ipv4, ElectionBench.own), .timer,
+        ] as [ElectionMachine.Event])
     func idle(event: ElectionMachine.Event) {
         var backup = ElectionBench.backup()
         #expect(backup.feed(event).isEmpty)

@@ -60,7 +60,8 @@ struct FailoverSettingsTests {
         #expect(reason { $0.instances[0].name = "" } == .name)
         #expect(reason { $0.instances[0].routerID = 0 } == .routerID)
         #expect(reason { $0.instances[0].interfaceName = "" } == .interfaceName)
-        #expect(reason { $0.instances[0].trackedInterfaces = ["0123456789abcdef"] } == .interfaceName)
+        #expect(
+            reason { $0.instances[0].trackedInterfaces = ["0123456789abcdef"] } == .interfaceName)
         #expect(reason { $0.instances[0].priority = 0 } == .priority)
         #expect(reason { $0.instances[0].interval = .milliseconds(5) } == .interval)
         #expect(reason { $0.instances[0].interval = .milliseconds(15) } == .interval)
@@ -92,11 +93,13 @@ struct FailoverSettingsTests {
                 $0.instances[0].families[1].addresses = [VirtualAddress(six, prefixLength: 64)]
             } == .firstNotLinkLocal(six))
         #expect(
-            reason { $0.instances[0].families[0].exchange = .unicast } == .unicastWithoutPeers(.ipv4)
+            reason { $0.instances[0].families[0].exchange = .unicast }
+                == .unicastWithoutPeers(.ipv4)
         )
         #expect(
             reason {
-                $0.instances[0].families[0].addresses.append($0.instances[0].families[0].addresses[0])
+                $0.instances[0].families[0].addresses.append(
+                    $0.instances[0].families[0].addresses[0])
             } == .duplicateAddress(four))
         #expect(
             reason {

@@ -52,7 +52,8 @@ struct PresenceMessageTests {
             message.standing = Standing(fitness: fitness)
             let bytes = message.encode(authenticator: nil)
             #expect(
-                try PresenceMessage(decoding: bytes, authenticator: nil).standing.fitness == fitness)
+                try PresenceMessage(decoding: bytes, authenticator: nil).standing.fitness == fitness
+            )
         }
     }
 
