@@ -32,7 +32,7 @@ extension ControlRoute {
         case .undrain: node(.undrain, by: peer, target: target, reply: reply)
         case .status, .upstreams, .member, .dns, .explain, .configuration, .certificates, .metrics,
             .livez, .readyz, .figures, .incidents, .doctor:
-            brokenInvariant("only orders are given here", file: #fileID, line: #line)
+            reply(.error(405, "this is asked for with GET"))
         }
     }
 

@@ -50,6 +50,8 @@ final class CertificateKeeper {
         adopt(preparation)
     }
 
+    func stopKeeping() { clock.stopKeeping() }
+
     /// - Parameter use: puts other files of the same configuration into use.
     func watch(_ use: @escaping (RotatingFiles) -> Void) {
         self.use = use

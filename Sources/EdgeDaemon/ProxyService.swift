@@ -505,7 +505,11 @@ final class ProxyService {
     }
 
     /// What only one process may keep is another's from now on.
-    func stopKeepers() { tickets = nil }
+    func stopKeepers() {
+        tickets = nil
+        resolver?.stopKeeping()
+        certificateKeeper.stopKeeping()
+    }
 
     func closeServer() {
         server?.close()

@@ -62,21 +62,23 @@ extension Worker {
                 isJudgedAnew = true
             }
         }
-        var isAnyRetired = false
+        var retired: [UpstreamPool] = []
         for (id, pool) in pools.enumerated() {
             guard let pool else { continue }
             if !isCurrent[id], !pool.isRetired {
                 pool.retire()
-                retirements.append(.init(what: .pool(Int32(id)), at: retirementEnd))
                 leaveAllHTTP2(pool)
-                isAnyRetired = true
+                retired.append(pool)
             }
             for slot in pool.takeStale(all: pool.isRetired) { endIdle(Int(slot)) }
             leaveMembers(pool)
             callOwnQueue(pool)
         }
         if isJudgedAnew { raceAgain() }
-        if isAnyRetired { upstreamSessions.removeAll { !isCurrent[Int($0)] } }
+        if !retired.isEmpty {
+            upstreamSessions.removeAll { !isCurrent[Int($0)] }
+            retirePools(retired)
+        }
         engine.keepClients(snapshot.clientPolicies)
         useAccessLog(of: snapshot)
         block.epoch = snapshot.epoch

@@ -333,6 +333,81 @@ import Testing
         #expect(bench.ring.address(of: bench.upstream) == Bench.member(1))
     }
 
+    @Test("What waits for an upstream whose certificates rotate is served by the pool that comes")
+    func rotated() throws {
+        var options = Bench.Options()
+        options.memberMax = 1
+        let bench = try Bench(options)
+        let clients = (0..<3).map { _ in bench.client() }
+        for client in clients { bench.send(client, bench.get()) }
+        let old = bench.upstream
+        #expect(bench.count(Counter.requestsWaiting) == 2)
+
+        bench.apply(2, [Bench.member(1)], pool: 1, replaces: 0)
+        bench.settle()
+        #expect(bench.count(Counter.requestsWaiting) == 2)
+        // Again before anybody was served: the chain of pools is not lost.
+        bench.apply(3, [Bench.member(1)], pool: 2, replaces: 0)
+        bench.settle()
+        bench.send(old, Bench.ok)
+        #expect(bench.ring.takeSent(to: clients[0]).hasSuffix("ok"))
+        #expect(bench.ring.isClosed(old), "nothing verified by the old rules is used again")
+        for client in clients.dropFirst() {
+            #expect(bench.upstream != old)
+            bench.send(bench.upstream, Bench.ok)
+            #expect(bench.ring.takeSent(to: client).hasSuffix("ok"))
+        }
+
+        #expect(bench.count(Counter.requestsWaiting) == 0)
+        bench.turn(after: .seconds(2))
+        #expect(bench.worker.pools.map { $0 != nil } == [false, false, true])
+        #expect(bench.worker.groups[0]?.pools.count == 1)
+    }
+
+    @Test("A request whose old connection fails after a rotation is sent again by the new pool")
+    func rotatedRetry() throws {
+        let bench = try Bench()
+        bench.ring.connectPolicy = { _ in nil }
+        let client = bench.client()
+        bench.send(client, bench.get())
+        let old = bench.upstream
+
+        bench.apply(2, [Bench.member(1), Bench.member(2)], pool: 1, replaces: 0)
+        bench.settle()
+        bench.ring.connectPolicy = { _ in 0 }
+        bench.ring.connects(old, ECONNREFUSED)
+        bench.settle()
+        let next = bench.upstream
+        bench.send(next, Bench.ok)
+
+        #expect(next != old && bench.ring.takeSent(to: client).hasSuffix("ok"))
+        #expect(bench.count(Counter.upstreamConnectionsIdle) == 1, "the new pool keeps it")
+        bench.turn(after: .seconds(2))
+        #expect(bench.worker.pools.map { $0 != nil } == [false, true])
+    }
+
+    @Test("A stream through a pool that a rotation has replaced outlives the drain's deadline")
+    func rotatedStream() throws {
+        let bench = try Bench()
+        let client = bench.client(Bench.tcpListener)
+        bench.send(client, "hello")
+        let server = bench.upstream
+
+        bench.apply(2, [Bench.member(1)], pool: 1, replaces: 0)
+        bench.settle()
+        bench.turn(after: .seconds(40))
+        bench.send(server, "and more")
+
+        #expect(bench.ring.takeSent(to: client) == "and more")
+        #expect(bench.worker.pools[0] != nil)
+        bench.ring.ends(client)
+        bench.ring.ends(server)
+        bench.settle()
+        bench.turn(after: .seconds(2))
+        bench.turn(after: .seconds(2))
+        #expect(bench.worker.pools[0] == nil)
+    }
+
     @Test("A slot that is used again in the same turn is not taken for its earlier user")
     func reusedSlot() throws {
         let bench = try Bench()
