@@ -174,6 +174,21 @@ extension Worker {
             phase = .stopped
         } else {
             nextHousekeeping = min(nextHousekeeping, drainDeadline)
+            dismissWebSockets()
+        }
+    }
+
+    /// Shortly before what is left is cut.
+    private func dismissWebSockets() {
+        let end = drainDeadline.nanoseconds
+        let begin = Instant(nanoseconds: end - min(end, Worker.drainLinger))
+        guard now >= begin else {
+            nextHousekeeping = min(nextHousekeeping, begin)
+            return
+        }
+        for exchange in 0..<exchangeSlots.touched
+        where exchanges[exchange].pointee.phase == .answering {
+            _ = dismissWebSocket(exchange)
         }
     }
 

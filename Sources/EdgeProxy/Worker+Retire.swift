@@ -157,6 +157,7 @@ extension Worker {
 
     private func cut(_ slot: Int) {
         let exchange = Int(downstreams[slot].pointee.exchange)
+        if exchange >= 0, dismissWebSocket(exchange) { return }
         if exchange >= 0 {
             downstreams[slot].pointee.exchange = -1
             abandon(exchange, .draining)
@@ -169,6 +170,6 @@ extension Worker {
             upstreams[index].pointee.pool == pool
         else { return }
         let exchange = Int(upstreams[index].pointee.exchange)
-        if exchange >= 0 { failExchange(exchange, .draining) }
+        if exchange >= 0, !dismissWebSocket(exchange) { failExchange(exchange, .draining) }
     }
 }

@@ -408,6 +408,38 @@ import Testing
         #expect(bench.worker.pools[0] == nil)
     }
 
+    @Test(
+        "At a drain's end a WebSocket is told to come again, unless it is in a frame",
+        arguments: [true, false])
+    func webSocketDismissed(isBetweenFrames: Bool) throws {
+        let bench = try Bench()
+        let client = bench.client()
+        bench.send(
+            client,
+            bench.get(
+                "/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n"))
+        let server = bench.upstream
+        let head = "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        // A frame comes with the head, and another behind it.
+        bench.ring.receives(server, Array(head.utf8) + [0x81, 0x02, 0x41, 0x42])
+        bench.settle()
+        bench.ring.receives(server, [0x82, 0x03] + (isBetweenFrames ? [1, 2, 3] : [1]))
+        bench.settle()
+        _ = bench.ring.sent(to: client)
+        _ = bench.ring.takeSent(to: client)
+
+        bench.worker.handle(.drain(until: bench.now.advanced(by: .seconds(10)), isPatient: true))
+        bench.turn(after: .milliseconds(9_700))
+        #expect(bench.ring.takeSent(to: client).isEmpty && !bench.ring.isClosed(client))
+        bench.quietTurn(after: .milliseconds(100))
+        bench.settle()
+
+        let told = bench.ring.sent(to: client)
+        #expect(told == (isBetweenFrames ? [0x88, 0x02, 0x03, 0xF4] : []))
+        #expect(bench.count(ReasonCode.draining) == (isBetweenFrames ? 1 : 0))
+        #expect(bench.ring.isSendingShut(client) == isBetweenFrames)
+    }
+
     @Test("A slot that is used again in the same turn is not taken for its earlier user")
     func reusedSlot() throws {
         let bench = try Bench()

@@ -181,6 +181,8 @@ struct SteadyWebSocket: SteadyStream.Talk {
                 // The server's own keep-alive.
                 case 9: try client.send(bytes: Self.frame(10, payload))
                 case 10: break
+                case 8 where payload.count >= 2:
+                    throw KitError("closed with \(Int(payload[0]) << 8 | Int(payload[1]))")
                 default: throw KitError("a frame of kind \(opcode) instead of an echo")
                 }
             }

@@ -89,6 +89,7 @@ extension Scenarios.Steady {
                 // of its own has until the deadline.
                 #expect(life.gap < .seconds(1), "\(stream.name): \(life)")
                 guard stream.name != "h1", stream.name != "h2" else { continue }
+                if stream.name == "websocket" { #expect(life.reason.contains("1012")) }
                 let upgrade = begins.first { $0 > life.opened }
                 let lasted = upgrade.map { life.ended.nanoseconds(since: $0) } ?? 0
                 #expect(
