@@ -135,7 +135,6 @@ final class CertificateKeeper {
         do throws(SystemError) {
             try BackgroundThread.start {
                 _ = ce_set_thread_name("rotation")
-                CrashReport.prepareThread()
                 // Of this thread only; that is how Linux has it.
                 _ = nice(5)
                 body()
