@@ -11,6 +11,9 @@ extension ProxyService {
         plansWanted += 1
         lastPlan = nil
         lastRefusal = []
+        // They have long answered when the guardian has read the files.
+        operation.requestCounts = [:]
+        workers?.post(.countRequests)
         ask({ .reloadPlease(requestID: $0, mode: .plan) }) { [self] outcome, said in
             plansWanted -= 1
             let lines = said + lastRefusal.filter { !said.contains($0) }

@@ -25,6 +25,7 @@ extension Worker {
         case .stopAccepting: stopAccepting()
         case .drain(let deadline, let isPatient): drain(until: deadline, isPatient: isPatient)
         case .dismissClients(let dismisses): dismissClients(dismisses)
+        case .countRequests: countRequests()
         case .stop: phase = .stopped
         }
     }

@@ -254,8 +254,8 @@ extension Worker {
 
     /// Both sides are done, or one is and that is all there is to it: what is on its way is
     /// delivered, then both are closed.
-    /// Tells the client of a WebSocket that it has to come again (1012), and ends the connection, if
-    /// there is a place for it: not in the middle of a frame, or behind what a client does not take.
+    /// Tells the client of a WebSocket that it has to come again (1012), and ends the connection,
+    /// if there is a place for it: not in a frame, or behind what a client does not take.
     func dismissWebSocket(_ exchange: Int) -> Bool {
         let state = exchanges[exchange]
         let client = Int(state.pointee.downstream)

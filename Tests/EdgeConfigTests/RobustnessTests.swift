@@ -95,7 +95,7 @@ struct RobustnessTests {
     func truncated(name: String) throws {
         let bundle = try Self.example(name)
 
-        // Each cut reads all that is in front of it: of large files a quarter of a thousand cuts are
+        // Each cut reads all that is in front of it: of large files a quarter of a thousand are
         // made, at other places in each, and with EDGED_LONG all.
         let step = Self.isLong ? 1 : 1 + bundle.main.bytes.count / 256
         var random = Random(state: UInt64(bundle.main.bytes.count))
