@@ -8,4 +8,6 @@ final class NodeOperation {
     var incidents = IncidentBook()
     /// Requests under way by site's row, as each worker has counted them for a plan.
     var requestCounts: [Int: [Int32: Int]] = [:]
+    /// What goes on once they have.
+    var awaitingCounts: [() -> Void] = []
 }

@@ -331,7 +331,7 @@ final class ProxyService {
         switch event {
         case .applied(let worker, let epoch): applied(worker, epoch)
         case .left(_, let descriptor): left(descriptor)
-        case .counted(let worker, let counts): operation.requestCounts[worker] = counts
+        case .counted(let worker, let counts): counted(worker, counts)
         case .drained:
             workersDrained += 1
             if workersDrained == hello?.workers { allDrained() }
