@@ -18,25 +18,25 @@ final class FailoverDriver {
 
     private(set) var settings: FailoverSettings
     private(set) var options: FailoverOptions
-    private(set) var instances: [InstanceDriver] = []
+    var instances: [InstanceDriver] = []
     var presence: PresenceExchange?
     /// By name; one per interface that an instance uses or tracks.
-    private(set) var channels: [String: InterfaceChannel] = [:]
-    private var filters: [String: AdvertisementFilter] = [:]
-    private var links: [Int32: NetworkLink] = [:]
+    var channels: [String: InterfaceChannel] = [:]
+    var filters: [String: AdvertisementFilter] = [:]
+    var links: [Int32: NetworkLink] = [:]
     private var watch: NetworkWatch?
-    private var readiness: ElectionMachine.Readiness
+    var readiness: ElectionMachine.Readiness
     /// As the guardian says; tracked interfaces come on top.
-    private var standing: Standing
-    private var grant = RealTime.Grant()
-    private var isStatusDue = false
-    private var isFrozen = false
+    var standing: Standing
+    var grant = RealTime.Grant()
+    var isStatusDue = false
+    var isFrozen = false
     /// Whose addresses are being given away, and who waits for it.
-    private var yields: [Yield] = []
-    private var stopCompletion: (() -> Void)?
-    private var refusalsLogged: Set<AdvertisementRefusal> = []
+    var yields: [Yield] = []
+    var stopCompletion: (() -> Void)?
+    var refusalsLogged: Set<AdvertisementRefusal> = []
 
-    private struct Yield {
+    struct Yield {
         var waiting: Set<String>
         var outcomes: [(instance: String, outcome: FailoverService.YieldOutcome)] = []
         let completion: ([(instance: String, outcome: FailoverService.YieldOutcome)]) -> Void
@@ -209,7 +209,7 @@ final class FailoverDriver {
     // MARK: - Standing
 
     /// Tells every instance, and peers if it is news to them.
-    private func restand() {
+    func restand() {
         for instance in instances {
             let standing = standing(of: instance)
             if instance.status.standing != standing { instance.handle(.standing(standing)) }
@@ -218,7 +218,7 @@ final class FailoverDriver {
         changedStatus()
     }
 
-    private func standing(of instance: InstanceDriver) -> Standing {
+    func standing(of instance: InstanceDriver) -> Standing {
         guard !standing.fitness.isUnfit,
             instance.settings.trackedInterfaces.contains(where: {
                 channels[$0]?.state.isUp != true
@@ -232,182 +232,6 @@ final class FailoverDriver {
     /// Of the whole node: the worst of its instances' is what peers are told.
     var worstStanding: Standing {
         instances.map { standing(of: $0) }.first { $0.fitness.isUnfit } ?? standing
-    }
-
-    // MARK: - Interfaces
-
-    private func observed(_ event: NetworkEvent) {
-        switch event {
-        case .link(let link):
-            links[link.interface.index] = link
-            linksChanged()
-        case .linkGone(let index):
-            links[index] = nil
-            keeper.forget(index: index)
-            linksChanged()
-        case .address(let address):
-            guard let channel = channel(at: address.index) else { break }
-            channel.added(address)
-            addressesChanged(channel)
-        case .addressGone(let address):
-            guard let channel = channel(at: address.index) else { break }
-            channel.removed(address)
-            addressesChanged(channel)
-        case .overflow: readAll()
-        }
-        keeper.observed(event)
-    }
-
-    private func channel(at index: Int32) -> InterfaceChannel? {
-        channels.values.first { $0.index == index }
-    }
-
-    /// Some events were lost.
-    private func readAll() {
-        readLinks()
-        linksChanged()
-        for channel in channels.values {
-            readAddresses(channel)
-            tellInstances(channel)
-        }
-    }
-
-    private func readLinks() {
-        do throws(SystemError) {
-            let all = try NetworkLink.readAll(netlink)
-            links = [:]
-            for link in all { links[link.interface.index] = link }
-        } catch {
-            log(.error, "failover: interfaces cannot be read: \(error)")
-            loop.schedule(after: .milliseconds(100)) { [weak self] in self?.readAll() }
-        }
-    }
-
-    private func readAddresses(_ channel: InterfaceChannel) {
-        guard channel.index > 0 else { return }
-        do throws(SystemError) {
-            channel.replaceAddresses(try InterfaceAddress.readAll(netlink, of: channel.index))
-            makeFilter(channel)
-        } catch {
-            log(.error, "failover: addresses of \(channel.name) cannot be read: \(error)")
-            loop.schedule(after: .milliseconds(100)) { [weak self] in self?.readAll() }
-        }
-    }
-
-    private func linksChanged() {
-        var hasChanged = false
-        for channel in channels.values {
-            let link = links.values.first { $0.interface.name == channel.name }
-            guard link != channel.link else { continue }
-            hasChanged = true
-            let before = channel.state
-            let isOther = channel.update(link)
-            if channel.state != before {
-                log(.notice, "failover: \(channel.name) is \(channel.state.text)")
-            }
-            if isOther {
-                readAddresses(channel)
-                keeper.govern(instances.flatMap(\.virtualAddresses))
-            }
-            tellInstances(channel)
-        }
-        guard hasChanged else { return }
-        // Virtual interfaces may have been made.
-        keeper.govern(instances.flatMap(\.virtualAddresses))
-        restand()
-    }
-
-    private func addressesChanged(_ channel: InterfaceChannel) {
-        makeFilter(channel)
-        tellInstances(channel)
-        changedStatus()
-    }
-
-    private func tellInstances(_ channel: InterfaceChannel) {
-        guard !isFrozen else { return }
-        for instance in instances where instance.channel === channel { instance.observe() }
-    }
-
-    private func removeLeftovers() {
-        let inUse = Set(
-            instances.flatMap { $0.virtualInterfaces.values.map(\.name) })
-        for link in links.values
-        where VirtualInterface.isOurs(link) && !inUse.contains(link.interface.name) {
-            try? VirtualInterface.remove(link, netlink)
-        }
-    }
-
-    // MARK: - Packets
-
-    private func makeFilter(_ channel: InterfaceChannel) {
-        let here = instances.filter { $0.channel === channel }
-        let virtual = Set(here.flatMap { $0.settings.families.flatMap(\.addresses) }.map(\.address))
-        let isOwner = here.contains { $0.settings.isOwner }
-        filters[channel.name] = AdvertisementFilter(
-            instances: here.map(\.settings),
-            ownAddresses: channel.addresses.map(\.address).filter {
-                isOwner || !virtual.contains($0)
-            })
-    }
-
-    private func received(_ family: IPFamily, _ packet: RawPacket, _ channel: InterfaceChannel) {
-        figures.packetsReceived += 1
-        guard let filter = filters[channel.name] else { return }
-        do throws(AdvertisementRefusal) {
-            let received = try Self.parse(family, packet)
-            let admission = try filter.admit(received)
-            let here = instances.filter { $0.channel === channel }
-            guard admission.instance < here.count else { return }
-            here[admission.instance].handle(
-                .advertisement(
-                    ElectionMachine.Heard(
-                        received, receivedAt: packet.receivedAt,
-                        addressesDiffer: admission.addressesDiffer)))
-        } catch {
-            refused(error, packet.source, channel)
-        }
-    }
-
-    private static func parse(
-        _ family: IPFamily, _ packet: RawPacket
-    ) throws(AdvertisementRefusal) -> ReceivedAdvertisement {
-        switch family {
-        case .ipv4: return try ReceivedAdvertisement(ipv4Packet: packet.bytes.span)
-        case .ipv6:
-            guard let hopLimit = packet.hopLimit, let destination = packet.destination else {
-                throw .hops
-            }
-            return try ReceivedAdvertisement(
-                ipv6Payload: packet.bytes.span, hopLimit: Int(hopLimit), source: packet.source,
-                destination: destination)
-        }
-    }
-
-    /// Counted, and the first of each kind is named.
-    private func refused(
-        _ refusal: AdvertisementRefusal, _ source: SocketAddress, _ channel: InterfaceChannel
-    ) {
-        figures.refusals[refusal, default: 0] += 1
-        guard refusalsLogged.insert(refusal).inserted else { return }
-        let hint = refusal == .versionTwo ? ": it speaks VRRPv2, which is not ours" : ""
-        log(
-            refusal == .looped ? .info : .warning,
-            "failover: \(channel.name): advertisements of \(source.addressText) are ignored"
-                + " (\(refusal.rawValue))\(hint)")
-    }
-
-    func sendFailed(_ error: SystemError) {
-        figures.sendFailures += 1
-        if figures.lastSendFailure?.code != error.code {
-            log(.warning, "failover: an advertisement could not be sent: \(error)")
-        }
-        figures.lastSendFailure = error
-    }
-
-    func heard(_ peer: PresenceMachine.Peer) {
-        for instance in instances {
-            instance.handle(.presence(peer.report(routerID: instance.settings.routerID)))
-        }
     }
 
     // MARK: - What instances say
@@ -449,152 +273,6 @@ final class FailoverDriver {
 
     /// On the guardian's loop: this thread waits for no log.
     func log(_ level: Log.Level, _ text: String) { tell(.log(level, text)) }
-
-    // MARK: - Giving away
-
-    func yield(
-        instance name: String?, isForced: Bool,
-        _ completion:
-            @escaping ([(instance: String, outcome: FailoverService.YieldOutcome)]) -> Void
-    ) {
-        let asked = instances.filter {
-            !$0.isLeaving && (name == nil || $0.settings.name == name)
-        }
-        guard !asked.isEmpty, !isFrozen, stopCompletion == nil else {
-            return completion([(name ?? "", .noSuchInstance)])
-        }
-        yields.append(Yield(waiting: Set(asked.map(\.settings.name)), completion: completion))
-        for instance in asked { instance.handle(.yield(isForced: isForced)) }
-    }
-
-    func yieldEnded(_ instance: InstanceDriver, _ outcome: FailoverService.YieldOutcome) {
-        let name = instance.settings.name
-        // Refused because one is under way: the later question is answered by that.
-        let place =
-            outcome == .refused(.underWay)
-            ? yields.lastIndex { $0.waiting.contains(name) }
-            : yields.firstIndex { $0.waiting.contains(name) }
-        guard let place else { return }
-        yields[place].waiting.remove(name)
-        yields[place].outcomes.append((name, outcome))
-        guard yields[place].waiting.isEmpty else { return }
-        let ended = yields.remove(at: place)
-        ended.completion(ended.outcomes)
-    }
-
-    // MARK: - The end
-
-    func stop(within deadline: Duration, _ completion: @escaping () -> Void) {
-        guard stopCompletion == nil else { return }
-        stopCompletion = completion
-        isFrozen = false
-        loop.schedule(after: deadline) { [weak self] in self?.end() }
-        for instance in instances where !instance.hasStopped { instance.handle(.stop) }
-        stopped()
-    }
-
-    /// An instance has ended, or all are to be looked at.
-    func stopped() {
-        if stopCompletion != nil {
-            if instances.allSatisfy(\.hasStopped) { end() }
-            return
-        }
-        // Not from within the instance that says so.
-        loop.schedule(at: loop.now) { [weak self] in self?.removeStopped() }
-    }
-
-    private func removeStopped() {
-        let ended = instances.filter { $0.isLeaving && $0.hasStopped }
-        guard !ended.isEmpty else { return }
-        for instance in ended { instance.end() }
-        instances.removeAll { $0.isLeaving && $0.hasStopped }
-        // One that came back to the file meanwhile begins now.
-        apply(settings, options: options)
-    }
-
-    private func end() {
-        guard let completion = stopCompletion else { return }
-        stopCompletion = {}
-        for instance in instances { instance.end() }
-        completion()
-        loop.stop()
-    }
-
-    // MARK: - Another program
-
-    func prepareForExec(
-        silence: Duration, _ completion: @escaping (FailoverHandover) -> Void
-    ) {
-        for instance in instances { instance.handle(.announcePause(silence)) }
-        // One interval more, so that the announced one has been said twice.
-        let interval = instances.map(\.settings.interval).max() ?? .zero
-        loop.schedule(after: min(interval, .milliseconds(500))) { [weak self] in
-            guard let self else { return }
-            completion(freeze())
-        }
-    }
-
-    private func freeze() -> FailoverHandover {
-        isFrozen = true
-        for instance in instances { instance.freeze() }
-        presence?.freeze()
-        let sockets = channels.values.flatMap { channel in
-            channel.sockets.map { family, socket in
-                FailoverHandover.Socket(
-                    descriptor: socket.descriptor, interfaceName: channel.name,
-                    interfaceIndex: channel.index, family: family,
-                    isMulticast: socket.isMulticast)
-            }
-        }
-        for socket in sockets { try? Descriptor.setCloseOnExec(socket.descriptor, false) }
-        return FailoverHandover(
-            instances: instances.filter { !$0.isLeaving }.map {
-                .init(name: $0.settings.name, record: $0.record)
-            },
-            sockets: sockets, presence: presence?.handover)
-    }
-
-    func cancelExec() {
-        guard isFrozen else { return }
-        isFrozen = false
-        for channel in channels.values {
-            for socket in channel.sockets.values {
-                try? Descriptor.setCloseOnExec(socket.descriptor)
-            }
-        }
-        for instance in instances { instance.thaw() }
-        presence?.thaw()
-    }
-
-    // MARK: - Status
-
-    /// Once for all that has changed in this turn.
-    func changedStatus() {
-        guard !isStatusDue else { return }
-        isStatusDue = true
-        loop.schedule(at: loop.now) { [weak self] in
-            guard let self else { return }
-            isStatusDue = false
-            tell(.changed(status))
-        }
-    }
-
-    var status: FailoverStatus {
-        var figures = figures
-        figures.addresses = keeper.figures
-        figures.announcements = announcer.figures
-        figures.clockJumps = channels.values.reduce(0) { $0 + $1.clockJumps }
-        presence?.add(to: &figures)
-        return FailoverStatus(
-            nodeName: settings.nodeName, standing: worstStanding,
-            instances: instances.filter { !$0.isLeaving }.map { instance in
-                FailoverStatus.Instance(
-                    interfaceName: instance.channel.name, link: instance.channel.state,
-                    addresses: instance.settings.families.flatMap(\.addresses),
-                    election: instance.status)
-            },
-            peers: presence?.peers ?? [], figures: figures, realTime: grant)
-    }
 }
 
 extension InstanceSettings {
