@@ -38,6 +38,7 @@ package final class AddressKeeper {
     private var timer: TimerID?
     private var retries = 0
     private var isDue = false
+    private var isSuspended = false
 
     private static let period = Duration.seconds(10)
     private static let retryMin = Duration.milliseconds(20)
@@ -88,6 +89,18 @@ package final class AddressKeeper {
         governed.removeAll { $0.index == index }
     }
 
+    /// Leaves everything as it is from now on: another program goes on. `resume` ends that.
+    package func suspend() {
+        isSuspended = true
+        if let timer { loop.cancel(timer) }
+        timer = nil
+    }
+
+    package func resume() {
+        isSuspended = false
+        reconcileSoon()
+    }
+
     package func isWanted(_ address: InterfaceAddress) -> Bool {
         wanted.contains { $0.isSamePlace(address) }
     }
@@ -116,13 +129,14 @@ package final class AddressKeeper {
 
     /// Once after the events that have come together.
     private func reconcileSoon() {
-        guard !isDue else { return }
+        guard !isDue, !isSuspended else { return }
         isDue = true
         loop.schedule(at: loop.now) { [weak self] in self?.reconcile(everywhere: false) }
     }
 
     private func reconcile(everywhere: Bool) {
         isDue = false
+        guard !isSuspended else { return }
         do throws(SystemError) {
             var present: [InterfaceAddress] = []
             if everywhere {
@@ -150,6 +164,7 @@ package final class AddressKeeper {
     }
 
     private func reschedule() {
+        guard !isSuspended else { return }
         if let timer { loop.cancel(timer) }
         var span = Self.period
         if retries > 0 { span = min(span, Self.retryMin * (1 << min(retries, Self.retriesMax))) }

@@ -9,7 +9,8 @@ internal import EdgeVRRP
 /// It needs settings of the kernel's, which are written when it is made. Of its own: `arp_ignore`
 /// 1 (it answers for the addresses that it has), `rp_filter` 2 (what arrives here is answered by
 /// its parent), no IPv6 addresses but ours. Of its parent: `arp_ignore` 1, so that the parent does
-/// not answer for addresses that are here; that one stays.
+/// not answer for addresses that are here, and `arp_announce` 2, so that it does not ask in their
+/// name with its own MAC address; those stay.
 final class VirtualInterface {
     let name: String
     let hardwareAddress: [UInt8]
@@ -106,6 +107,7 @@ final class VirtualInterface {
         KernelSetting.write("net/ipv4/conf/\(name)/arp_ignore", "1")
         KernelSetting.write("net/ipv4/conf/\(name)/rp_filter", "2")
         KernelSetting.write("net/ipv4/conf/\(parent)/arp_ignore", "1")
+        KernelSetting.write("net/ipv4/conf/\(parent)/arp_announce", "2")
         KernelSetting.write("net/ipv6/conf/\(name)/addr_gen_mode", "1")
         KernelSetting.write("net/ipv6/conf/\(name)/accept_ra", "0")
     }
