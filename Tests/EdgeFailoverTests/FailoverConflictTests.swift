@@ -116,6 +116,27 @@ import Testing
         right.stop()
     }
 
+    @Test("guardians hear each other over IPv6 too")
+    func presenceIPv6() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        func settings(_ node: Int) throws -> FailoverSettings {
+            var made = PairNetwork.settings(node: node)
+            made.presence.peers = [
+                try #require(SocketAddress(address: "fd77::\(3 - node)", port: 9113))
+            ]
+            made.presence.local = SocketAddress(address: "fd77::\(node)", port: 9113)
+            return made
+        }
+        let left = try Node(pair.left, settings(1))
+        let right = try Node(pair.right, settings(2))
+
+        #expect(eventually { left.status.peers.first?.message.nodeName == "lb-02" })
+        #expect(eventually { right.status.peers.first?.message.nodeName == "lb-01" })
+        left.stop()
+        right.stop()
+    }
+
     @Test("guardians believe each other with the same secret, and nobody with another")
     func secrets() throws {
         let pair = try PairNetwork()

@@ -94,6 +94,8 @@ final class FrameCapture: @unchecked Sendable {
     }
 
     private func read() {
+        // Above what it looks at: frames that the kernel has not stamped are as late as we are.
+        _ = ce_set_scheduler(CE_SCHED_FIFO | CE_SCHED_RESET_ON_FORK, RealTime.priority + 1)
         var buffer = [UInt8](repeating: 0, count: 4096)
         while !lock.withLock({ isStopped }) {
             var ready = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
