@@ -7,6 +7,7 @@ extension FailoverDriver {
     func makeFilter(_ channel: InterfaceChannel) {
         let here = instances.filter { $0.channel === channel }
         let virtual = Set(here.flatMap { $0.settings.families.flatMap(\.addresses) }.map(\.address))
+        channel.routerIDs = here.map(\.settings.routerID)
         let isOwner = here.contains { $0.settings.isOwner }
         filters[channel.name] = AdvertisementFilter(
             instances: here.map(\.settings),
