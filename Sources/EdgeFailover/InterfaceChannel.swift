@@ -30,7 +30,7 @@ final class InterfaceChannel {
     private var fullPortions: [IPFamily: Int] = [:]
 
     /// Packets read in a row before timers have their turn.
-    private static let packetsPerTurn = 16
+    private static let packetsPerTurn = 8
     /// How long a socket that had so many waits for the next: a flood costs some percent of a core.
     private static let floodPause = Duration.milliseconds(1)
     /// So many full portions in a row are a flood.
