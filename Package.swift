@@ -68,6 +68,7 @@ let package = Package(
         // policy (pure)
         .target(name: "EdgeRouting", dependencies: ["EdgeCore"], swiftSettings: pure),
         .target(name: "EdgeUpstream", dependencies: ["EdgeCore"], swiftSettings: pure),
+        .target(name: "EdgeVRRP", dependencies: ["EdgeCore"], swiftSettings: pure),
         // assembly
         .target(
             name: "EdgeConfig",
@@ -95,6 +96,9 @@ let package = Package(
                 "EdgeHTTP1", "EdgeHTTP2", "EdgeRouting", "EdgeUpstream", "CEdge",
             ],
             swiftSettings: hot),
+        .target(
+            name: "EdgeFailover", dependencies: ["EdgeCore", "EdgeSystem", "EdgeVRRP", "CEdge"],
+            swiftSettings: common),
         .target(
             name: "EdgeGuardian",
             dependencies: ["EdgeCore", "EdgeSystem", "EdgeConfig", "EdgeControlAPI", "CEdge"],
@@ -151,6 +155,8 @@ let package = Package(
         unitTests("EdgeHTTP2", "EdgeHTTP", "EdgeHTTP1", "CEdge"),
         unitTests("EdgeRouting", "EdgeHTTP"),
         unitTests("EdgeUpstream"),
+        unitTests("EdgeVRRP"),
+        unitTests("EdgeFailover", "EdgeNet", "EdgeSystem", "EdgeVRRP", "CEdge"),
         unitTests("EdgeDNS", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
