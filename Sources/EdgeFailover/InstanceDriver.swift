@@ -106,14 +106,19 @@ final class InstanceDriver {
     }
 
     private func readSources() {
+        let virtual = settings.isOwner ? [] : driver.virtualAddresses(on: channel)
         for family in settings.families {
-            sources[family.family] = channel.source(for: family, isOwner: settings.isOwner)
+            sources[family.family] = channel.source(for: family, besides: virtual)
         }
     }
 
     private func attachVirtualInterfaces() {
         for interface in virtualInterfaces.values {
+            let before = interface.failure
             interface.attach(to: channel.index, driver.netlink)
+            if let failure = interface.failure, failure != before {
+                driver.log(.error, "failover: \(interface.name): \(failure)")
+            }
         }
     }
 
@@ -227,16 +232,15 @@ final class InstanceDriver {
 
 extension InterfaceChannel {
     /// What advertisements come from: an address of the interface that does not move; IPv6:
-    /// link-local (RFC 9568 §5.1.2.1). Nil: there is none that is usable yet.
+    /// link-local (RFC 9568 §5.1.2.1). Nil: there is none that is usable yet, or no socket.
     ///
-    /// - Parameter isOwner: the addresses that move are the interface's own.
-    func source(for family: FamilySettings, isOwner: Bool) -> SocketAddress? {
-        let virtual = Set(family.addresses.map(\.address))
+    /// - Parameter virtual: those that move.
+    func source(for family: FamilySettings, besides virtual: Set<SocketAddress>) -> SocketAddress? {
+        guard sockets[family.family] != nil else { return nil }
         let usable = addresses.filter {
             $0.address.family == family.family
                 && $0.flags.isDisjoint(with: [.tentative, .duplicate])
-                && (isOwner
-                    || (!virtual.contains($0.address) && $0.origin != AddressPlan.mark))
+                && !virtual.contains($0.address) && $0.origin != AddressPlan.mark
         }
         if let source = family.source?.bare {
             return usable.contains { $0.address == source } ? source : nil

@@ -12,8 +12,9 @@ final class InterfaceChannel {
     /// Of the interface, virtual ones included; in the kernel's order.
     private(set) var addresses: [InterfaceAddress] = []
     private(set) var sockets: [IPFamily: VRRPSocket] = [:]
-    /// Why there is no socket; tried again with every event and every round.
-    private(set) var socketFailure: SystemError?
+    /// Told why there is no socket; that is tried again with every event and every round.
+    var report: ((SystemError) -> Void)?
+    private var socketFailure: SystemError?
     /// Called with what arrives.
     var received: ((IPFamily, RawPacket) -> Void)?
 
@@ -114,9 +115,8 @@ final class InterfaceChannel {
                 let socket = try VRRPSocket(
                     isIPv4: family == .ipv4, index: index, name: name, isMulticast: isMulticast)
                 watch(socket, family)
-                socketFailure = nil
             } catch {
-                socketFailure = error
+                failed(error)
             }
         }
     }
@@ -128,8 +128,15 @@ final class InterfaceChannel {
             }
             sockets[family] = socket
         } catch {
-            socketFailure = error
+            failed(error)
         }
+    }
+
+    /// Told once until it is another.
+    private func failed(_ error: SystemError) {
+        guard error != socketFailure else { return }
+        socketFailure = error
+        report?(error)
     }
 
     private func close(_ family: IPFamily) {

@@ -89,3 +89,30 @@ import Testing
         node.stop()
     }
 }
+
+@Suite("Kernel settings") struct KernelSettingTests {
+    @Test("one that has its value already need not be written; one that is not there is refused")
+    func required() throws {
+        let network = try VirtualNetwork()
+        defer { network.tearDown() }
+        let host = try network.addHost("node")
+        let key = "net/ipv4/conf/lo/arp_ignore"
+        try inNamespace(host.namespace) {
+            #expect(KernelSetting.read(key) == "0" && !KernelSetting.isSet(key))
+            #expect(KernelSetting.require(key, "1"))
+            #expect(KernelSetting.read(key) == "1" && KernelSetting.isSet(key))
+            #expect(!KernelSetting.require("net/ipv4/conf/nope/arp_ignore", "1"))
+        }
+        // Without the right it may be read.
+        let isContent = Privileges.without { () -> Bool? in
+            try? inNamespaceWithoutRights(key)
+        }
+        #expect(isContent ?? nil == true)
+    }
+
+    /// Of this namespace: it has the value that it has.
+    private func inNamespaceWithoutRights(_ key: String) throws -> Bool {
+        let value = try #require(KernelSetting.read(key))
+        return KernelSetting.require(key, value)
+    }
+}
