@@ -81,7 +81,7 @@ final class FailoverDriver {
             readAddresses(channel)
         }
         removeLeftovers()
-        keeper.govern(instances.flatMap(\.virtualAddresses))
+        govern()
         for instance in instances { begin(instance, handover) }
         // After those that go on holding theirs.
         keeper.start()
@@ -184,7 +184,7 @@ final class FailoverDriver {
         for channel in channels.values where !known.contains(channel.name) {
             readAddresses(channel)
         }
-        keeper.govern(instances.flatMap(\.virtualAddresses))
+        govern()
         for instance in instances where !before.contains(ObjectIdentifier(instance)) {
             begin(instance)
         }

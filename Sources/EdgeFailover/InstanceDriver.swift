@@ -54,10 +54,14 @@ final class InstanceDriver {
             let index = addressIndex(family.family)
             guard index > 0 else { return [] }
             return family.addresses.map {
-                AddressPlan.virtual(
-                    $0.address, prefixLength: $0.prefixLength, on: index,
-                    // The parent has the route already.
-                    hasRoute: !settings.usesVirtualMAC)
+                // An owner's addresses are its interface's own, and stay so.
+                settings.isOwner
+                    ? InterfaceAddress(
+                        index: index, address: $0.address, prefixLength: $0.prefixLength)
+                    : AddressPlan.virtual(
+                        $0.address, prefixLength: $0.prefixLength, on: index,
+                        // The parent has the route already.
+                        hasRoute: !settings.usesVirtualMAC)
             }
         }
     }
@@ -177,7 +181,6 @@ final class InstanceDriver {
             for interface in virtualInterfaces.values { interface.enable(driver.netlink) }
             driver.keeper.hold(virtualAddresses)
         case .takeAddressesOff:
-            // An owner's addresses are its interface's own.
             if !settings.isOwner { driver.release(virtualAddresses, of: self) }
             for interface in virtualInterfaces.values { interface.disable(driver.netlink) }
         case .announce: announce()
