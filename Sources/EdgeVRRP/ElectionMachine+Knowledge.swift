@@ -85,13 +85,9 @@ extension ElectionMachine {
         _ report: PeerReport, isBack: Bool, now: Instant, _ actions: inout [Action]
     ) {
         guard case .master(var hold) = phase else { return }
-        let stateSince = report.instance.map {
-            report.heardAt.nanoseconds
-                &- min(
-                    report.heardAt.nanoseconds, UInt64($0.sinceMilliseconds) * 1_000_000)
-        }
         let hasLeft =
-            report.instance?.state != .master && stateSince ?? 0 > hold.announcedAt.nanoseconds
+            report.instance != nil && report.instance?.state != .master
+            && report.stateSince > hold.announcedAt
         guard isBack || hasLeft else { return }
         announce(isBack ? .refresh : .conflictOver, &hold, now: now, &actions)
         phase = .master(hold)
@@ -137,8 +133,6 @@ extension ElectionMachine {
     /// still on its way. The wait is longer by the time that was lost, at most by one master-down
     /// interval in all.
     private mutating func forgive(_ late: UInt64, now: Instant) {
-        counters.latenessForgiven += 1
-        counters.latenessNanoseconds &+= late
         for index in peers.indices
         where peers[index].liveUntil.nanoseconds &+ late > now.nanoseconds {
             let bounded = min(late, 2 * masterDownNanoseconds)
@@ -152,7 +146,10 @@ extension ElectionMachine {
         let end = silenceEnds(wait)
         // Counted from now if the wait is over already.
         let overdue = now.nanoseconds(since: end)
-        wait.forgiven += more == 0 ? 0 : overdue + more
+        guard more > 0 else { return }
+        counters.latenessForgiven += 1
+        counters.latenessNanoseconds &+= more
+        wait.forgiven += overdue + more
         phase = .backup(wait)
     }
 }
