@@ -12,8 +12,9 @@ final class InterfaceChannel {
     /// Of the interface, virtual ones included; in the kernel's order.
     private(set) var addresses: [InterfaceAddress] = []
     private(set) var sockets: [IPFamily: VRRPSocket] = [:]
-    /// Why there is no socket; tried again with every event and every round.
-    private(set) var socketFailure: SystemError?
+    /// Told why there is no socket; that is tried again with every event and every round.
+    var report: ((SystemError) -> Void)?
+    private var socketFailure: SystemError?
     /// Called with what arrives.
     var received: ((IPFamily, RawPacket) -> Void)?
 
@@ -21,6 +22,7 @@ final class InterfaceChannel {
     /// Which families are spoken here, and whether to their group.
     private var spoken: [IPFamily: Bool] = [:]
     private var paused: [IPFamily: TimerID] = [:]
+    private var isSuspended = false
     /// Of the instances here, for the time of a flood.
     var routerIDs: [UInt8] = []
     /// Times that more came than is read.
@@ -114,9 +116,8 @@ final class InterfaceChannel {
                 let socket = try VRRPSocket(
                     isIPv4: family == .ipv4, index: index, name: name, isMulticast: isMulticast)
                 watch(socket, family)
-                socketFailure = nil
             } catch {
-                socketFailure = error
+                failed(error)
             }
         }
     }
@@ -128,8 +129,15 @@ final class InterfaceChannel {
             }
             sockets[family] = socket
         } catch {
-            socketFailure = error
+            failed(error)
         }
+    }
+
+    /// Told once until it is another.
+    private func failed(_ error: SystemError) {
+        guard error != socketFailure else { return }
+        socketFailure = error
+        report?(error)
     }
 
     private func close(_ family: IPFamily) {
@@ -139,6 +147,17 @@ final class InterfaceChannel {
     }
 
     // MARK: - Packets
+
+    /// Leaves what arrives in the sockets.
+    func suspend() {
+        isSuspended = true
+        for socket in sockets.values { loop.change(socket.descriptor, events: []) }
+    }
+
+    func resume() {
+        isSuspended = false
+        for socket in sockets.values { loop.change(socket.descriptor, events: .readable) }
+    }
 
     private func read(_ family: IPFamily) {
         guard let socket = sockets[family] else { return }
@@ -155,6 +174,7 @@ final class InterfaceChannel {
         paused[family] = loop.schedule(after: Self.floodPause) { [weak self] in
             guard let self, self.sockets[family] === socket else { return }
             self.paused[family] = nil
+            guard !self.isSuspended else { return }
             self.loop.change(socket.descriptor, events: .readable)
         }
     }

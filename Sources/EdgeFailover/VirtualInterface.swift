@@ -2,6 +2,7 @@ internal import CEdge
 internal import EdgeCore
 internal import EdgeSystem
 internal import EdgeVRRP
+internal import Glibc
 
 /// A macvlan with the MAC address of a virtual router (RFC 9568 §7.3), for one family: neighbours
 /// keep what they know of the addresses when they move. It is up on the master alone.
@@ -16,6 +17,7 @@ final class VirtualInterface {
     let hardwareAddress: [UInt8]
     /// 0 while there is none.
     private(set) var index: Int32 = 0
+    /// Why there is none, or why it may not work as it should.
     private(set) var failure: SystemError?
 
     private let family: IPFamily
@@ -62,18 +64,26 @@ final class VirtualInterface {
 
     /// Makes it upon its parent, down; what was upon another one of that name has gone with it.
     ///
-    /// - Parameter parentIndex: 0: there is no such interface.
-    func attach(to parentIndex: Int32, _ socket: NetlinkSocket) {
+    /// - Parameters:
+    ///   - parentIndex: 0: there is no such interface.
+    ///   - isResuming: one that is there is ours and in use.
+    func attach(to parentIndex: Int32, _ socket: NetlinkSocket, isResuming: Bool = false) {
         guard parentIndex != self.parentIndex || index == 0 else { return }
         self.parentIndex = parentIndex
         index = 0
         guard parentIndex > 0 else { return }
         do throws(SystemError) {
-            if let old = try find(socket) { try Self.remove(index: old, socket) }
+            if let old = try find(socket) {
+                if isResuming, Self.isOurs(old), old.interface.parent == parentIndex {
+                    index = old.interface.index
+                    return
+                }
+                try Self.remove(old, socket)
+            }
             try make(socket)
-            index = try find(socket) ?? 0
-            prepare()
+            index = try find(socket)?.interface.index ?? 0
             failure = nil
+            try prepare()
         } catch {
             failure = error
         }
@@ -99,17 +109,25 @@ final class VirtualInterface {
         try socket.perform(message, "RTM_NEWLINK", subject: name)
     }
 
-    private func find(_ socket: NetlinkSocket) throws(SystemError) -> Int32? {
-        try NetworkLink.readAll(socket).first { $0.interface.name == name }?.interface.index
+    private func find(_ socket: NetlinkSocket) throws(SystemError) -> NetworkLink? {
+        try NetworkLink.readAll(socket).first { $0.interface.name == name }
     }
 
-    private func prepare() {
-        KernelSetting.write("net/ipv4/conf/\(name)/arp_ignore", "1")
-        KernelSetting.write("net/ipv4/conf/\(name)/rp_filter", "2")
-        KernelSetting.write("net/ipv4/conf/\(parent)/arp_ignore", "1")
-        KernelSetting.write("net/ipv4/conf/\(parent)/arp_announce", "2")
-        KernelSetting.write("net/ipv6/conf/\(name)/addr_gen_mode", "1")
-        KernelSetting.write("net/ipv6/conf/\(name)/accept_ra", "0")
+    /// - Throws: the first setting that is another and cannot be written.
+    private func prepare() throws(SystemError) {
+        let settings = [
+            ("net/ipv4/conf/\(name)/arp_ignore", "1"), ("net/ipv4/conf/\(name)/rp_filter", "2"),
+            ("net/ipv4/conf/\(parent)/arp_ignore", "1"),
+            ("net/ipv4/conf/\(parent)/arp_announce", "2"),
+        ]
+        // Where IPv6 is switched off these are not there, and not needed.
+        _ = KernelSetting.require("net/ipv6/conf/\(name)/addr_gen_mode", "1")
+        _ = KernelSetting.require("net/ipv6/conf/\(name)/accept_ra", "0")
+        for (key, value) in settings where !KernelSetting.require(key, value) {
+            throw SystemError(
+                "sysctl", code: EROFS, subject: "\(key)=\(value)",
+                hint: "set it by sysctl.d, or allow the unit to")
+        }
     }
 
     func enable(_ socket: NetlinkSocket) { set(isUp: true, socket) }

@@ -117,6 +117,21 @@ import Testing
         right.stop()
     }
 
+    @Test("a stop is answered as often as it is asked for, at its deadline at the latest")
+    func stops() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        let node = try Node(pair.left, PairNetwork.settings(node: 1, hasPresence: false))
+        #expect(node.becomes(.master))
+        let answered = DispatchSemaphore(value: 0)
+
+        node.service.stop(within: .seconds(30)) { answered.signal() }
+        #expect(node.stop(within: .milliseconds(1)))
+
+        #expect(answered.wait(timeout: .now() + 1) == .success)
+        #expect(try !node.holds(PairNetwork.four) && !node.holds(PairNetwork.six))
+    }
+
     @Test("a node that becomes unfit gives the addresses to the fit one, and a drained one too")
     func fitness() throws {
         let pair = try PairNetwork()
@@ -135,6 +150,29 @@ import Testing
         #expect(left.becomes(.master) && right.becomes(.backup))
         #expect(try left.holds(PairNetwork.four) && !right.holds(PairNetwork.four))
         left.stop()
+        right.stop()
+    }
+
+    @Test("an owner takes its addresses from whoever has them, and keeps them when it stops")
+    func owner() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        let right = try Node(
+            pair.right, PairNetwork.settings(node: 2, hasPresence: false, families: [.ipv4]))
+        #expect(right.becomes(.master))
+
+        try pair.left.ip("address add \(PairNetwork.four)/24 dev eth0")
+        let owner = try Node(
+            pair.left,
+            PairNetwork.settings(node: 1, hasPresence: false, families: [.ipv4]) {
+                $0.priority = 255
+            })
+
+        #expect(owner.becomes(.master) && right.becomes(.backup))
+        #expect(right.status.instances[0].election.heardMaster?.priority == 255)
+        #expect(try pair.watcher.reaches(PairNetwork.four))
+        owner.stop()
+        #expect(try pair.left.holds(PairNetwork.four))
         right.stop()
     }
 
