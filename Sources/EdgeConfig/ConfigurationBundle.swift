@@ -115,6 +115,13 @@ extension ConfigurationBundle {
         self.init(main: files[0], included: Array(files.dropFirst()), node: node)
     }
 
+    /// Of the files alone, so that nodes with the same ones have the same (FNV-1a).
+    package var fingerprint: UInt64 {
+        withoutNode.encode().reduce(0xCBF2_9CE4_8422_2325) {
+            ($0 ^ UInt64($1)) &* 0x100_0000_01B3
+        }
+    }
+
     private static func append(_ number: UInt32, to output: inout [UInt8]) {
         withUnsafeBytes(of: number.littleEndian) { output += $0 }
     }

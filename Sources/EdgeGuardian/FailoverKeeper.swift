@@ -1,0 +1,380 @@
+package import EdgeConfig
+package import EdgeControlAPI
+internal import EdgeCore
+package import EdgeFailover
+package import EdgeSystem
+package import EdgeVRRP
+
+/// The guardian's side of failover: tells the failover thread how this node is, and carries out
+/// what is ordered of it. Lives on the guardian's loop and asks nothing of the thread that it would
+/// have to wait for.
+package final class FailoverKeeper {
+    /// What it has done by the rest of the guardian.
+    package struct Hands {
+        /// Clients are told to go, or are welcome.
+        package var dismissClients: (Bool) -> Void
+        package var closeDoor: () -> Void
+        package var openDoor: () -> Void
+        /// Clients' connections that are open.
+        package var openConnections: () -> Int
+        /// How long clients are left to go.
+        package var drainTime: () -> Duration
+        /// There is something new to tell.
+        package var changed: () -> Void
+        /// An address has moved, or nobody has it: for the operator's book.
+        package var note: (Incident) -> Void
+
+        package init(
+            dismissClients: @escaping (Bool) -> Void, closeDoor: @escaping () -> Void,
+            openDoor: @escaping () -> Void, openConnections: @escaping () -> Int,
+            drainTime: @escaping () -> Duration, changed: @escaping () -> Void,
+            note: @escaping (Incident) -> Void
+        ) {
+            self.dismissClients = dismissClients
+            self.closeDoor = closeDoor
+            self.openDoor = openDoor
+            self.openConnections = openConnections
+            self.drainTime = drainTime
+            self.changed = changed
+            self.note = note
+        }
+    }
+
+    package static let rightsMissing =
+        "failover needs the right to change addresses (root, or CAP_NET_ADMIN and CAP_NET_RAW)"
+
+    /// What becomes of an order, and why.
+    package typealias Answer = (HandoverMachine.Outcome) -> Void
+
+    package private(set) var status: FailoverStatus?
+    /// An administrator has drained the node.
+    package private(set) var isDrained = false
+    package let hooks: HookRunner
+    /// Nil: no address moves.
+    private var control: (any FailoverControl)?
+    private var configuration: Configuration.Failover?
+    private var machine = HandoverMachine()
+    private var answers: [Answer] = []
+    private var fitness: Fitness?
+    private var readiness: ElectionMachine.Readiness = []
+    private var timer: TimerID?
+    private var sampler: TimerID?
+    private var hasEnded = false
+    private let loop: PollLoop
+    private let factory: FailoverFactory
+    private let hands: Hands
+
+    package init(loop: PollLoop, factory: @escaping FailoverFactory, hands: Hands) {
+        self.loop = loop
+        self.factory = factory
+        self.hands = hands
+        hooks = HookRunner(loop: loop)
+    }
+
+    // MARK: - Life
+
+    /// Begins, goes on with other settings, or ends.
+    ///
+    /// - Parameters:
+    ///   - failover: nil: no address moves (any more).
+    ///   - options: what is not in the settings.
+    ///   - handover: what this process had as another program.
+    package func use(
+        _ failover: Configuration.Failover?, _ options: FailoverOptions,
+        resuming handover: FailoverHandover? = nil
+    ) throws(SystemError) {
+        configuration = failover
+        hooks.program = failover?.hook
+        guard let failover else {
+            control?.stop(within: .seconds(3)) {}
+            control = nil
+            status = nil
+            hands.changed()
+            return
+        }
+        if let control {
+            control.apply(failover.settings, options: options)
+            return
+        }
+        let keeper = LoopBound(self)
+        control = try factory(failover.settings, options, loop.poster, handover) { event in
+            keeper.value?.happened(event)
+        }
+        if !readiness.isEmpty { control?.setReadiness(readiness) }
+        if let fitness { control?.setFitness(fitness) }
+        if isDrained { control?.setMaintenance(true) }
+    }
+
+    package var isActive: Bool { control != nil }
+
+    /// Gives up what this node has, and ends.
+    package func end(within span: Duration, _ completion: @escaping () -> Void) {
+        perform(machine.cancel("the daemon ends"))
+        guard let control, !hasEnded else { return completion() }
+        hasEnded = true
+        let body = LoopBody(completion)
+        control.stop(within: span) { body.run() }
+    }
+
+    // MARK: - How this node is
+
+    package func set(_ fitness: Fitness) {
+        guard fitness != self.fitness else { return }
+        self.fitness = fitness
+        control?.setFitness(fitness)
+    }
+
+    package func setReady(_ parts: ElectionMachine.Readiness) {
+        guard !readiness.isSuperset(of: parts) else { return }
+        readiness.formUnion(parts)
+        control?.setReadiness(readiness)
+    }
+
+    // MARK: - Orders
+
+    /// Clients and addresses are wanted elsewhere until `undrain`. If nobody is known to be ready
+    /// for the addresses, they stay until somebody is.
+    package func drain(_ answer: @escaping Answer) {
+        isDrained = true
+        hands.dismissClients(true)
+        guard let control else { return answer(.stayed("no address moves between nodes")) }
+        guard holdsAddresses else {
+            control.setMaintenance(true)
+            return answer(.moved)
+        }
+        guard isPeerReady else {
+            control.setMaintenance(true)
+            return answer(
+                .stayed("no other node is known to be ready: the addresses stay until one is"))
+        }
+        begin(.maintenance, answer)
+    }
+
+    package func undrain() {
+        isDrained = false
+        if machine.purpose == .maintenance { perform(machine.cancel("the node is not drained any more")) }
+        hands.dismissClients(false)
+        control?.setMaintenance(false)
+        hands.changed()
+    }
+
+    /// The addresses are wanted elsewhere.
+    package func yield(isForced: Bool, _ answer: @escaping Answer) {
+        guard isActive else { return answer(.stayed("no address moves between nodes")) }
+        guard holdsAddresses else {
+            return answer(.stayed("this node does not hold the addresses"))
+        }
+        guard isForced || isPeerReady else {
+            return answer(
+                .stayed("no other node is known to be ready; --force gives them up all the same"))
+        }
+        begin(.move, isForced: isForced, answer)
+    }
+
+    /// The guardian is about to end: if somebody can take the addresses they go first, while all
+    /// clients are served.
+    ///
+    /// - Returns: false if there is nothing to be done: the addresses stay until the end.
+    package func leave(_ answer: @escaping Answer) -> Bool {
+        perform(machine.cancel("the daemon ends"))
+        // Routers that are no nodes of ours say nothing of themselves.
+        let isAlone = configuration?.settings.presence.peers.isEmpty ?? true
+        guard isActive, holdsAddresses, isPeerReady || isAlone else { return false }
+        begin(.stop, isForced: isAlone, answer)
+        return true
+    }
+
+    /// What is under way is cut short.
+    package func hurry() { perform(machine.cancel("the daemon ends at once")) }
+
+    private func begin(
+        _ purpose: HandoverMachine.Purpose, isForced: Bool = false, _ answer: @escaping Answer
+    ) {
+        guard !machine.isActive else {
+            return answer(.stayed("a handover is under way already"))
+        }
+        answers.append(answer)
+        perform(
+            machine.begin(
+                purpose, drain: hands.drainTime(), isForced: isForced, now: loop.now))
+        hands.changed()
+    }
+
+    // MARK: - The handover
+
+    /// What is being done, as a sentence; empty: nothing.
+    package var handoverText: String {
+        switch machine.state {
+        case .idle: ""
+        case .draining: "clients are told to go"
+        case .settling: "nobody new is let in for a moment"
+        case .yielding: "the addresses are being given away"
+        }
+    }
+
+    private func perform(_ actions: [HandoverMachine.Action]) {
+        for action in actions {
+            switch action {
+            case .dismissClients(let dismisses): hands.dismissClients(dismisses || isDrained)
+            case .closeDoor: hands.closeDoor()
+            case .openDoor: hands.openDoor()
+            case .yield(let isForced): yield(isForced)
+            case .finished(let purpose, let outcome): finished(purpose, outcome)
+            }
+        }
+        schedule()
+    }
+
+    private func yield(_ isForced: Bool) {
+        // Standing, so that the peer does not give them back at once.
+        if machine.purpose == .maintenance { control?.setMaintenance(true) }
+        let keeper = LoopBound(self)
+        control?.yield(instance: nil, isForced: isForced) { outcomes in
+            keeper.value?.yielded(outcomes)
+        }
+    }
+
+    private func yielded(_ outcomes: [(instance: String, outcome: FailoverService.YieldOutcome)]) {
+        let stayed = outcomes.compactMap { instance, outcome -> String? in
+            switch outcome {
+            case .moved, .refused(.notMaster): nil
+            case .notMoved: "\(instance): nobody has taken the addresses"
+            // A standing of ours has moved them, or is about to.
+            case .refused(.underWay) where machine.purpose == .maintenance: nil
+            case .refused(let refusal): "\(instance): \(refusal.reason)"
+            case .noSuchInstance: "\(instance): it is not there"
+            }
+        }
+        perform(
+            machine.yielded(
+                stayed.isEmpty ? .moved : .stayed(stayed.joined(separator: "; "))))
+    }
+
+    private func finished(_ purpose: HandoverMachine.Purpose, _ outcome: HandoverMachine.Outcome) {
+        switch outcome {
+        case .moved: Log.notice("failover: the addresses are elsewhere")
+        case .stayed(let why): Log.warning("failover: the addresses stay: \(why)")
+        }
+        if purpose == .maintenance { control?.setMaintenance(isDrained) }
+        let waiting = answers
+        answers = []
+        for answer in waiting { answer(outcome) }
+        hands.changed()
+    }
+
+    private func schedule() {
+        if let timer { loop.cancel(timer) }
+        timer = nil
+        if machine.deadline != .never {
+            timer = loop.schedule(at: machine.deadline) { [weak self] in
+                guard let self else { return }
+                self.timer = nil
+                self.perform(self.machine.tick(now: self.loop.now))
+            }
+        }
+        guard machine.waitsForClients, sampler == nil else { return }
+        sampler = loop.schedule(after: HandoverMachine.sampleInterval) { [weak self] in
+            guard let self else { return }
+            self.sampler = nil
+            self.perform(self.machine.counted(self.hands.openConnections(), now: self.loop.now))
+        }
+    }
+
+    // MARK: - What the thread says
+
+    /// This node has some address that moves.
+    package var holdsAddresses: Bool {
+        status?.instances.contains { $0.election.state == .master } ?? false
+    }
+
+    /// For all that this node has there is another that would take it.
+    package var isPeerReady: Bool {
+        let now = Instant.now()
+        let held = status?.instances.map(\.election).filter { $0.state == .master } ?? []
+        return held.allSatisfy { election in
+            election.peers.contains { peer in
+                peer.liveUntil > now && !peer.standing.fitness.isUnfit
+                    && !peer.standing.isInMaintenance && peer.instance?.isReady == true
+            }
+        }
+    }
+
+    /// Asks for the counters as well; `status` has them soon.
+    func refresh() {
+        let keeper = LoopBound(self)
+        control?.requestStatus { status in
+            if let status { keeper.value?.status = status }
+        }
+    }
+
+    private func happened(_ event: FailoverEvent) {
+        switch event {
+        case .log(.error, let text): Log.error("failover: \(text)")
+        case .log(.warning, let text): Log.warning("failover: \(text)")
+        case .log(.notice, let text): Log.notice("failover: \(text)")
+        case .log(_, let text): Log.info("failover: \(text)")
+        case .transition(let moved): happened(moved)
+        case .changed(let status):
+            self.status = status
+            hands.changed()
+        }
+    }
+
+    private func happened(_ moved: FailoverTransition) {
+        let transition = moved.transition
+        Log.notice(
+            "failover: \(moved.instance) \(transition.from) → \(transition.to): "
+                + "\(transition.cause)")
+        hooks.run(
+            .init(
+                instance: moved.instance, state: "\(transition.to)",
+                cause: "\(transition.cause)"))
+        // A start as backup is nothing that happened to anybody.
+        guard transition.from == .master || transition.to == .master || transition.to == .fault
+        else { return }
+        let second = Int64(moved.wallClock / 1_000_000_000)
+        hands.note(
+            Incident(
+                kind: .failover, subject: moved.instance,
+                text: "\(transition.from) → \(transition.to): \(transition.cause)",
+                begun: second, ended: second))
+    }
+
+    // MARK: - Upgrade
+
+    /// Addresses stay while this process becomes another program.
+    ///
+    /// - Parameter completion: nil: there is no failover thread.
+    package func prepareForExec(_ completion: @escaping (FailoverHandover?) -> Void) {
+        guard let control else { return completion(nil) }
+        let body = LoopValue(completion)
+        control.prepareForExec(silence: .seconds(1)) { handover in body.value(handover) }
+    }
+
+    package func cancelExec() { control?.cancelExec() }
+}
+
+/// Carries what belongs to the guardian's loop through the failover thread, which calls nothing of
+/// it: it comes back in bodies that the loop runs.
+private struct LoopBound<Value: AnyObject>: @unchecked Sendable {
+    // Sendable: read only in bodies that the loop runs on its own thread.
+    weak var value: Value?
+
+    init(_ value: Value) { self.value = value }
+}
+
+/// As `LoopBound`, of a body.
+private struct LoopBody: @unchecked Sendable {
+    // Sendable: as above.
+    let run: () -> Void
+
+    init(_ run: @escaping () -> Void) { self.run = run }
+}
+
+/// As `LoopBound`, of a body that takes what the thread answers.
+private struct LoopValue<Value>: @unchecked Sendable {
+    // Sendable: as above.
+    let value: (Value?) -> Void
+
+    init(_ value: @escaping (Value?) -> Void) { self.value = value }
+}
