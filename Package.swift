@@ -105,8 +105,8 @@ let package = Package(
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
                 "EdgeConfig", "EdgeDNS", "EdgeHealth",
-                "EdgeRouting", "EdgeUpstream", "EdgeControlAPI", "EdgeControl", "EdgeProxy",
-                "EdgeGuardian", "CEdge",
+                "EdgeRouting", "EdgeUpstream", "EdgeVRRP", "EdgeControlAPI", "EdgeControl",
+                "EdgeProxy", "EdgeGuardian", "CEdge",
             ],
             swiftSettings: common),
         // executables

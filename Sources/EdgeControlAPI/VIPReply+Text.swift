@@ -34,6 +34,15 @@ extension VIPReply {
         return text
     }
 
+    /// Nothing is in it that somebody should look at: each group belongs to a node, no two nodes
+    /// contradict each other, this node is fit, and the others are there.
+    package var isSound: Bool {
+        fitness == "fit" && peers.allSatisfy(\.isLive)
+            && instances.allSatisfy {
+                ($0.state == .master || $0.state == .backup) && $0.rival == nil
+            }
+    }
+
     /// One line of `edgectl status` for each group.
     package var summary: [[String]] {
         instances.map { instance in

@@ -109,6 +109,9 @@ final class ProxyService {
         case .stop(let milliseconds, let isReplaced): stop(milliseconds, isReplaced: isReplaced)
         case .stopNow: stopNow()
         case .reopenLogs: reopenLogs()
+        case .news: took(descriptors)
+        case .dismissClients(let dismisses):
+            dismissClients(dismisses || operation.drainedSince != nil)
         }
     }
 
@@ -141,7 +144,6 @@ final class ProxyService {
             return
         }
         enter(.starting)
-        if hello.flags.contains(.restarted) { note(.proxyRestarted, "the proxy was started again") }
         do {
             try Ring.probe()
         } catch {
@@ -176,6 +178,7 @@ final class ProxyService {
             Log.error("\(error)")
             exit(71)
         }
+        rememberIncidents(preparation, hello.flags)
         ce_give_back_memory()
         beat()
     }

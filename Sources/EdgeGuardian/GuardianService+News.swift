@@ -69,13 +69,15 @@ extension GuardianService {
         let now = Int64(time(nil))
         switch notice {
         case .notServing(let why):
-            if outage == nil { outage = (now, why) }
+            if outage == nil { outage = (now, why, totals) }
         case .ready:
             if let outage {
                 note(
                     Incident(
                         kind: .proxyRestarted, subject: "", text: outage.why, begun: outage.begun,
-                        ended: now))
+                        ended: now,
+                        requests: Int64(clamping: totals.answers &- outage.totals.answers),
+                        failures: Int64(clamping: totals.errors &- outage.totals.errors)))
             }
             outage = nil
             if failover.isDrained { channel?.send(.dismissClients(true)) }

@@ -264,7 +264,7 @@ extension GuardianService {
     private var startTotals: BurstDetector.Totals { .init(answers: 0, errors: 0) }
 
     /// Of all workers since the board was made.
-    private var totals: BurstDetector.Totals {
+    var totals: BurstDetector.Totals {
         var totals = BurstDetector.Totals(answers: 0, errors: 0)
         for block in property.board.allBlocks {
             for counter in [

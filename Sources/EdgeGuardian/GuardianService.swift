@@ -64,7 +64,7 @@ package final class GuardianService {
     var untold: [Incident] = []
     var isNewsDue = false
     /// Since when no proxy serves (Unix seconds), and why.
-    var outage: (begun: Int64, why: String)?
+    var outage: (begun: Int64, why: String, totals: BurstDetector.Totals)?
 
     private var responder: StatusResponder?
     private var signals: SignalSource?
