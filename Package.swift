@@ -97,6 +97,9 @@ let package = Package(
             ],
             swiftSettings: hot),
         .target(
+            name: "EdgeFailover", dependencies: ["EdgeCore", "EdgeSystem", "EdgeVRRP", "CEdge"],
+            swiftSettings: common),
+        .target(
             name: "EdgeGuardian",
             dependencies: ["EdgeCore", "EdgeSystem", "EdgeConfig", "EdgeControlAPI", "CEdge"],
             swiftSettings: common),
@@ -153,6 +156,7 @@ let package = Package(
         unitTests("EdgeRouting", "EdgeHTTP"),
         unitTests("EdgeUpstream"),
         unitTests("EdgeVRRP"),
+        unitTests("EdgeFailover", "EdgeNet", "EdgeSystem", "EdgeVRRP", "CEdge"),
         unitTests("EdgeDNS", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream", "EdgeVRRP"),

@@ -1,6 +1,5 @@
 package import EdgeCore
 package import EdgeSystem
-internal import Glibc
 
 /// Tells networks where virtual addresses are now. How often is the election's to say: a switch or
 /// a neighbour may have missed the first time, and who lost the addresses may have been the last
@@ -37,7 +36,10 @@ package final class Announcer {
 
     /// Sends what there is to be said of every address, once.
     package func announce(_ addresses: [SocketAddress], at place: Place) {
-        let isRouter = addresses.contains { !$0.isIPv4 } && Self.forwards(place.name)
+        // As the kernel's own advertisements say.
+        let isRouter =
+            addresses.contains { !$0.isIPv4 }
+            && KernelSetting.isSet("net/ipv6/conf/\(place.name)/forwarding")
         for address in addresses {
             let frames = AnnouncementFrame.all(
                 for: address, hardwareAddress: place.hardwareAddress, isRouter: isRouter)
@@ -53,15 +55,5 @@ package final class Announcer {
             figures.failures += 1
             figures.lastFailure = error
         }
-    }
-
-    /// Whether the kernel's own advertisements say that this is a router.
-    private static func forwards(_ interface: String) -> Bool {
-        let path = "/proc/sys/net/ipv6/conf/\(interface)/forwarding"
-        let fd = open(path, O_RDONLY | O_CLOEXEC)
-        guard fd >= 0 else { return false }
-        let file = FileDescriptor(owning: fd)
-        var byte: UInt8 = 0
-        return read(file.raw, &byte, 1) == 1 && byte != UInt8(ascii: "0")
     }
 }

@@ -1,4 +1,3 @@
-package import EdgeCore
 package import EdgeVRRP
 
 /// What the failover thread leaves to that of the program which the guardian becomes: numbers of

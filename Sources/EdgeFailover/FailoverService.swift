@@ -1,4 +1,3 @@
-package import EdgeCore
 package import EdgeSystem
 package import EdgeVRRP
 
@@ -61,20 +60,25 @@ package final class FailoverService: Sendable {
     /// - Parameters:
     ///   - settings: checked (`FailoverSettings.check`).
     ///   - home: of the loop that `handler` and all answers run on.
-    ///   - resuming: what this process had as another program.
+    ///   - resuming: what this process had as another program. Then say also what was told to
+    ///     it: who was master goes on at once.
     /// - Throws: EPERM without CAP_NET_ADMIN and CAP_NET_RAW; EMFILE and such.
     package static func start(
         _ settings: FailoverSettings, options: FailoverOptions, home: PollLoop.Poster,
         resuming handover: FailoverHandover? = nil,
+        readiness: ElectionMachine.Readiness = [],
+        standing: Standing = Standing(fitness: .unfit(.starting, answers: false)),
         handler: @escaping @Sendable (FailoverEvent) -> Void
     ) throws(SystemError) -> FailoverService {
         let loop = try PollLoop()
         let tell: @Sendable (FailoverEvent) -> Void = { event in home.post { handler(event) } }
         let driver = try FailoverDriver(
-            settings, options: options, loop: loop, resuming: handover, tell: tell)
+            settings: settings, options: options, loop: loop, readiness: readiness,
+            standing: standing,
+            tell: tell)
         let box = Box(driver)
         try BackgroundThread.start {
-            box.driver?.run()
+            box.driver?.run(resuming: handover)
             // Descriptors are closed on the thread that used them.
             box.driver = nil
         }
@@ -116,20 +120,20 @@ package final class FailoverService: Sendable {
         _ completion: @escaping @Sendable ([(instance: String, outcome: YieldOutcome)]) -> Void
     ) {
         let home = home
-        post({ driver in
+        post { driver in
             driver.yield(instance: instance, isForced: isForced) { outcomes in
                 home.post { completion(outcomes) }
             }
-        }, otherwise: { completion([]) })
+        }
     }
 
-    /// - Parameter completion: on the guardian's loop; nil if the thread has ended.
-    package func requestStatus(_ completion: @escaping @Sendable (FailoverStatus?) -> Void) {
+    /// - Parameter completion: on the guardian's loop.
+    package func requestStatus(_ completion: @escaping @Sendable (FailoverStatus) -> Void) {
         let home = home
-        post({ driver in
+        post { driver in
             let status = driver.status
             home.post { completion(status) }
-        }, otherwise: { completion(nil) })
+        }
     }
 
     // MARK: - The end
@@ -139,14 +143,14 @@ package final class FailoverService: Sendable {
     /// - Parameters:
     ///   - deadline: after so long they are taken off whoever has them.
     ///   - completion: on the guardian's loop, when no address is left and the thread is about to
-    ///     end.
+    ///     end. Nothing is answered after that.
     package func stop(
         within deadline: Duration = .seconds(3), _ completion: @escaping @Sendable () -> Void
     ) {
         let home = home
-        post({ driver in
+        post { driver in
             driver.stop(within: deadline) { home.post(completion) }
-        }, otherwise: completion)
+        }
     }
 
     /// Says to peers that we will be silent for a while, and stops: addresses stay where they are.
@@ -154,17 +158,17 @@ package final class FailoverService: Sendable {
     ///
     /// - Parameters:
     ///   - silence: how long the exec and the next program's start may take.
-    ///   - completion: on the guardian's loop; nil if the thread has ended.
+    ///   - completion: on the guardian's loop.
     package func prepareForExec(
         silence: Duration = .seconds(1),
-        _ completion: @escaping @Sendable (FailoverHandover?) -> Void
+        _ completion: @escaping @Sendable (FailoverHandover) -> Void
     ) {
         let home = home
-        post({ driver in
+        post { driver in
             driver.prepareForExec(silence: silence) { handover in
                 home.post { completion(handover) }
             }
-        }, otherwise: { completion(nil) })
+        }
     }
 
     /// There was no exec: goes on as before `prepareForExec`.
@@ -182,18 +186,11 @@ package final class FailoverService: Sendable {
         init(_ driver: FailoverDriver) { self.driver = driver }
     }
 
-    private func post(
-        _ body: @escaping @Sendable (FailoverDriver) -> Void,
-        otherwise: (@Sendable () -> Void)? = nil
-    ) {
+    /// After `stop` has completed there is nobody who would run it.
+    private func post(_ body: @escaping @Sendable (FailoverDriver) -> Void) {
         let box = box
-        let home = home
         poster.post {
-            if let driver = box.driver {
-                body(driver)
-            } else if let otherwise {
-                home.post(otherwise)
-            }
+            if let driver = box.driver { body(driver) }
         }
     }
 }

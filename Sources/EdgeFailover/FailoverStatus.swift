@@ -8,6 +8,8 @@ package struct FailoverStatus: Sendable, Equatable {
     /// What this node says of itself, tracked interfaces included.
     package var standing: Standing
     package var instances: [Instance]
+    /// Other nodes whose guardians have been heard, with what they say of themselves.
+    package var peers: [PresenceMachine.Peer]
     package var figures: Figures
     package var realTime: RealTime.Grant
 
@@ -30,8 +32,9 @@ package struct FailoverStatus: Sendable, Equatable {
         /// Packets of protocol 112 that no instance was told of, by reason; zeros left out.
         package var refusals: [AdvertisementRefusal: UInt64] = [:]
         package var presenceSent: UInt64 = 0
-        package var presenceReceived: UInt64 = 0
+        package var presenceHeard: UInt64 = 0
         package var presenceRefusals: [PresenceRefusal: UInt64] = [:]
+        package var presenceSendFailures: UInt64 = 0
         /// Stamps of packets that were of no use because the wall clock jumped.
         package var clockJumps: UInt64 = 0
         /// How late the thread ran after an election's timer was due.
@@ -56,6 +59,18 @@ package enum LinkState: String, Sendable, Equatable, CaseIterable {
             return
         }
         self = !link.isEnabled ? .disabled : link.hasCarrier ? .up : .noCarrier
+    }
+
+    package var isUp: Bool { self == .up }
+
+    /// What a log says behind "is".
+    package var text: String {
+        switch self {
+        case .up: "up"
+        case .absent: "not there"
+        case .disabled: "set down"
+        case .noCarrier: "without carrier"
+        }
     }
 }
 

@@ -1,58 +1,64 @@
 internal import EdgeCore
 internal import EdgeSystem
 internal import EdgeVRRP
+internal import Glibc
 
 /// One instance: its election, and the carrying out of what that decides. The rest is the
 /// `FailoverDriver`'s.
 final class InstanceDriver {
     private(set) var settings: InstanceSettings
     let channel: InterfaceChannel
-    /// The interface with the VRRP MAC address, where one is configured.
-    let virtualInterface: VirtualInterface?
-    /// Given its addresses away for good; nothing starts it again.
+    /// Interfaces with the VRRP MAC addresses, where those are configured.
+    let virtualInterfaces: [IPFamily: VirtualInterface]
+    /// It is not configured any more, and ends when its addresses are elsewhere.
     var isLeaving = false
+    private(set) var hasStopped = false
 
     private var machine: ElectionMachine
     private unowned let driver: FailoverDriver
+    private let loop: PollLoop
     private var timer: (id: TimerID, due: Instant)?
     private var isFrozen = false
     private var sources: [IPFamily: SocketAddress] = [:]
 
-    init(
-        _ settings: InstanceSettings, channel: InterfaceChannel, record: ElectionRecord?,
-        driver: FailoverDriver
-    ) {
+    init(_ settings: InstanceSettings, channel: InterfaceChannel, driver: FailoverDriver) {
         self.settings = settings
         self.channel = channel
         self.driver = driver
-        virtualInterface =
-            settings.usesVirtualMAC
-            ? VirtualInterface(routerID: settings.routerID, parent: channel.name) : nil
-        let now = Instant.now()
-        machine =
-            record.map { ElectionMachine(settings: settings, resuming: $0, now: now) }
-            ?? ElectionMachine(settings: settings, now: now)
+        loop = driver.loop
+        var virtualInterfaces: [IPFamily: VirtualInterface] = [:]
+        for family in settings.families where settings.usesVirtualMAC {
+            virtualInterfaces[family.family] = VirtualInterface(
+                routerID: settings.routerID, family: family.family, parent: channel.name)
+        }
+        self.virtualInterfaces = virtualInterfaces
+        machine = ElectionMachine(settings: settings, now: .now())
     }
 
-    deinit { if let timer { driver.loop.cancel(timer.id) } }
+    deinit { if let timer { loop.cancel(timer.id) } }
 
     // MARK: - Queries
 
     var status: ElectionStatus { machine.status(now: .now()) }
-    var record: ElectionRecord { machine.record(now: .now()) }
+    var record: ElectionRecord { machine.export() }
     var isMaster: Bool { machine.state == .master }
 
-    /// Where its addresses are put: 0 while there is no such interface.
-    var addressIndex: Int32 { virtualInterface?.index ?? channel.index }
+    /// Where a family's addresses are put: 0 while there is no such interface.
+    private func addressIndex(_ family: IPFamily) -> Int32 {
+        virtualInterfaces[family]?.index ?? channel.index
+    }
 
     /// Those that move, as they are put on; none while there is no interface for them.
     var virtualAddresses: [InterfaceAddress] {
-        guard addressIndex > 0 else { return [] }
-        return settings.families.flatMap(\.addresses).map {
-            AddressPlan.virtual(
-                $0.address, prefixLength: $0.prefixLength, on: addressIndex,
-                // The parent has the route already.
-                hasRoute: virtualInterface == nil)
+        settings.families.flatMap { family -> [InterfaceAddress] in
+            let index = addressIndex(family.family)
+            guard index > 0 else { return [] }
+            return family.addresses.map {
+                AddressPlan.virtual(
+                    $0.address, prefixLength: $0.prefixLength, on: index,
+                    // The parent has the route already.
+                    hasRoute: !settings.usesVirtualMAC)
+            }
         }
     }
 
@@ -60,40 +66,75 @@ final class InstanceDriver {
 
     func handle(_ event: ElectionMachine.Event) {
         guard !isFrozen else { return }
-        let actions = machine.handle(event, now: .now())
-        for action in actions { perform(action) }
-        reschedule()
+        perform(machine.handle(event, now: .now()))
     }
 
+    /// Goes on where another program left off.
+    func resume(
+        _ record: ElectionRecord, readiness: ElectionMachine.Readiness, _ standing: Standing
+    ) {
+        attachVirtualInterfaces()
+        readSources()
+        perform(
+            machine.resume(
+                record, localAddresses: sources, readiness: readiness, standing: standing,
+                now: .now()))
+        observe()
+    }
+
+    /// Takes other settings for the same virtual routers; addresses that are left out are off.
     func apply(_ settings: InstanceSettings) {
-        let actions = machine.apply(settings, now: .now())
+        let before = virtualAddresses
         self.settings = settings
-        for action in actions { perform(action) }
-        reschedule()
+        let gone = before.filter { !virtualAddresses.contains($0) }
+        if isMaster { driver.release(gone, of: self) }
+        perform(machine.reconfigure(settings, now: .now()))
+        observe()
     }
 
     /// Tells the election of link and addresses as they are now; what it knows already changes
     /// nothing.
     func observe() {
-        for family in settings.families {
-            let source = channel.source(for: family, of: self)
-            guard source != sources[family.family] else { continue }
-            sources[family.family] = source
-            handle(.localAddress(family.family, source))
+        attachVirtualInterfaces()
+        let before = sources
+        readSources()
+        for family in settings.families.map(\.family) where sources[family] != before[family] {
+            handle(.localAddress(family, sources[family]))
         }
-        handle(.link(isUp: channel.state == .up && addressIndex > 0))
+        let isThere = settings.families.allSatisfy { addressIndex($0.family) > 0 }
+        handle(.link(isUp: channel.state == .up && isThere))
+    }
+
+    private func readSources() {
+        for family in settings.families {
+            sources[family.family] = channel.source(for: family, isOwner: settings.isOwner)
+        }
+    }
+
+    private func attachVirtualInterfaces() {
+        for interface in virtualInterfaces.values {
+            interface.attach(to: channel.index, driver.netlink)
+        }
     }
 
     /// Nothing is done any more: another program goes on with the record.
     func freeze() {
         isFrozen = true
-        if let timer { driver.loop.cancel(timer.id) }
+        if let timer { loop.cancel(timer.id) }
         timer = nil
     }
 
     func thaw() {
         isFrozen = false
         handle(.endPause)
+        observe()
+    }
+
+    /// Takes addresses off, whoever has them now.
+    func end() {
+        freeze()
+        if !settings.isOwner { driver.release(virtualAddresses, of: self) }
+        for interface in virtualInterfaces.values { interface.detach(driver.netlink) }
     }
 
     // MARK: - Time
@@ -101,40 +142,47 @@ final class InstanceDriver {
     private func reschedule() {
         let due = machine.nextDeadline
         guard due != timer?.due else { return }
-        if let timer { driver.loop.cancel(timer.id) }
+        if let timer { loop.cancel(timer.id) }
         timer = nil
         guard due != .never, !isFrozen else { return }
-        timer = (driver.loop.schedule(at: due) { [weak self] in self?.timerDue(due) }, due)
+        timer = (loop.schedule(at: due) { [weak self] in self?.timerDue(due) }, due)
     }
 
     /// First everything that has arrived by now: our own lateness is not somebody's silence.
     private func timerDue(_ due: Instant) {
         timer = nil
-        driver.figures.lateness.record(
-            Duration(nanoseconds: Instant.now().nanoseconds(since: due)))
+        let late = Instant.now().nanoseconds(since: due)
+        driver.figures.lateness.record(Duration(nanoseconds: late))
         if !isMaster { channel.drain() }
         if machine.nextDeadline <= .now() { handle(.timer) } else { reschedule() }
     }
 
     // MARK: - Actions
 
+    private func perform(_ actions: [ElectionMachine.Action]) {
+        for action in actions { perform(action) }
+        reschedule()
+    }
+
     private func perform(_ action: ElectionMachine.Action) {
         switch action {
         case .send(let family, let priority, let centiseconds):
             send(family, priority: priority, centiseconds: centiseconds)
         case .putAddressesOn:
-            virtualInterface?.enable(driver.netlink)
+            for interface in virtualInterfaces.values { interface.enable(driver.netlink) }
             driver.keeper.hold(virtualAddresses)
         case .takeAddressesOff:
             // An owner's addresses are its interface's own.
-            if !settings.isOwner { driver.keeper.release(virtualAddresses) }
-            virtualInterface?.disable(driver.netlink)
-        case .announce(let why): announce(why)
+            if !settings.isOwner { driver.release(virtualAddresses, of: self) }
+            for interface in virtualInterfaces.values { interface.disable(driver.netlink) }
+        case .announce: announce()
         case .transition(let transition): driver.changed(self, transition)
         case .tellPeers: driver.tellPeers()
         case .yieldRefused(let refusal): driver.yieldEnded(self, .refused(refusal))
         case .yieldEnded(let isMoved): driver.yieldEnded(self, isMoved ? .moved : .notMoved)
-        case .stopped: driver.stopped(self)
+        case .stopped:
+            hasStopped = true
+            driver.stopped()
         }
     }
 
@@ -145,43 +193,49 @@ final class InstanceDriver {
         let advertisement = Advertisement(
             family: family, routerID: settings.routerID, priority: priority,
             centiseconds: centiseconds, addresses: own.addresses.map(\.address))
-        let targets = own.exchange == .multicast ? [family.group] : own.peers
-        for target in targets {
+        for target in own.exchange == .multicast ? [family.group] : own.peers {
             let payload = advertisement.payload(
                 from: source, to: target.bare, checksum: settings.checksum)
-            driver.send(family, self) { socket throws(SystemError) in
-                if let virtualInterface, own.exchange == .multicast {
-                    try driver.frames.send(
-                        virtualInterface.frame(payload, from: source, to: target),
-                        on: channel.index)
-                } else {
+            do throws(SystemError) {
+                if let interface = virtualInterfaces[family], own.exchange == .multicast {
+                    let frame = interface.frame(payload, from: source, to: target)
+                    try driver.frames.send(frame, on: channel.index)
+                } else if let socket = channel.sockets[family] {
                     try socket.send(payload, from: source, to: target)
+                } else {
+                    throw SystemError("send(vrrp)", code: ENODEV, subject: channel.name)
                 }
+                driver.figures.packetsSent += 1
+            } catch {
+                driver.sendFailed(error)
             }
         }
     }
 
-    private func announce(_ why: ElectionMachine.Announcement) {
+    /// Once for every address, from the interface that has it.
+    private func announce() {
         guard let link = channel.link else { return }
-        let place = Announcer.Place(
-            index: addressIndex, name: virtualInterface?.name ?? channel.name,
-            hardwareAddress: virtualInterface?.hardwareAddress(.ipv4) ?? link.hardwareAddress)
-        driver.announcer.announce(settings.families.flatMap(\.addresses).map(\.address), at: place)
-        switch why {
-        case .takeOver, .repetition, .refresh, .conflictOver, .resumed: break
-        case .conflict: driver.log(.info, "\(settings.name): announced against another master")
+        for family in settings.families {
+            let interface = virtualInterfaces[family.family]
+            let place = Announcer.Place(
+                index: addressIndex(family.family), name: interface?.name ?? channel.name,
+                hardwareAddress: interface?.hardwareAddress ?? link.hardwareAddress)
+            driver.announcer.announce(family.addresses.map(\.address), at: place)
         }
     }
 }
 
 extension InterfaceChannel {
-    /// What advertisements of an instance come from: an address of the interface that does not
-    /// move; IPv6: link-local (RFC 9568 §5.1.2.1). Nil: there is none that is usable yet.
-    func source(for family: FamilySettings, of instance: InstanceDriver) -> SocketAddress? {
+    /// What advertisements come from: an address of the interface that does not move; IPv6:
+    /// link-local (RFC 9568 §5.1.2.1). Nil: there is none that is usable yet.
+    ///
+    /// - Parameter isOwner: the addresses that move are the interface's own.
+    func source(for family: FamilySettings, isOwner: Bool) -> SocketAddress? {
         let virtual = Set(family.addresses.map(\.address))
         let usable = addresses.filter {
-            $0.address.family == family.family && $0.flags.isDisjoint(with: [.tentative, .duplicate])
-                && (instance.settings.isOwner
+            $0.address.family == family.family
+                && $0.flags.isDisjoint(with: [.tentative, .duplicate])
+                && (isOwner
                     || (!virtual.contains($0.address) && $0.origin != AddressPlan.mark))
         }
         if let source = family.source?.bare {

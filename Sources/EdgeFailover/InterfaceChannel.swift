@@ -75,13 +75,15 @@ final class InterfaceChannel {
 
     // MARK: - Sockets
 
-    /// - Parameter families: each with whether its group is joined.
-    func speak(_ families: [IPFamily: Bool]) {
+    /// - Parameters:
+    ///   - families: each with whether its group is joined.
+    ///   - isOpening: false: sockets of a former program are adopted first.
+    func speak(_ families: [IPFamily: Bool], isOpening: Bool = true) {
         for (family, socket) in sockets where families[family] != socket.isMulticast {
             close(family)
         }
         spoken = families
-        openSockets()
+        if isOpening { openSockets() }
     }
 
     /// Takes over a socket that this process had as another program.

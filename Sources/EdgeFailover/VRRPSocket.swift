@@ -54,6 +54,15 @@ package final class VRRPSocket {
         try setOption(fd, SOL_SOCKET, SO_PRIORITY, 7, "SO_PRIORITY")
     }
 
+    /// Takes over one that this process had as another program; its settings are the socket's own.
+    package init(adopting descriptor: Int32, isIPv4: Bool, index: Int32, isMulticast: Bool) {
+        socket = FileDescriptor(owning: descriptor)
+        self.isIPv4 = isIPv4
+        self.index = index
+        self.isMulticast = isMulticast
+        try? Descriptor.setCloseOnExec(descriptor)
+    }
+
     /// For poll; do not close it.
     package var descriptor: Int32 { socket.raw }
     /// Packets whose time of arrival could not be told because the wall clock jumped.

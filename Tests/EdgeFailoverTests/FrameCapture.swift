@@ -5,7 +5,7 @@ import EdgeTesting
 import Foundation
 
 /// Every frame that an interface of a namespace sees, from `init` to `stop`, with the time at which
-/// it was read.
+/// it came.
 final class FrameCapture: @unchecked Sendable {
     // Sendable: `frames` and `isStopped` are guarded by `lock`; the rest is constant.
     struct Frame: Sendable {
@@ -75,9 +75,16 @@ final class FrameCapture: @unchecked Sendable {
     private func read() {
         var buffer = [UInt8](repeating: 0, count: 4096)
         while !lock.withLock({ isStopped }) {
-            let count = recv(socket, &buffer, buffer.count, 0)
+            var ready = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
+            guard poll(&ready, 1, 20) > 0 else { continue }
+            var told = ce_packet()
+            let count = ce_receive_packet(socket, &buffer, buffer.count, &told)
             guard count >= 14 else { continue }
-            let frame = Frame(at: .now(), bytes: Array(buffer[..<count]))
+            // When the kernel had it: this thread may be late.
+            let age = told.stamp > 0 ? Int64(bitPattern: WallClock.now()) - told.stamp : 0
+            let at = Instant(
+                nanoseconds: Instant.now().nanoseconds - UInt64(clamping: max(age, 0)))
+            let frame = Frame(at: at, bytes: Array(buffer[..<count]))
             lock.withLock { frames.append(frame) }
         }
         close(socket)
