@@ -101,7 +101,10 @@ let package = Package(
             swiftSettings: common),
         .target(
             name: "EdgeGuardian",
-            dependencies: ["EdgeCore", "EdgeSystem", "EdgeConfig", "EdgeControlAPI", "CEdge"],
+            dependencies: [
+                "EdgeCore", "EdgeSystem", "EdgeVRRP", "EdgeFailover", "EdgeConfig",
+                "EdgeControlAPI", "CEdge",
+            ],
             swiftSettings: common),
         .target(
             name: "EdgeDaemon",
@@ -164,7 +167,10 @@ let package = Package(
         unitTests(
             "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgeProxy",
             "EdgeRouting", "EdgeSystem", "EdgeTLS", "EdgeUpstream", "CEdge"),
-        unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem", "CEdge"),
+        unitTests(
+            "EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeFailover", "EdgeSystem",
+            "EdgeVRRP",
+            "CEdge"),
         unitTests(
             "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeRouting", "EdgeTLS",
             "EdgeUpstream", "EdgeSystem", "CEdge"),

@@ -86,12 +86,20 @@ extension ProxyService {
         operation.incidentStore = store
         guard let kept = store.load() else { return }
         operation.incidents = IncidentBook(
-            kept, at: Int64(time(nil)), isDaemonNew: flags.isDisjoint(with: [.restarted, .successor]))
+            kept, at: Int64(time(nil)),
+            isDaemonNew: flags.isDisjoint(with: [.restarted, .successor]))
     }
 
     /// At every beat.
     func keepIncidents() {
+        guard phase == .serving else { return }
         operation.incidentStore?.keep(operation.incidents, since: incidentsSince, isEnding: false)
+    }
+
+    /// We have been told to end: whoever reads the file next knows that.
+    func closeIncidents() {
+        operation.incidentStore?.keep(operation.incidents, since: incidentsSince, isEnding: true)
+        operation.incidentStore = nil
     }
 
     /// Since when incidents are noted.

@@ -500,6 +500,7 @@ final class ProxyService {
         let wasStarted = workersUp == hello?.workers && phase != .awaitingStart
         enter(.draining)
         closeProbes()
+        if !isReplaced { closeIncidents() }
         guard wasStarted else { return exit(0) }
         drainAt = Instant.now().advanced(by: .milliseconds(milliseconds))
         isPatient = isReplaced
@@ -508,7 +509,10 @@ final class ProxyService {
     }
 
     /// What only one process may keep is another's from now on.
-    func stopKeepers() { tickets = nil }
+    func stopKeepers() {
+        tickets = nil
+        operation.incidentStore = nil
+    }
 
     func closeServer() {
         server?.close()

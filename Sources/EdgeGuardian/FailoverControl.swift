@@ -11,7 +11,8 @@ package protocol FailoverControl: AnyObject {
     func yield(
         instance: String?, isForced: Bool,
         _ completion:
-            @escaping @Sendable ([(instance: String, outcome: FailoverService.YieldOutcome)]) -> Void
+            @escaping @Sendable ([(instance: String, outcome: FailoverService.YieldOutcome)]) ->
+            Void
     )
     func requestStatus(_ completion: @escaping @Sendable (FailoverStatus?) -> Void)
     func stop(within deadline: Duration, _ completion: @escaping @Sendable () -> Void)

@@ -152,7 +152,9 @@ package final class FailoverKeeper {
 
     package func undrain() {
         isDrained = false
-        if machine.purpose == .maintenance { perform(machine.cancel("the node is not drained any more")) }
+        if machine.purpose == .maintenance {
+            perform(machine.cancel("the node is not drained any more"))
+        }
         hands.dismissClients(false)
         control?.setMaintenance(false)
         hands.changed()

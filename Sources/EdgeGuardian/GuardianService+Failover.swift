@@ -109,8 +109,10 @@ extension GuardianService {
 
     private var openConnections: Int {
         (1...property.workers).reduce(0) {
-            $0 + Int(truncatingIfNeeded: property.board.block($1, bank: bank).value(
-                Counter.connectionsOpen))
+            $0
+                + Int(
+                    truncatingIfNeeded: property.board.block($1, bank: bank).value(
+                        Counter.connectionsOpen))
         }
     }
 

@@ -214,9 +214,11 @@ extension GuardianService {
                 name: "edged-guardian", Array(state.json.text.utf8))
             let all = state.descriptors + [file.raw]
             for descriptor in all { try Descriptor.setCloseOnExec(descriptor, false) }
-            let arguments = [
-                options.installedProgram, "--successor", String(file.raw), "-c", options.configPath,
-            ] + nodeArguments
+            let arguments =
+                [
+                    options.installedProgram, "--successor", String(file.raw), "-c",
+                    options.configPath,
+                ] + nodeArguments
             let words = arguments.map { strdup($0) } + [nil]
             execv(options.installedProgram, words)
             let error = SystemError(errnoOf: "execv", subject: options.installedProgram)
