@@ -17,7 +17,8 @@ extension VIPReply {
         if !peers.isEmpty {
             text += "\nnodes\n"
             text += StatusText.aligned(
-                [["  name", "heard", "fitness", "states"]] + peers.map(row))
+                [["  name", "heard", "fitness", "states", "version", "differs"]]
+                    + peers.map(row))
         }
         let last = transitions.suffix(5)
         if !last.isEmpty {
@@ -37,7 +38,7 @@ extension VIPReply {
     /// Nothing is in it that somebody should look at: each group belongs to a node, no two nodes
     /// contradict each other, this node is fit, and the others are there.
     package var isSound: Bool {
-        fitness == "fit" && peers.allSatisfy(\.isLive)
+        fitness == "fit" && peers.allSatisfy { $0.isLive && $0.differences.isEmpty }
             && instances.allSatisfy {
                 ($0.state == .master || $0.state == .backup) && $0.rival == nil
             }
@@ -77,8 +78,18 @@ extension VIPReply {
             "  " + peer.name,
             peer.isLive ? "now" : "\(StatusText.span(now - peer.heard)) ago",
             peer.fitness + (peer.isInMaintenance ? ", drained" : ""),
-            states.joined(separator: "; "),
+            states.joined(separator: "; "), peer.version,
+            peer.differences.joined(separator: ", "),
         ]
+    }
+}
+
+extension VIPPeer {
+    /// In what it is not as this node is, and should be.
+    fileprivate var differences: [String] {
+        var list = hasSameFiles ? [] : ["configuration"]
+        if abs(clockMilliseconds) > 2000 { list.append("clock by \(clockMilliseconds) ms") }
+        return list
     }
 }
 

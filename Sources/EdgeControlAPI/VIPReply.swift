@@ -204,19 +204,30 @@ package struct VIPTransition: WireValue {
 /// Another node, by what it says of itself.
 package struct VIPPeer: WireValue {
     package var name: String
+    package var address: String
     package var fitness: String
     package var isInMaintenance: Bool
     /// When it was last heard.
     package var heard: Int64
     /// It has been heard lately enough to count.
     package var isLive: Bool
-    /// `backup`, or `backup, ready`, by the name of the instance.
+    /// Of its program.
+    package var version: String
+    /// Its configuration is made of the same files as this node's.
+    package var hasSameFiles: Bool
+    /// Its clock minus this node's, the message's way included.
+    package var clockMilliseconds: Int64
     package var states: [VIPPeerState]
 
     package init(
-        name: String, fitness: String, isInMaintenance: Bool, heard: Int64, isLive: Bool,
+        name: String, address: String, fitness: String, isInMaintenance: Bool, heard: Int64,
+        isLive: Bool, version: String, hasSameFiles: Bool, clockMilliseconds: Int64,
         states: [VIPPeerState] = []
     ) {
+        self.address = address
+        self.version = version
+        self.hasSameFiles = hasSameFiles
+        self.clockMilliseconds = clockMilliseconds
         self.name = name
         self.fitness = fitness
         self.isInMaintenance = isInMaintenance
@@ -232,6 +243,10 @@ package struct VIPPeer: WireValue {
         isInMaintenance = try reader.bool("maintenance")
         heard = try reader.integer("heard")
         isLive = try reader.bool("live")
+        address = try reader.string("address")
+        version = try reader.string("version")
+        hasSameFiles = try reader.bool("same_files")
+        clockMilliseconds = try reader.integer("clock_ms")
         states = try reader.list("states")
     }
 
@@ -242,6 +257,10 @@ package struct VIPPeer: WireValue {
             .init("maintenance", .bool(isInMaintenance)),
             .init("heard", .integer(heard)),
             .init("live", .bool(isLive)),
+            .init("address", .string(address)),
+            .init("version", .string(version)),
+            .init("same_files", .bool(hasSameFiles)),
+            .init("clock_ms", .integer(clockMilliseconds)),
             .init("states", .list(states)),
         ])
     }

@@ -14,18 +14,38 @@ package protocol FailoverControl: AnyObject {
             @escaping @Sendable ([(instance: String, outcome: FailoverService.YieldOutcome)]) ->
             Void
     )
-    func requestStatus(_ completion: @escaping @Sendable (FailoverStatus?) -> Void)
+    func requestStatus(_ completion: @escaping @Sendable (FailoverStatus) -> Void)
     func stop(within deadline: Duration, _ completion: @escaping @Sendable () -> Void)
     func prepareForExec(
-        silence: Duration, _ completion: @escaping @Sendable (FailoverHandover?) -> Void)
+        silence: Duration, _ completion: @escaping @Sendable (FailoverHandover) -> Void)
     func cancelExec()
 }
 
 extension FailoverService: FailoverControl {}
 
-/// How a failover thread is started.
+/// What a failover thread begins with.
+package struct FailoverBeginning {
+    package var settings: FailoverSettings
+    package var options: FailoverOptions
+    /// What this process had as another program.
+    package var handover: FailoverHandover?
+    package var readiness: ElectionMachine.Readiness
+    package var standing: Standing
+}
+
+/// Starts a failover thread that tells the loop of the poster what happens.
 package typealias FailoverFactory =
     @Sendable (
-        FailoverSettings, FailoverOptions, PollLoop.Poster, FailoverHandover?,
-        @escaping @Sendable (FailoverEvent) -> Void
+        FailoverBeginning, PollLoop.Poster, @escaping @Sendable (FailoverEvent) -> Void
     ) throws(SystemError) -> any FailoverControl
+
+extension FailoverService {
+    /// The real one.
+    package static let factory: FailoverFactory = {
+        beginning, poster, handler throws(SystemError) in
+        try FailoverService.start(
+            beginning.settings, options: beginning.options, home: poster,
+            resuming: beginning.handover, readiness: beginning.readiness,
+            standing: beginning.standing, handler: handler)
+    }
+}

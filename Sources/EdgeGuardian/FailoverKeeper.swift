@@ -60,6 +60,8 @@ package final class FailoverKeeper {
     private var timer: TimerID?
     private var sampler: TimerID?
     private var hasEnded = false
+    /// Nothing is begun any more.
+    private var isHurried = false
     private let loop: PollLoop
     private let factory: FailoverFactory
     private let hands: Hands
@@ -97,12 +99,12 @@ package final class FailoverKeeper {
             return
         }
         let keeper = LoopBound(self)
-        control = try factory(failover.settings, options, loop.poster, handover) { event in
-            keeper.value?.happened(event)
-        }
-        if !readiness.isEmpty { control?.setReadiness(readiness) }
-        if let fitness { control?.setFitness(fitness) }
-        if isDrained { control?.setMaintenance(true) }
+        let beginning = FailoverBeginning(
+            settings: failover.settings, options: options, handover: handover,
+            readiness: readiness,
+            standing: Standing(
+                fitness: fitness ?? .unfit(.starting, answers: false), isInMaintenance: isDrained))
+        control = try factory(beginning, loop.poster) { event in keeper.value?.happened(event) }
     }
 
     package var isActive: Bool { control != nil }
@@ -112,8 +114,20 @@ package final class FailoverKeeper {
         perform(machine.cancel("the daemon ends"))
         guard let control, !hasEnded else { return completion() }
         hasEnded = true
-        let body = LoopBody(completion)
+        let body = once(completion)
         control.stop(within: span) { body.run() }
+        // A thread in trouble keeps nobody from ending.
+        loop.schedule(after: span + .seconds(1)) { body.run() }
+    }
+
+    /// To be run by whoever comes first.
+    private func once(_ body: @escaping () -> Void) -> LoopBody {
+        var isOver = false
+        return LoopBody {
+            guard !isOver else { return }
+            isOver = true
+            body()
+        }
     }
 
     // MARK: - How this node is
@@ -137,17 +151,20 @@ package final class FailoverKeeper {
     package func drain(_ answer: @escaping Answer) {
         isDrained = true
         hands.dismissClients(true)
-        guard let control else { return answer(.stayed("no address moves between nodes")) }
-        guard holdsAddresses else {
-            control.setMaintenance(true)
-            return answer(.moved)
+        guard isActive else { return answer(.stayed("no address moves between nodes")) }
+        withStatus { keeper in
+            guard keeper.isDrained else { return answer(.stayed("the node is not drained any more")) }
+            guard keeper.holdsAddresses else {
+                keeper.control?.setMaintenance(true)
+                return answer(.moved)
+            }
+            guard keeper.isPeerReady else {
+                keeper.control?.setMaintenance(true)
+                return answer(
+                    .stayed("no other node is known to be ready: the addresses stay until one is"))
+            }
+            keeper.begin(.maintenance, answer)
         }
-        guard isPeerReady else {
-            control.setMaintenance(true)
-            return answer(
-                .stayed("no other node is known to be ready: the addresses stay until one is"))
-        }
-        begin(.maintenance, answer)
     }
 
     package func undrain() {
@@ -163,31 +180,43 @@ package final class FailoverKeeper {
     /// The addresses are wanted elsewhere.
     package func yield(isForced: Bool, _ answer: @escaping Answer) {
         guard isActive else { return answer(.stayed("no address moves between nodes")) }
-        guard holdsAddresses else {
-            return answer(.stayed("this node does not hold the addresses"))
+        withStatus { keeper in
+            guard keeper.holdsAddresses else {
+                return answer(.stayed("this node does not hold the addresses"))
+            }
+            guard isForced || keeper.isPeerReady else {
+                return answer(
+                    .stayed(
+                        "no other node is known to be ready; --force gives them up all the same"))
+            }
+            keeper.begin(.move, isForced: isForced, answer)
         }
-        guard isForced || isPeerReady else {
-            return answer(
-                .stayed("no other node is known to be ready; --force gives them up all the same"))
-        }
-        begin(.move, isForced: isForced, answer)
     }
 
     /// The guardian is about to end: if somebody can take the addresses they go first, while all
     /// clients are served.
     ///
-    /// - Returns: false if there is nothing to be done: the addresses stay until the end.
+    /// - Returns: false if there is nothing to be done, and no answer comes.
     package func leave(_ answer: @escaping Answer) -> Bool {
         perform(machine.cancel("the daemon ends"))
-        // Routers that are no nodes of ours say nothing of themselves.
-        let isAlone = configuration?.settings.presence.peers.isEmpty ?? true
-        guard isActive, holdsAddresses, isPeerReady || isAlone else { return false }
-        begin(.stop, isForced: isAlone, answer)
+        guard isActive, holdsAddresses else { return false }
+        isHurried = false
+        withStatus { keeper in
+            // Routers that are no nodes of ours say nothing of themselves.
+            let isAlone = keeper.configuration?.settings.presence.peers.isEmpty ?? true
+            guard keeper.holdsAddresses, keeper.isPeerReady || isAlone, !keeper.isHurried else {
+                return answer(.stayed("nobody is known to take the addresses"))
+            }
+            keeper.begin(.stop, isForced: isAlone, answer)
+        }
         return true
     }
 
     /// What is under way is cut short.
-    package func hurry() { perform(machine.cancel("the daemon ends at once")) }
+    package func hurry() {
+        isHurried = true
+        perform(machine.cancel("the daemon ends at once"))
+    }
 
     private func begin(
         _ purpose: HandoverMachine.Purpose, isForced: Bool = false, _ answer: @escaping Answer
@@ -301,11 +330,25 @@ package final class FailoverKeeper {
         }
     }
 
+    /// The thread answers at once, or is in trouble.
+    private static let statusMax = Duration.milliseconds(500)
+
     /// Asks for the counters as well; `status` has them soon.
     func refresh() {
         let keeper = LoopBound(self)
+        control?.requestStatus { status in keeper.value?.status = status }
+    }
+
+    /// Goes on with what the thread knows now: how long ago the peer was heard counts.
+    private func withStatus(_ body: @escaping (FailoverKeeper) -> Void) {
+        let goOn = once { [weak self] in
+            if let self { body(self) }
+        }
+        loop.schedule(after: Self.statusMax) { goOn.run() }
+        let keeper = LoopBound(self)
         control?.requestStatus { status in
-            if let status { keeper.value?.status = status }
+            keeper.value?.status = status
+            goOn.run()
         }
     }
 

@@ -23,11 +23,7 @@ package struct GuardianOptions: Sendable {
     /// False: failover is refused.
     package var canMoveAddresses = Privileges.canMoveAddresses
     /// Starts what moves them.
-    package var failover: FailoverFactory = {
-        settings, options, poster, handover, handler throws(SystemError) in
-        try FailoverService.start(
-            settings, options: options, home: poster, resuming: handover, handler: handler)
-    }
+    package var failover: FailoverFactory = FailoverService.factory
 
     package init(
         configPath: String, executable: String = "/proc/self/exe",

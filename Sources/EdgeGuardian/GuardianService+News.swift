@@ -19,7 +19,7 @@ extension GuardianService {
         guard let status = failover.status, let settings = current.configuration.failover?.settings
         else { return nil }
         return VIPReply(
-            status, settings: settings, handover: failover.handoverText, now: .now(),
+            status, settings: settings, fingerprint: current.fingerprint, handover: failover.handoverText, now: .now(),
             time: Int64(WallClock.now() / 1_000_000))
     }
 

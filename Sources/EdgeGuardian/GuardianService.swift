@@ -113,6 +113,11 @@ package final class GuardianService {
         }
         if let interval = service?.watchdogInterval { keepAlive(every: interval) }
         takeOver()
+        if let succession, succession.proxy != nil {
+            // It serves: who was master goes on at once.
+            failover.setReady(.all)
+            failover.set(.fit)
+        }
         if current.configuration.failover != nil {
             try useFailover(secret, resuming: succession?.failover)
         }

@@ -10,10 +10,11 @@ extension VIPReply {
     ///
     /// - Parameters:
     ///   - settings: those that it has been given.
+    ///   - fingerprint: of this node's files.
     ///   - now: on the monotonic clock, at the Unix time `time` in milliseconds.
     init(
-        _ status: FailoverStatus, settings: FailoverSettings, handover: String, now: Instant,
-        time: Int64
+        _ status: FailoverStatus, settings: FailoverSettings, fingerprint: UInt64,
+        handover: String, now: Instant, time: Int64
     ) {
         func moment(_ instant: Instant) -> Int64 {
             time - Int64(now.nanoseconds(since: instant) / 1_000_000)
@@ -43,25 +44,25 @@ extension VIPReply {
                         cause: "\(transition.cause)", atMilliseconds: moment(transition.at))
                 }, counters: election.counters.named)
         }
-        var seen: [UInt64: VIPPeer] = [:]
-        var order: [UInt64] = []
-        for instance in status.instances.map(\.election) {
-            for report in instance.peers {
-                if seen[report.nodeID] == nil {
-                    order.append(report.nodeID)
-                    seen[report.nodeID] = VIPPeer(
-                        name: report.nodeName, fitness: "\(report.standing.fitness)",
-                        isInMaintenance: report.standing.isInMaintenance,
-                        heard: moment(report.heardAt) / 1000, isLive: report.liveUntil > now)
-                }
-                guard let state = report.instance else { continue }
-                seen[report.nodeID]?.states.append(
-                    VIPPeerState(
-                        instance: instance.name, state: VIPState(state.state),
-                        priority: Int64(state.priority), isReady: state.isReady))
-            }
+        peers = status.peers.map { peer in
+            let message = peer.message
+            return VIPPeer(
+                name: message.nodeName, address: peer.address.addressText,
+                fitness: "\(message.standing.fitness)",
+                isInMaintenance: message.standing.isInMaintenance,
+                heard: moment(peer.heardAt) / 1000, isLive: peer.liveUntil > now,
+                version: message.programVersion,
+                hasSameFiles: message.configurationFingerprint == fingerprint,
+                clockMilliseconds: peer.clockDifference / 1_000_000,
+                states: status.instances.compactMap { instance in
+                    let election = instance.election
+                    return message.instances.first { $0.routerID == election.routerID }.map {
+                        VIPPeerState(
+                            instance: election.name, state: VIPState($0.state),
+                            priority: Int64($0.priority), isReady: $0.isReady)
+                    }
+                })
         }
-        peers = order.compactMap { seen[$0] }
         counters = status.figures.named
     }
 }
@@ -111,7 +112,9 @@ extension FailoverStatus.Figures {
                 ("address_failures", addresses.failures),
                 ("announcements_sent", announcements.sent),
                 ("announcement_failures", announcements.failures),
-                ("presence_sent", presenceSent), ("presence_received", presenceReceived),
+                ("presence_sent", presenceSent),
+                ("presence_send_failures", presenceSendFailures),
+                ("presence_heard", presenceHeard),
                 ("clock_jumps", clockJumps),
                 ("late_turns", lateness.counts.dropFirst(3).reduce(0, +)),
                 ("lateness_max_nanoseconds", lateness.max.nanoseconds),

@@ -77,8 +77,9 @@ enum OperationSamples {
         ],
         peers: [
             VIPPeer(
-                name: "lb-02", fitness: "degraded (upstreams)", isInMaintenance: false, heard: 999,
-                isLive: true,
+                name: "lb-02", address: "192.168.1.12", fitness: "degraded (upstreams)",
+                isInMaintenance: false, heard: 999, isLive: true, version: "0.1.0",
+                hasSameFiles: false, clockMilliseconds: -2500,
                 states: [
                     VIPPeerState(instance: "lan", state: .backup, priority: 100, isReady: true)
                 ])

@@ -86,8 +86,8 @@ import Testing
                   storage waits: link down
 
                 nodes
-                  name   heard  fitness               states
-                  lb-02  now    degraded (upstreams)  lan backup, ready
+                  name   heard  fitness               states             version  differs
+                  lb-02  now    degraded (upstreams)  lan backup, ready  0.1.0    configuration, clock by -2500 ms
 
                 moves
                   1970-01-01 00:15:40  lan  backup → master  the master is silent
