@@ -17,7 +17,7 @@ struct IncidentBook: Equatable {
     }
 
     /// What is kept of it over a restart.
-    struct Kept: Equatable {
+    struct Kept: Sendable, Equatable {
         var since: Int64
         var dropped: Int64
         var incidents: [Incident]

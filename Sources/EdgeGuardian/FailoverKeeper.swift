@@ -46,7 +46,11 @@ package final class FailoverKeeper {
     /// What becomes of an order, and why.
     package typealias Answer = (HandoverMachine.Outcome) -> Void
 
-    package private(set) var status: FailoverStatus?
+    package private(set) var status: FailoverStatus? {
+        didSet { statusTime = .now() }
+    }
+    /// When `status` came.
+    private(set) var statusTime = Instant.now()
     /// An administrator has drained the node.
     package private(set) var isDrained = false
     package let hooks: HookRunner
@@ -153,7 +157,9 @@ package final class FailoverKeeper {
         hands.dismissClients(true)
         guard isActive else { return answer(.stayed("no address moves between nodes")) }
         withStatus { keeper in
-            guard keeper.isDrained else { return answer(.stayed("the node is not drained any more")) }
+            guard keeper.isDrained else {
+                return answer(.stayed("the node is not drained any more"))
+            }
             guard keeper.holdsAddresses else {
                 keeper.control?.setMaintenance(true)
                 return answer(.moved)
@@ -320,11 +326,10 @@ package final class FailoverKeeper {
 
     /// For all that this node has there is another that would take it.
     package var isPeerReady: Bool {
-        let now = Instant.now()
         let held = status?.instances.map(\.election).filter { $0.state == .master } ?? []
         return held.allSatisfy { election in
             election.peers.contains { peer in
-                peer.liveUntil > now && !peer.standing.fitness.isUnfit
+                peer.liveUntil > statusTime && !peer.standing.fitness.isUnfit
                     && !peer.standing.isInMaintenance && peer.instance?.isReady == true
             }
         }
@@ -333,10 +338,13 @@ package final class FailoverKeeper {
     /// The thread answers at once, or is in trouble.
     private static let statusMax = Duration.milliseconds(500)
 
-    /// Asks for the counters as well; `status` has them soon.
-    func refresh() {
-        let keeper = LoopBound(self)
-        control?.requestStatus { status in keeper.value?.status = status }
+    /// Asks for the counters as well; `status` has them when `body` runs.
+    func refresh(_ body: @escaping () -> Void) {
+        let (keeper, goOn) = (LoopBound(self), LoopBody(body))
+        control?.requestStatus { status in
+            keeper.value?.status = status
+            goOn.run()
+        }
     }
 
     /// Goes on with what the thread knows now: how long ago the peer was heard counts.
@@ -354,10 +362,10 @@ package final class FailoverKeeper {
 
     private func happened(_ event: FailoverEvent) {
         switch event {
-        case .log(.error, let text): Log.error("failover: \(text)")
-        case .log(.warning, let text): Log.warning("failover: \(text)")
-        case .log(.notice, let text): Log.notice("failover: \(text)")
-        case .log(_, let text): Log.info("failover: \(text)")
+        case .log(.error, let text): Log.error(text)
+        case .log(.warning, let text): Log.warning(text)
+        case .log(.notice, let text): Log.notice(text)
+        case .log(_, let text): Log.info(text)
         case .transition(let moved): happened(moved)
         case .changed(let status):
             self.status = status
@@ -367,9 +375,6 @@ package final class FailoverKeeper {
 
     private func happened(_ moved: FailoverTransition) {
         let transition = moved.transition
-        Log.notice(
-            "failover: \(moved.instance) \(transition.from) → \(transition.to): "
-                + "\(transition.cause)")
         hooks.run(
             .init(
                 instance: moved.instance, state: "\(transition.to)",

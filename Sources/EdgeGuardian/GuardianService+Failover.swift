@@ -124,8 +124,7 @@ extension GuardianService {
     func leaveAddresses() -> Bool {
         guard case .serving = supervisor.state, !isLeavingAddresses else { return false }
         let begun = loop.now
-        isLeavingAddresses = true
-        let isUnderWay = failover.leave { [weak self] _ in
+        isLeavingAddresses = failover.leave { [weak self] _ in
             guard let self, case .serving = self.supervisor.state else { return }
             // Clients have had their time; those of other addresses get what is left of it.
             let spent = Duration.nanoseconds(
@@ -134,10 +133,10 @@ extension GuardianService {
                 self.supervisor.configuration.drainDeadline - spent, .seconds(1))
             self.perform(self.supervisor.terminate(now: self.loop.now))
         }
-        if isUnderWay {
+        if isLeavingAddresses {
             Log.notice("stopping: the addresses go first")
             service?.stopping(status: "the addresses go to the other node")
         }
-        return isUnderWay
+        return isLeavingAddresses
     }
 }

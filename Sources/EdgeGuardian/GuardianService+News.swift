@@ -19,7 +19,9 @@ extension GuardianService {
         guard let status = failover.status, let settings = current.configuration.failover?.settings
         else { return nil }
         return VIPReply(
-            status, settings: settings, fingerprint: current.fingerprint, handover: failover.handoverText, now: .now(),
+            status, settings: settings, fingerprint: current.fingerprint,
+            saidAt: failover.statusTime,
+            handover: failover.handoverText, now: .now(),
             time: Int64(WallClock.now() / 1_000_000))
     }
 
@@ -44,10 +46,7 @@ extension GuardianService {
     func refreshNews() {
         loop.schedule(after: Self.newsInterval) { [weak self] in
             guard let self else { return }
-            if self.failover.isActive {
-                self.failover.refresh()
-                self.tellNews()
-            }
+            self.failover.refresh { [weak self] in self?.tellNews() }
             self.refreshNews()
         }
     }

@@ -11,10 +11,11 @@ extension VIPReply {
     /// - Parameters:
     ///   - settings: those that it has been given.
     ///   - fingerprint: of this node's files.
+    ///   - saidAt: when the thread said so.
     ///   - now: on the monotonic clock, at the Unix time `time` in milliseconds.
     init(
         _ status: FailoverStatus, settings: FailoverSettings, fingerprint: UInt64,
-        handover: String, now: Instant, time: Int64
+        saidAt: Instant, handover: String, now: Instant, time: Int64
     ) {
         func moment(_ instant: Instant) -> Int64 {
             time - Int64(now.nanoseconds(since: instant) / 1_000_000)
@@ -50,7 +51,7 @@ extension VIPReply {
                 name: message.nodeName, address: peer.address.addressText,
                 fitness: "\(message.standing.fitness)",
                 isInMaintenance: message.standing.isInMaintenance,
-                heard: moment(peer.heardAt) / 1000, isLive: peer.liveUntil > now,
+                heard: moment(peer.heardAt) / 1000, isLive: peer.liveUntil > saidAt,
                 version: message.programVersion,
                 hasSameFiles: message.configurationFingerprint == fingerprint,
                 clockMilliseconds: peer.clockDifference / 1_000_000,

@@ -135,8 +135,11 @@ package final class ListenerGroup {
     package func openDoor() { for socket in sockets { Self.openDoor(of: socket) } }
 
     private static func openDoor(of socket: Int32) {
-        // ENOENT: there is no filter.
-        _ = setsockopt(socket, SOL_SOCKET, SO_DETACH_FILTER, nil, 0)
+        // ENOENT: there is no filter. The kernel wants a number, and does not look at it.
+        var unused: Int32 = 0
+        _ = setsockopt(
+            socket, SOL_SOCKET, SO_DETACH_FILTER, &unused,
+            socklen_t(MemoryLayout<Int32>.size))
     }
 
     // MARK: - Sockets

@@ -1,10 +1,10 @@
 import EdgeCore
 import EdgeSystem
-@testable import EdgeVRRP
 import Synchronization
 
 @testable import EdgeFailover
 @testable import EdgeGuardian
+@testable import EdgeVRRP
 
 /// In place of the failover thread: writes down what it is told, says what the test wants. All on
 /// the guardian's loop.
@@ -104,7 +104,8 @@ final class FakeFailover: FailoverControl, @unchecked Sendable {
     func yield(
         instance: String?, isForced: Bool,
         _ completion:
-            @escaping @Sendable ([(instance: String, outcome: FailoverService.YieldOutcome)]) -> Void
+            @escaping @Sendable ([(instance: String, outcome: FailoverService.YieldOutcome)]) ->
+            Void
     ) {
         calls.append(isForced ? "yield by force" : "yield")
         guard let outcome else { return }

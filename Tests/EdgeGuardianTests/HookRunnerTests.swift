@@ -133,7 +133,8 @@ struct HookRunnerTests {
     }
 
     @Test(
-        "One that others could have changed is not run", arguments: [0o722, 0o720, 0o777] as [mode_t])
+        "One that others could have changed is not run",
+        arguments: [0o722, 0o720, 0o777] as [mode_t])
     func writable(mode: mode_t) throws {
         let folder = try OwnFolder()
         let loop = try PollLoop()
