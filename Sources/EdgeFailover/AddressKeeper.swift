@@ -4,7 +4,9 @@ internal import Glibc
 
 /// Sees to it that interfaces have the virtual addresses that they should: at once when that
 /// changes, at once when somebody else changes them, and every ten seconds whatever was told. What
-/// fails is counted and tried again. One thread.
+/// fails is counted and tried again. One thread, which never waits to look: the kernel answers only
+/// when nobody else configures interfaces, which may take tens of milliseconds, so that what there
+/// is is read by a thread of its own. Only changes are made at once, whatever that takes.
 package final class AddressKeeper {
     /// What it has done since the start.
     package struct Figures: Sendable, Equatable {
@@ -38,6 +40,11 @@ package final class AddressKeeper {
     private var timer: TimerID?
     private var retries = 0
     private var isDue = false
+    /// A thread reads what there is.
+    private var isLooking = false
+    /// What it reads is not to be trusted: something has changed since it was asked.
+    private var isOutdated = false
+    private var isSuspended = false
 
     private static let period = Duration.seconds(10)
     private static let retryMin = Duration.milliseconds(20)
@@ -51,9 +58,14 @@ package final class AddressKeeper {
 
     deinit { if let timer { loop.cancel(timer) } }
 
-    /// Looks at all interfaces and removes what is not wanted there: before anything else.
+    /// Looks at all interfaces, now, and removes what is not wanted there.
     package func start() {
-        reconcile(everywhere: true)
+        do throws(SystemError) {
+            correct(try InterfaceAddress.readAll(socket))
+        } catch {
+            failed(error)
+        }
+        reschedule()
     }
 
     /// What is ours to put on and take off from now on. Those that are left out and present are
@@ -88,6 +100,18 @@ package final class AddressKeeper {
         governed.removeAll { $0.index == index }
     }
 
+    /// Leaves everything as it is from now on: another program goes on. `resume` ends that.
+    package func suspend() {
+        isSuspended = true
+        if let timer { loop.cancel(timer) }
+        timer = nil
+    }
+
+    package func resume() {
+        isSuspended = false
+        reconcileSoon()
+    }
+
     package func isWanted(_ address: InterfaceAddress) -> Bool {
         wanted.contains { $0.isSamePlace(address) }
     }
@@ -116,49 +140,86 @@ package final class AddressKeeper {
 
     /// Once after the events that have come together.
     private func reconcileSoon() {
-        guard !isDue else { return }
+        guard !isDue, !isSuspended else { return }
         isDue = true
-        loop.schedule(at: loop.now) { [weak self] in self?.reconcile(everywhere: false) }
+        loop.schedule(at: loop.now) { [weak self] in self?.look() }
     }
 
-    private func reconcile(everywhere: Bool) {
+    /// The keeper, for the way back from the thread that looks.
+    private final class Home: @unchecked Sendable {
+        // Sendable: made and read on the loop's thread, only carried by the other.
+        weak var keeper: AddressKeeper?
+
+        init(_ keeper: AddressKeeper) { self.keeper = keeper }
+    }
+
+    private func look() {
         isDue = false
+        guard !isSuspended else { return }
+        guard !isLooking else {
+            isOutdated = true
+            return
+        }
+        isLooking = true
+        isOutdated = false
+        let indices = Set((wanted + governed).map(\.index))
+        let home = Home(self)
+        let poster = loop.poster
         do throws(SystemError) {
-            var present: [InterfaceAddress] = []
-            if everywhere {
-                present = try InterfaceAddress.readAll(socket)
-            } else {
-                for index in Set((wanted + governed).map(\.index)) {
-                    present += try InterfaceAddress.readAll(socket, of: index)
-                }
-            }
-            let steps = AddressPlan.steps(wanted: wanted, governed: governed, present: present)
-            for step in steps {
-                switch step {
-                case .add(let address): add(address, isRestored: true)
-                case .remove(let address, let why):
-                    remove(address)
-                    guard why != .unusable else { continue }
-                    figures.leftBehind += 1
-                    report?(.removedLeftover(address))
-                }
+            try BackgroundThread.start {
+                let found = Result { () throws(SystemError) in try Self.read(indices) }
+                poster.post { home.keeper?.looked(found) }
             }
         } catch {
-            failed(error)
+            looked(.failure(error))
+        }
+    }
+
+    private static func read(_ indices: Set<Int32>) throws(SystemError) -> [InterfaceAddress] {
+        let socket = try NetlinkSocket()
+        var present: [InterfaceAddress] = []
+        for index in indices { present += try InterfaceAddress.readAll(socket, of: index) }
+        return present
+    }
+
+    private func looked(_ found: Result<[InterfaceAddress], SystemError>) {
+        isLooking = false
+        guard !isSuspended else { return }
+        // What we have changed meanwhile may look like what somebody else has.
+        if isOutdated { return reconcileSoon() }
+        switch found {
+        case .success(let present): correct(present)
+        case .failure(let error): failed(error)
         }
         reschedule()
     }
 
+    private func correct(_ present: [InterfaceAddress]) {
+        let steps = AddressPlan.steps(wanted: wanted, governed: governed, present: present)
+        for step in steps {
+            switch step {
+            case .add(let address): add(address, isRestored: true)
+            case .remove(let address, let why):
+                remove(address)
+                guard why != .unusable else { continue }
+                figures.leftBehind += 1
+                report?(.removedLeftover(address))
+            }
+        }
+    }
+
     private func reschedule() {
+        guard !isSuspended else { return }
         if let timer { loop.cancel(timer) }
         var span = Self.period
         if retries > 0 { span = min(span, Self.retryMin * (1 << min(retries, Self.retriesMax))) }
-        timer = loop.schedule(after: span) { [weak self] in self?.reconcile(everywhere: false) }
+        timer = loop.schedule(after: span) { [weak self] in self?.look() }
     }
 
     // MARK: - Changes
 
     private func add(_ address: InterfaceAddress, isRestored: Bool) {
+        isOutdated = true
         do throws(SystemError) {
             try address.add(socket)
             figures.added += 1
@@ -174,6 +235,7 @@ package final class AddressKeeper {
     }
 
     private func remove(_ address: InterfaceAddress) {
+        isOutdated = true
         do throws(SystemError) {
             if try address.remove(socket) { figures.removed += 1 }
         } catch {

@@ -92,6 +92,7 @@ extension FailoverDriver {
         isFrozen = true
         for instance in instances { instance.freeze() }
         presence?.freeze()
+        keeper.suspend()
         let sockets = channels.values.flatMap { channel in
             channel.sockets.map { family, socket in
                 FailoverHandover.Socket(
@@ -116,6 +117,7 @@ extension FailoverDriver {
                 try? Descriptor.setCloseOnExec(socket.descriptor)
             }
         }
+        keeper.resume()
         for instance in instances { instance.thaw() }
         presence?.thaw()
     }

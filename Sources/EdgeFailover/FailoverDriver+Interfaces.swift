@@ -74,14 +74,20 @@ extension FailoverDriver {
             }
             if isOther {
                 readAddresses(channel)
-                keeper.govern(instances.flatMap(\.virtualAddresses))
+                govern()
             }
             tellInstances(channel)
         }
         guard hasChanged else { return }
         // Virtual interfaces may have been made.
-        keeper.govern(instances.flatMap(\.virtualAddresses))
+        govern()
         restand()
+    }
+
+    /// What is ours to put on and take off; an owner's are not.
+    func govern() {
+        keeper.govern(
+            instances.filter { !$0.settings.isOwner }.flatMap(\.virtualAddresses))
     }
 
     func addressesChanged(_ channel: InterfaceChannel) {

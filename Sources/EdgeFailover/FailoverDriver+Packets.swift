@@ -4,10 +4,18 @@ internal import EdgeVRRP
 
 /// From a packet to the instance that it is for.
 extension FailoverDriver {
+    /// Those of all instances there.
+    func virtualAddresses(on channel: InterfaceChannel) -> Set<SocketAddress> {
+        Set(
+            instances.filter { $0.channel === channel }
+                .flatMap { $0.settings.families.flatMap(\.addresses) }.map(\.address))
+    }
+
     func makeFilter(_ channel: InterfaceChannel) {
         let here = instances.filter { $0.channel === channel }
-        let virtual = Set(here.flatMap { $0.settings.families.flatMap(\.addresses) }.map(\.address))
+        let virtual = virtualAddresses(on: channel)
         let isOwner = here.contains { $0.settings.isOwner }
+        channel.routerIDs = here.map(\.settings.routerID)
         filters[channel.name] = AdvertisementFilter(
             instances: here.map(\.settings),
             ownAddresses: channel.addresses.map(\.address).filter {

@@ -20,6 +20,7 @@ extension FailoverDriver {
         figures.addresses = keeper.figures
         figures.announcements = announcer.figures
         figures.clockJumps = channels.values.reduce(0) { $0 + $1.clockJumps }
+        figures.floods = channels.values.reduce(0) { $0 + $1.floods }
         presence?.add(to: &figures)
         return FailoverStatus(
             nodeName: settings.nodeName, standing: worstStanding,

@@ -81,7 +81,7 @@ final class FailoverDriver {
             readAddresses(channel)
         }
         removeLeftovers()
-        keeper.govern(instances.flatMap(\.virtualAddresses))
+        govern()
         for instance in instances { begin(instance, handover) }
         // After those that go on holding theirs.
         keeper.start()
@@ -109,7 +109,10 @@ final class FailoverDriver {
 
     /// What could not be opened is tried again.
     private func tend() {
-        for channel in channels.values { channel.openSockets() }
+        for channel in channels.values {
+            channel.openSockets()
+            tellInstances(channel)
+        }
         loop.schedule(after: .seconds(10)) { [weak self] in self?.tend() }
     }
 
@@ -155,6 +158,7 @@ final class FailoverDriver {
     private func makeChannel(_ name: String) -> InterfaceChannel {
         let channel = InterfaceChannel(name: name, loop: loop)
         channel.received = { [weak self, unowned channel] in self?.received($0, $1, channel) }
+        channel.report = { [weak self] in self?.log(.error, "failover: \(name): \($0)") }
         _ = channel.update(links.values.first { $0.interface.name == name })
         return channel
     }
@@ -180,7 +184,7 @@ final class FailoverDriver {
         for channel in channels.values where !known.contains(channel.name) {
             readAddresses(channel)
         }
-        keeper.govern(instances.flatMap(\.virtualAddresses))
+        govern()
         for instance in instances where !before.contains(ObjectIdentifier(instance)) {
             begin(instance)
         }

@@ -31,6 +31,9 @@ package struct FailoverStatus: Sendable, Equatable {
         package var lastSendFailure: SystemError?
         /// Packets of protocol 112 that no instance was told of, by reason; zeros left out.
         package var refusals: [AdvertisementRefusal: UInt64] = [:]
+        /// Times that more packets came than are read. For ten seconds the kernel then drops what
+        /// can't be for us; that is not counted.
+        package var floods: UInt64 = 0
         package var presenceSent: UInt64 = 0
         package var presenceHeard: UInt64 = 0
         package var presenceRefusals: [PresenceRefusal: UInt64] = [:]

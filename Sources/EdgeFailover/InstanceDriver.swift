@@ -54,10 +54,14 @@ final class InstanceDriver {
             let index = addressIndex(family.family)
             guard index > 0 else { return [] }
             return family.addresses.map {
-                AddressPlan.virtual(
-                    $0.address, prefixLength: $0.prefixLength, on: index,
-                    // The parent has the route already.
-                    hasRoute: !settings.usesVirtualMAC)
+                // An owner's addresses are its interface's own, and stay so.
+                settings.isOwner
+                    ? InterfaceAddress(
+                        index: index, address: $0.address, prefixLength: $0.prefixLength)
+                    : AddressPlan.virtual(
+                        $0.address, prefixLength: $0.prefixLength, on: index,
+                        // The parent has the route already.
+                        hasRoute: !settings.usesVirtualMAC)
             }
         }
     }
@@ -106,14 +110,19 @@ final class InstanceDriver {
     }
 
     private func readSources() {
+        let virtual = settings.isOwner ? [] : driver.virtualAddresses(on: channel)
         for family in settings.families {
-            sources[family.family] = channel.source(for: family, isOwner: settings.isOwner)
+            sources[family.family] = channel.source(for: family, besides: virtual)
         }
     }
 
     private func attachVirtualInterfaces() {
         for interface in virtualInterfaces.values {
+            let before = interface.failure
             interface.attach(to: channel.index, driver.netlink)
+            if let failure = interface.failure, failure != before {
+                driver.log(.error, "failover: \(interface.name): \(failure)")
+            }
         }
     }
 
@@ -172,7 +181,6 @@ final class InstanceDriver {
             for interface in virtualInterfaces.values { interface.enable(driver.netlink) }
             driver.keeper.hold(virtualAddresses)
         case .takeAddressesOff:
-            // An owner's addresses are its interface's own.
             if !settings.isOwner { driver.release(virtualAddresses, of: self) }
             for interface in virtualInterfaces.values { interface.disable(driver.netlink) }
         case .announce: announce()
@@ -227,16 +235,15 @@ final class InstanceDriver {
 
 extension InterfaceChannel {
     /// What advertisements come from: an address of the interface that does not move; IPv6:
-    /// link-local (RFC 9568 §5.1.2.1). Nil: there is none that is usable yet.
+    /// link-local (RFC 9568 §5.1.2.1). Nil: there is none that is usable yet, or no socket.
     ///
-    /// - Parameter isOwner: the addresses that move are the interface's own.
-    func source(for family: FamilySettings, isOwner: Bool) -> SocketAddress? {
-        let virtual = Set(family.addresses.map(\.address))
+    /// - Parameter virtual: those that move.
+    func source(for family: FamilySettings, besides virtual: Set<SocketAddress>) -> SocketAddress? {
+        guard sockets[family.family] != nil else { return nil }
         let usable = addresses.filter {
             $0.address.family == family.family
                 && $0.flags.isDisjoint(with: [.tentative, .duplicate])
-                && (isOwner
-                    || (!virtual.contains($0.address) && $0.origin != AddressPlan.mark))
+                && !virtual.contains($0.address) && $0.origin != AddressPlan.mark
         }
         if let source = family.source?.bare {
             return usable.contains { $0.address == source } ? source : nil

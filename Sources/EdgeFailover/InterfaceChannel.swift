@@ -3,16 +3,18 @@ internal import EdgeSystem
 internal import EdgeVRRP
 
 /// One interface, by its name, with what is on it at the moment: its number, its link, its
-/// addresses, and the raw sockets that are bound to it. Several instances may share one. It outlives
-/// the interface: one that is deleted and comes back has another number and gets other sockets.
+/// addresses, and the raw sockets that are bound to it. Several instances may share one. It
+/// outlives the interface: one that is deleted and comes back has another number and gets other
+/// sockets.
 final class InterfaceChannel {
     let name: String
     private(set) var link: NetworkLink?
     /// Of the interface, virtual ones included; in the kernel's order.
     private(set) var addresses: [InterfaceAddress] = []
     private(set) var sockets: [IPFamily: VRRPSocket] = [:]
-    /// Why there is no socket; tried again with every event and every round.
-    private(set) var socketFailure: SystemError?
+    /// Told why there is no socket; that is tried again with every event and every round.
+    var report: ((SystemError) -> Void)?
+    private var socketFailure: SystemError?
     /// Called with what arrives.
     var received: ((IPFamily, RawPacket) -> Void)?
 
@@ -20,11 +22,22 @@ final class InterfaceChannel {
     /// Which families are spoken here, and whether to their group.
     private var spoken: [IPFamily: Bool] = [:]
     private var paused: [IPFamily: TimerID] = [:]
+    /// Of the instances here, for the time of a flood.
+    var routerIDs: [UInt8] = []
+    /// Times that more came than is read.
+    private(set) var floods: UInt64 = 0
+    private var floodUntil: [IPFamily: Instant] = [:]
+    /// Portions in a row that were full.
+    private var fullPortions: [IPFamily: Int] = [:]
 
     /// Packets read in a row before timers have their turn.
-    private static let packetsPerTurn = 32
-    /// How long a socket that had so many waits for the next: a flood costs a tenth of a core.
+    private static let packetsPerTurn = 8
+    /// How long a socket that had so many waits for the next: a flood costs some percent of a core.
     private static let floodPause = Duration.milliseconds(1)
+    /// So many full portions in a row are a flood.
+    private static let floodPortions = 10
+    /// How long the kernel then drops what can't be for us, uncounted.
+    private static let floodSpan = Duration.seconds(10)
 
     init(name: String, loop: PollLoop) {
         self.name = name
@@ -102,9 +115,8 @@ final class InterfaceChannel {
                 let socket = try VRRPSocket(
                     isIPv4: family == .ipv4, index: index, name: name, isMulticast: isMulticast)
                 watch(socket, family)
-                socketFailure = nil
             } catch {
-                socketFailure = error
+                failed(error)
             }
         }
     }
@@ -116,8 +128,15 @@ final class InterfaceChannel {
             }
             sockets[family] = socket
         } catch {
-            socketFailure = error
+            failed(error)
         }
+    }
+
+    /// Told once until it is another.
+    private func failed(_ error: SystemError) {
+        guard error != socketFailure else { return }
+        socketFailure = error
+        report?(error)
     }
 
     private func close(_ family: IPFamily) {
@@ -132,12 +151,33 @@ final class InterfaceChannel {
         guard let socket = sockets[family] else { return }
         let isMore = socket.receive(max: Self.packetsPerTurn) { received?(family, $0) }
         // The handler may have closed it.
-        guard isMore, sockets[family] === socket else { return }
+        guard sockets[family] === socket else { return }
+        guard isMore else {
+            fullPortions[family] = 0
+            return
+        }
+        fullPortions[family, default: 0] += 1
+        if fullPortions[family, default: 0] == Self.floodPortions { beginFlood(family, socket) }
         loop.change(socket.descriptor, events: [])
         paused[family] = loop.schedule(after: Self.floodPause) { [weak self] in
             guard let self, self.sockets[family] === socket else { return }
             self.paused[family] = nil
             self.loop.change(socket.descriptor, events: .readable)
+        }
+    }
+
+    /// More comes than is read, so that the kernel drops some, and not only rubbish: for a while
+    /// it is told what rubbish is.
+    private func beginFlood(_ family: IPFamily, _ socket: VRRPSocket) {
+        floods += 1
+        fullPortions[family] = 0
+        let until = Instant.now().advanced(by: Self.floodSpan)
+        floodUntil[family] = until
+        socket.admitOnly(routerIDs)
+        loop.schedule(at: until) { [weak self] in
+            // A later one lasts longer.
+            guard let self, floodUntil[family] == until, sockets[family] === socket else { return }
+            socket.admitAll()
         }
     }
 

@@ -47,7 +47,10 @@ final class PresenceSocket {
 
     /// - Returns: false if nothing more is there at the moment.
     func receive(max: Int, _ body: (RawPacket) -> Void) -> Bool {
-        reader.read(socket.raw, max: max, body)
+        var packets: [RawPacket] = []
+        let isMore = reader.read(socket.raw, max: max) { packets.append($0) }
+        for packet in packets { body(packet) }
+        return isMore
     }
 
     /// - Returns: 0, or the kernel's error number.

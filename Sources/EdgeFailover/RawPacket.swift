@@ -27,7 +27,7 @@ struct PacketReader {
     /// - Parameter byteCountMax: of a packet; what is longer is cut.
     init(byteCountMax: Int) {
         buffer = [UInt8](repeating: 0, count: byteCountMax)
-        clock = ReceiveClock(wall: WallClock.now(), now: .now())
+        clock = ReceiveClock(.read())
     }
 
     /// Stamps that were of no use.
@@ -35,7 +35,7 @@ struct PacketReader {
 
     /// - Returns: false if there is nothing more at the moment.
     mutating func read(_ fd: Int32, max: Int, _ body: (RawPacket) -> Void) -> Bool {
-        let reading = clock.beginReading(wall: WallClock.now(), now: .now())
+        let reading = clock.beginReading(.read())
         for _ in 0..<max {
             var told = ce_packet()
             let count = ce_receive_packet(fd, &buffer, buffer.count, &told)

@@ -64,7 +64,22 @@ package enum RealTime {
             errno = EPERM
             return false
         }
-        return ce_mlockall(CE_MCL_CURRENT | CE_MCL_FUTURE | CE_MCL_ONFAULT) == 0
+        guard ce_mlockall(CE_MCL_CURRENT | CE_MCL_FUTURE | CE_MCL_ONFAULT) == 0 else {
+            return false
+        }
+        touchCode()
+        return true
+    }
+
+    /// A take-over may be the first time that its code runs, at a moment when disks are slow:
+    /// the program's own code is read now. The proxy shares those pages.
+    private static func touchCode() {
+        let page = UInt(sysconf(Int32(_SC_PAGESIZE)))
+        guard page > 0, page & (page - 1) == 0 else { return }
+        let start = UInt(ce_text_start()) & ~(page - 1)
+        guard let address = UnsafeMutableRawPointer(bitPattern: start) else { return }
+        // Kernels before 5.14 do without.
+        madvise(address, Int(UInt(ce_text_end()) - start), CE_MADV_POPULATE_READ)
     }
 
     private static var holdsLockCapability: Bool {

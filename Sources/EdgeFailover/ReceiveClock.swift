@@ -16,23 +16,20 @@ package struct ReceiveClock: Sendable {
     /// that, and the reading of two clocks one after the other, is a jump.
     private static let slewMax: Int64 = 2_000_000
 
-    /// - Parameters:
-    ///   - wall: nanoseconds since 1970.
-    ///   - now: read at the same moment.
-    package init(wall: UInt64, now: Instant) {
-        floor = now
-        offset = Self.offset(wall, now)
+    package init(_ clocks: ClockPair) {
+        floor = clocks.now
+        offset = Self.offset(clocks)
     }
 
-    /// Both clocks, read right before packets are.
-    ///
+    /// - Parameter clocks: read right before packets are.
     /// - Returns: what `arrival` needs.
-    package mutating func beginReading(wall: UInt64, now: Instant) -> Reading {
-        let offset = Self.offset(wall, now)
+    package mutating func beginReading(_ clocks: ClockPair) -> Reading {
+        let offset = Self.offset(clocks)
         let hasJumped = abs(offset &- self.offset) > Self.slewMax
         if hasJumped { jumps += 1 }
         self.offset = offset
-        return Reading(floor: min(floor, now), now: now, offset: offset, isUsable: !hasJumped)
+        return Reading(
+            floor: min(floor, clocks.now), now: clocks.now, offset: offset, isUsable: !hasJumped)
     }
 
     /// The socket was empty at the end: what comes later arrives later than `reading`'s start.
@@ -56,7 +53,31 @@ package struct ReceiveClock: Sendable {
         }
     }
 
-    private static func offset(_ wall: UInt64, _ now: Instant) -> Int64 {
-        Int64(truncatingIfNeeded: wall &- now.nanoseconds)
+    private static func offset(_ clocks: ClockPair) -> Int64 {
+        Int64(truncatingIfNeeded: clocks.wall &- clocks.now.nanoseconds)
     }
+}
+
+/// Both clocks at one moment.
+package struct ClockPair: Sendable {
+    /// Nanoseconds since 1970.
+    package let wall: UInt64
+    package let now: Instant
+
+    /// Reads them again if the thread was stopped in between, a few times.
+    package static func read() -> ClockPair {
+        var before = Instant.now()
+        for _ in 0..<4 {
+            let wall = WallClock.now()
+            let after = Instant.now()
+            if after.nanoseconds(since: before) < apartMax {
+                return ClockPair(wall: wall, now: before)
+            }
+            before = after
+        }
+        return ClockPair(wall: WallClock.now(), now: before)
+    }
+
+    /// Nanoseconds that two readings of a clock in a row never take undisturbed.
+    private static let apartMax: UInt64 = 20_000
 }

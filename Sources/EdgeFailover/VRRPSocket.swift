@@ -127,7 +127,53 @@ package final class VRRPSocket {
     ///
     /// - Returns: false if nothing more is there at the moment.
     package func receive(max: Int, _ body: (RawPacket) -> Void) -> Bool {
-        reader.read(socket.raw, max: max, body)
+        // Not while the reader is at work: whoever gets a packet may ask us things.
+        var packets: [RawPacket] = []
+        let isMore = reader.read(socket.raw, max: max) { packets.append($0) }
+        for packet in packets { body(packet) }
+        return isMore
+    }
+
+    /// Has the kernel drop what can't be for these virtual routers: other versions, types, router
+    /// ids and hop limits (cBPF; a raw socket of IPv4 sees the IP header, one of IPv6 does not).
+    package func admitOnly(_ routerIDs: [UInt8]) {
+        let ids = Array(Set(routerIDs)).prefix(128)
+        func jump(_ value: UInt32, _ isTrue: Int, _ isFalse: Int) -> sock_filter {
+            sock_filter(code: 0x15, jt: UInt8(isTrue), jf: UInt8(isFalse), k: value)
+        }
+        // To the drop at the end, from the instruction of that number.
+        let count = 6 + ids.count + 2
+        func drop(_ from: Int) -> Int { count - 1 - from - 1 }
+        // Byte 8 of an IPv4 header, or byte 7 of the IPv6 header before the data (SKF_NET_OFF).
+        var code: [sock_filter] = [
+            sock_filter(code: 0x30, jt: 0, jf: 0, k: isIPv4 ? 8 : 0xFFF0_0007),
+            jump(255, 0, drop(1)),
+            // X: where the message begins: IPv4's header length, or 0.
+            isIPv4
+                ? sock_filter(code: 0xB1, jt: 0, jf: 0, k: 0)
+                : sock_filter(code: 0x01, jt: 0, jf: 0, k: 0),
+            sock_filter(code: 0x50, jt: 0, jf: 0, k: 0),
+            jump(0x31, 0, drop(4)),
+            sock_filter(code: 0x50, jt: 0, jf: 0, k: 1),
+        ]
+        for (index, id) in ids.enumerated() {
+            let isLast = index == ids.count - 1
+            code.append(jump(UInt32(id), ids.count - 1 - index, isLast ? 1 : 0))
+        }
+        code.append(sock_filter(code: 0x06, jt: 0, jf: 0, k: .max))
+        code.append(sock_filter(code: 0x06, jt: 0, jf: 0, k: 0))
+        code.withUnsafeMutableBufferPointer {
+            var program = sock_fprog(len: UInt16($0.count), filter: $0.baseAddress)
+            // Without it we go on as well as we can.
+            setsockopt(
+                socket.raw, SOL_SOCKET, SO_ATTACH_FILTER, &program,
+                socklen_t(MemoryLayout<sock_fprog>.size))
+        }
+    }
+
+    package func admitAll() {
+        var nothing: Int32 = 0
+        setsockopt(socket.raw, SOL_SOCKET, SO_DETACH_FILTER, &nothing, 4)
     }
 
     /// Sends an advertisement; IPv4's header is the kernel's.

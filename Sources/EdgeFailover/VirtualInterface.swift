@@ -2,6 +2,7 @@ internal import CEdge
 internal import EdgeCore
 internal import EdgeSystem
 internal import EdgeVRRP
+internal import Glibc
 
 /// A macvlan with the MAC address of a virtual router (RFC 9568 §7.3), for one family: neighbours
 /// keep what they know of the addresses when they move. It is up on the master alone.
@@ -9,12 +10,14 @@ internal import EdgeVRRP
 /// It needs settings of the kernel's, which are written when it is made. Of its own: `arp_ignore`
 /// 1 (it answers for the addresses that it has), `rp_filter` 2 (what arrives here is answered by
 /// its parent), no IPv6 addresses but ours. Of its parent: `arp_ignore` 1, so that the parent does
-/// not answer for addresses that are here; that one stays.
+/// not answer for addresses that are here, and `arp_announce` 2, so that it does not ask in their
+/// name with its own MAC address; those stay.
 final class VirtualInterface {
     let name: String
     let hardwareAddress: [UInt8]
     /// 0 while there is none.
     private(set) var index: Int32 = 0
+    /// Why there is none, or why it may not work as it should.
     private(set) var failure: SystemError?
 
     private let family: IPFamily
@@ -71,8 +74,8 @@ final class VirtualInterface {
             if let old = try find(socket) { try Self.remove(index: old, socket) }
             try make(socket)
             index = try find(socket) ?? 0
-            prepare()
             failure = nil
+            try prepare()
         } catch {
             failure = error
         }
@@ -102,12 +105,21 @@ final class VirtualInterface {
         try NetworkLink.readAll(socket).first { $0.interface.name == name }?.interface.index
     }
 
-    private func prepare() {
-        KernelSetting.write("net/ipv4/conf/\(name)/arp_ignore", "1")
-        KernelSetting.write("net/ipv4/conf/\(name)/rp_filter", "2")
-        KernelSetting.write("net/ipv4/conf/\(parent)/arp_ignore", "1")
-        KernelSetting.write("net/ipv6/conf/\(name)/addr_gen_mode", "1")
-        KernelSetting.write("net/ipv6/conf/\(name)/accept_ra", "0")
+    /// - Throws: the first setting that is another and cannot be written.
+    private func prepare() throws(SystemError) {
+        let settings = [
+            ("net/ipv4/conf/\(name)/arp_ignore", "1"), ("net/ipv4/conf/\(name)/rp_filter", "2"),
+            ("net/ipv4/conf/\(parent)/arp_ignore", "1"),
+            ("net/ipv4/conf/\(parent)/arp_announce", "2"),
+        ]
+        // Where IPv6 is switched off these are not there, and not needed.
+        _ = KernelSetting.require("net/ipv6/conf/\(name)/addr_gen_mode", "1")
+        _ = KernelSetting.require("net/ipv6/conf/\(name)/accept_ra", "0")
+        for (key, value) in settings where !KernelSetting.require(key, value) {
+            throw SystemError(
+                "sysctl", code: EROFS, subject: "\(key)=\(value)",
+                hint: "set it by sysctl.d, or allow the unit to")
+        }
     }
 
     func enable(_ socket: NetlinkSocket) { set(isUp: true, socket) }

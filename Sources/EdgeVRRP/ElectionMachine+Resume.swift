@@ -100,7 +100,7 @@ extension ElectionMachine {
         let hold = Hold(
             nextAdvertisement: now, lastAdvertisement: last, listensUntil: nil, repetitions: 0,
             nextRepetition: now, nextRefresh: now.advanced(by: settings.announcements.refresh),
-            rival: nil, fitterSince: nil)
+            rival: nil, fitterSince: nil, announcedAt: since)
         // The announced interval is what others have waited by.
         pause = Pause(centiseconds: record.advertisedCentiseconds, until: .never)
         phase = .master(hold)
@@ -111,8 +111,8 @@ extension ElectionMachine {
         // Said once with the long interval by the line above; now the usual one.
         spoken.nextAdvertisement = now
         advertise(&spoken, now: now, &actions)
+        announce(.resumed, &spoken, now: now, &actions)
         phase = .master(spoken)
-        announce(.resumed, &actions)
         actions.append(.tellPeers)
     }
 
@@ -129,8 +129,8 @@ extension ElectionMachine {
             actions.append(.putAddressesOn)
             hold.nextAdvertisement = now
             if hold.listensUntil == nil { advertise(&hold, now: now, &actions) }
+            if hasOtherAddresses { announce(.resumed, &hold, now: now, &actions) }
             phase = .master(hold)
-            if hasOtherAddresses { announce(.resumed, &actions) }
         }
         actions.append(.tellPeers)
         return actions

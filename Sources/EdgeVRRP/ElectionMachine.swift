@@ -71,6 +71,8 @@ package struct ElectionMachine: Sendable {
         var rival: Rival?
         /// Since when a live peer has been strictly fitter.
         var fitterSince: Instant?
+        /// When the addresses were announced last.
+        var announcedAt: Instant
     }
 
     /// Another master, that ought to leave.
@@ -149,6 +151,9 @@ package struct ElectionMachine: Sendable {
     static let peersMax = 4
     /// After an administrator has moved the addresses, or fitness has: no preemption for so long.
     static let preemptBlock = Duration.seconds(60)
+    /// After a handover that nobody answered: the first pause, if a peer's guardian is known and if
+    /// not; doubled each time.
+    static let handoverRetryKnown = Duration.seconds(1)
     static let handoverRetryMin = Duration.seconds(10)
     static let handoverRetryMax = Duration.seconds(300)
     /// Advertisements of a rival that were all answered, before it counts as deaf.

@@ -138,6 +138,29 @@ import Testing
         right.stop()
     }
 
+    @Test("an owner takes its addresses from whoever has them, and keeps them when it stops")
+    func owner() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        let right = try Node(
+            pair.right, PairNetwork.settings(node: 2, hasPresence: false, families: [.ipv4]))
+        #expect(right.becomes(.master))
+
+        try pair.left.ip("address add \(PairNetwork.four)/24 dev eth0")
+        let owner = try Node(
+            pair.left,
+            PairNetwork.settings(node: 1, hasPresence: false, families: [.ipv4]) {
+                $0.priority = 255
+            })
+
+        #expect(owner.becomes(.master) && right.becomes(.backup))
+        #expect(right.status.instances[0].election.heardMaster?.priority == 255)
+        #expect(try pair.watcher.reaches(PairNetwork.four))
+        owner.stop()
+        #expect(try pair.left.holds(PairNetwork.four))
+        right.stop()
+    }
+
     @Test("the cable of the master is pulled and put back: the other holds the addresses")
     func cable() throws {
         let pair = try PairNetwork()

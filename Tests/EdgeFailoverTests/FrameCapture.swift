@@ -4,6 +4,8 @@ import EdgeSystem
 import EdgeTesting
 import Foundation
 
+@testable import EdgeFailover
+
 /// Every frame that an interface of a namespace sees, from `init` to `stop`, with the time at which
 /// it came.
 final class FrameCapture: @unchecked Sendable {
@@ -43,7 +45,8 @@ final class FrameCapture: @unchecked Sendable {
     private var isStopped = false
     private let ended = DispatchSemaphore(value: 0)
 
-    init(on interface: String = "eth0", in namespace: String) throws {
+    /// - Parameter source: IPv4 packets of this address alone, so that a flood is not kept.
+    init(on interface: String = "eth0", in namespace: String, from source: UInt32? = nil) throws {
         socket = try inNamespace(namespace) {
             // ETH_P_ALL, in network order.
             let fd = Glibc.socket(
@@ -62,6 +65,24 @@ final class FrameCapture: @unchecked Sendable {
                 bind(fd, $0.baseAddress!.assumingMemoryBound(to: sockaddr.self), 20)
             }
             guard result == 0 else { throw KitError.system("bind(AF_PACKET)") }
+            if let source {
+                // struct sock_filter: the protocol is IPv4, and the source's address is that.
+                var code = [
+                    sock_filter(code: 0x28, jt: 0, jf: 0, k: 12),
+                    sock_filter(code: 0x15, jt: 0, jf: 3, k: 0x0800),
+                    sock_filter(code: 0x20, jt: 0, jf: 0, k: 26),
+                    sock_filter(code: 0x15, jt: 0, jf: 1, k: source),
+                    sock_filter(code: 0x06, jt: 0, jf: 0, k: .max),
+                    sock_filter(code: 0x06, jt: 0, jf: 0, k: 0),
+                ]
+                let result = code.withUnsafeMutableBufferPointer {
+                    var program = sock_fprog(len: UInt16($0.count), filter: $0.baseAddress)
+                    return setsockopt(
+                        fd, SOL_SOCKET, SO_ATTACH_FILTER, &program,
+                        socklen_t(MemoryLayout<sock_fprog>.size))
+                }
+                guard result == 0 else { throw KitError.system("SO_ATTACH_FILTER") }
+            }
             var buffer: Int32 = 8 << 20
             setsockopt(fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer, 4)
             var patience = timeval(tv_sec: 0, tv_usec: 20_000)
@@ -73,6 +94,8 @@ final class FrameCapture: @unchecked Sendable {
     }
 
     private func read() {
+        // Above what it looks at: frames that the kernel has not stamped are as late as we are.
+        _ = ce_set_scheduler(CE_SCHED_FIFO | CE_SCHED_RESET_ON_FORK, RealTime.priority + 1)
         var buffer = [UInt8](repeating: 0, count: 4096)
         while !lock.withLock({ isStopped }) {
             var ready = pollfd(fd: socket, events: Int16(POLLIN), revents: 0)
@@ -81,9 +104,10 @@ final class FrameCapture: @unchecked Sendable {
             let count = ce_receive_packet(socket, &buffer, buffer.count, &told)
             guard count >= 14 else { continue }
             // When the kernel had it: this thread may be late.
-            let age = told.stamp > 0 ? Int64(bitPattern: WallClock.now()) - told.stamp : 0
+            let clocks = ClockPair.read()
+            let age = told.stamp > 0 ? Int64(bitPattern: clocks.wall) - told.stamp : 0
             let at = Instant(
-                nanoseconds: Instant.now().nanoseconds - UInt64(clamping: max(age, 0)))
+                nanoseconds: clocks.now.nanoseconds - UInt64(clamping: max(age, 0)))
             let frame = Frame(at: at, bytes: Array(buffer[..<count]))
             lock.withLock { frames.append(frame) }
         }

@@ -39,7 +39,8 @@ struct Speech: Sendable, CustomTestStringConvertible {
             .filter { node == nil || $0.source.addressText == "10.77.0.\(node ?? 0)" }
     }
 
-    @Test("we are master, it is backup and takes over when we stop, and when we are gone",
+    @Test(
+        "we are master, it is backup and takes over when we stop, and when we are gone",
         arguments: Speech.all)
     func master(speech: Speech) throws {
         let pair = try PairNetwork()
@@ -76,7 +77,8 @@ struct Speech: Sendable, CustomTestStringConvertible {
         second.stop()
     }
 
-    @Test("it is master, we are backup and take over when it says good-bye, and when it is gone",
+    @Test(
+        "it is master, we are backup and take over when it says good-bye, and when it is gone",
         arguments: Speech.all)
     func backup(speech: Speech) throws {
         let pair = try PairNetwork()

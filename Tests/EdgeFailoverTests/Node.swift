@@ -132,6 +132,18 @@ final class Node: @unchecked Sendable {
     }
 }
 
+extension FailoverHandover {
+    /// As after an exec, in a process that has not executed anything: descriptors of its own.
+    func duplicated() -> FailoverHandover {
+        var copy = self
+        for index in copy.sockets.indices {
+            copy.sockets[index].descriptor = fcntl(
+                copy.sockets[index].descriptor, F_DUPFD_CLOEXEC, 3)
+        }
+        return copy
+    }
+}
+
 /// Two hosts that share 10.77.0.9 and fd77::9, and a third that watches.
 struct PairNetwork {
     let network: VirtualNetwork

@@ -16,12 +16,18 @@ import Testing
         (milliseconds + ahead) * 1_000_000
     }
 
-    private static func clock() -> ReceiveClock { ReceiveClock(wall: wall(100), now: at(100)) }
+    private static func clock() -> ReceiveClock { ReceiveClock(pair(100)) }
+
+    /// - Parameter ahead: of the wall clock, beyond the usual, nanoseconds.
+    private static func pair(_ milliseconds: UInt64, ahead: Int64 = 0) -> ClockPair {
+        ClockPair(
+            wall: UInt64(Int64(wall(milliseconds)) + ahead), now: at(milliseconds))
+    }
 
     @Test("a packet that waited counts as having come when the kernel had it")
     func waited() {
         var clock = Self.clock()
-        let reading = clock.beginReading(wall: Self.wall(150), now: Self.at(150))
+        let reading = clock.beginReading(Self.pair(150))
 
         #expect(reading.arrival(stamp: Int64(Self.wall(120))) == Self.at(120))
     }
@@ -30,21 +36,21 @@ import Testing
     func jump() {
         for jump in [-3_600_000, -20, 20, 3_600_000] {
             var clock = Self.clock()
-            let wall = UInt64(Int64(Self.wall(150)) + Int64(jump) * 1_000_000)
-            let reading = clock.beginReading(wall: wall, now: Self.at(150))
+            let ahead = Int64(jump) * 1_000_000
+            let reading = clock.beginReading(Self.pair(150, ahead: ahead))
 
             #expect(reading.arrival(stamp: Int64(Self.wall(120))) == Self.at(150))
             #expect(clock.jumps == 1)
             // The next reading is of one clock again.
-            let next = clock.beginReading(wall: wall + 10_000_000, now: Self.at(160))
-            #expect(next.arrival(stamp: Int64(wall) + 5_000_000) == Self.at(155))
+            let next = clock.beginReading(Self.pair(160, ahead: ahead))
+            #expect(next.arrival(stamp: Int64(Self.wall(155)) + ahead) == Self.at(155))
         }
     }
 
     @Test("the clock may be slewed as fast as NTP does")
     func slew() {
         var clock = Self.clock()
-        let reading = clock.beginReading(wall: Self.wall(150) + 500_000, now: Self.at(150))
+        let reading = clock.beginReading(Self.pair(150, ahead: 500_000))
 
         #expect(reading.arrival(stamp: Int64(Self.wall(120)) + 500_000) == Self.at(120))
         #expect(clock.jumps == 0)
@@ -53,9 +59,9 @@ import Testing
     @Test("no packet came before the socket was last empty, and none comes from the future")
     func bounds() {
         var clock = Self.clock()
-        let first = clock.beginReading(wall: Self.wall(150), now: Self.at(150))
+        let first = clock.beginReading(Self.pair(150))
         clock.endReading(first, isEmpty: true)
-        let second = clock.beginReading(wall: Self.wall(200), now: Self.at(200))
+        let second = clock.beginReading(Self.pair(200))
 
         #expect(second.arrival(stamp: Int64(Self.wall(120))) == Self.at(150))
         #expect(second.arrival(stamp: Int64(Self.wall(300))) == Self.at(200))
@@ -67,9 +73,9 @@ import Testing
     @Test("packets that were left in the socket keep their time")
     func leftOver() {
         var clock = Self.clock()
-        let first = clock.beginReading(wall: Self.wall(150), now: Self.at(150))
+        let first = clock.beginReading(Self.pair(150))
         clock.endReading(first, isEmpty: false)
-        let second = clock.beginReading(wall: Self.wall(200), now: Self.at(200))
+        let second = clock.beginReading(Self.pair(200))
 
         #expect(second.arrival(stamp: Int64(Self.wall(120))) == Self.at(120))
     }

@@ -175,6 +175,66 @@ extension VRRPSocket {
         #expect(counts == [20, 20, 10])
     }
 
+    @Test("in a flood only what may be for us is let through, and everything again afterwards")
+    func filter() throws {
+        let wire = try Wire()
+        defer { wire.network.tearDown() }
+        for isIPv4 in [true, false] {
+            let sender = try wire.socket(on: wire.left, wire.leftIndex, isIPv4: isIPv4)
+            let receiver = try wire.socket(on: wire.right, wire.rightIndex, isIPv4: isIPv4)
+            let source =
+                isIPv4
+                ? SocketAddress(ipv4: 0x0A4D_0001, port: 0)
+                : try wire.linkLocal(of: wire.left, wire.leftIndex)
+            func pass(_ payloads: [[UInt8]]) throws -> [[UInt8]] {
+                for payload in payloads + [[0x31, 9, 0]] { try sender.send(payload, from: source) }
+                var got: [[UInt8]] = []
+                while let packet = receiver.next() {
+                    got.append(Array(packet.bytes.dropFirst(isIPv4 ? 20 : 0)))
+                    if got.last == [0x31, 9, 0] { break }
+                }
+                return got.dropLast()
+            }
+            let offered: [[UInt8]] = [
+                [0x31, 7, 1], [0x31, 8, 1], [0x21, 7, 1], [0x32, 7, 1], [0x31, 3, 1], [0x31], [],
+            ]
+
+            receiver.admitOnly([7, 3, 9])
+            #expect(try pass(offered) == [[0x31, 7, 1], [0x31, 3, 1]])
+            receiver.admitAll()
+
+            #expect(try pass(offered).count >= offered.count - 1)
+        }
+    }
+
+    @Test("packets with another hop limit do not pass it")
+    func filteredHops() throws {
+        let wire = try Wire()
+        defer { wire.network.tearDown() }
+        for isIPv4 in [true, false] {
+            let sender = try wire.socket(on: wire.left, wire.leftIndex, isIPv4: isIPv4)
+            let receiver = try wire.socket(on: wire.right, wire.rightIndex, isIPv4: isIPv4)
+            receiver.admitOnly([7])
+            var hops: Int32 = 254
+            setsockopt(
+                sender.descriptor, Int32(isIPv4 ? IPPROTO_IP : IPPROTO_IPV6),
+                isIPv4 ? IP_MULTICAST_TTL : IPV6_MULTICAST_HOPS, &hops, 4)
+            let source =
+                isIPv4
+                ? SocketAddress(ipv4: 0x0A4D_0001, port: 0)
+                : try wire.linkLocal(of: wire.left, wire.leftIndex)
+
+            try sender.send([0x31, 7, 254], from: source)
+            hops = 255
+            setsockopt(
+                sender.descriptor, Int32(isIPv4 ? IPPROTO_IP : IPPROTO_IPV6),
+                isIPv4 ? IP_MULTICAST_TTL : IPV6_MULTICAST_HOPS, &hops, 4)
+            try sender.send([0x31, 7, 255], from: source)
+
+            #expect(try #require(receiver.next()).bytes.last == 255)
+        }
+    }
+
     @Test("an interface that is not there, or without the right, is refused by name")
     func refused() throws {
         #expect(throws: SystemError("setsockopt(SO_BINDTODEVICE)", code: ENODEV, subject: "nope0"))

@@ -211,6 +211,10 @@ CE_INLINE int ce_mlockall(int flags) { return (int)syscall(SYS_mlockall, flags);
 static const int CE_SCHED_FIFO = 1, CE_SCHED_RESET_ON_FORK = 0x40000000;
 static const int CE_MCL_CURRENT = 1, CE_MCL_FUTURE = 2, CE_MCL_ONFAULT = 4;
 static const int CE_MADV_POPULATE_READ = 22;
+/* The program's own code, as the linker placed it. */
+extern char __executable_start, etext;
+CE_INLINE uintptr_t ce_text_start(void) { return (uintptr_t)&__executable_start; }
+CE_INLINE uintptr_t ce_text_end(void) { return (uintptr_t)&etext; }
 static const unsigned CE_RLIMIT_MEMLOCK = RLIMIT_MEMLOCK;
 
 struct ce_ucred { int32_t pid; uint32_t uid; uint32_t gid; };

@@ -99,12 +99,16 @@ extension PairSimulation {
             rules.breakRule("\(holders.count) nodes hold after all has settled")
         }
         guard let holder = holders.first else { return }
-        if lastAnnouncer != holder.index {
+        // Without presence nobody knows that a network has healed.
+        if setup.hasPresence, lastAnnouncer != holder.index {
             rules.breakRule("\(holder.index) holds, but another announced last")
         }
         let other = nodes[1 - holder.index]
         guard setup.hasPresence, other.isPowered, other.isRunning else { return }
-        if other.standing.isStrictlyFitter(than: holder.standing) {
+        // Who has tried several times in vain waits longer than we do.
+        if holder.election.failedHandovers < 2,
+            other.standing.isStrictlyFitter(than: holder.standing)
+        {
             rules.breakRule(
                 "\(holder.index) holds (\(holder.standing)), \(other.index) is fitter "
                     + "(\(other.standing))")
