@@ -145,7 +145,7 @@ let package = Package(
             name: "EdgeFuzz",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgePreface", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeHTTP2", "EdgeConfig", "EdgeDNS", "EdgeTesting", "CEdge",
+                "EdgeHTTP2", "EdgeConfig", "EdgeDNS", "EdgeVRRP", "EdgeTesting", "CEdge",
             ],
             path: "Tests/Fuzz", exclude: ["corpus", "run.sh"], swiftSettings: common),
         unitTests("EdgeCore"),

@@ -85,13 +85,9 @@ extension ElectionMachine {
         _ report: PeerReport, isBack: Bool, now: Instant, _ actions: inout [Action]
     ) {
         guard case .master(var hold) = phase else { return }
-        let stateSince = report.instance.map {
-            report.heardAt.nanoseconds
-                &- min(
-                    report.heardAt.nanoseconds, UInt64($0.sinceMilliseconds) * 1_000_000)
-        }
         let hasLeft =
-            report.instance?.state != .master && stateSince ?? 0 > hold.announcedAt.nanoseconds
+            report.instance != nil && report.instance?.state != .master
+            && report.stateSince > hold.announcedAt
         guard isBack || hasLeft else { return }
         announce(isBack ? .refresh : .conflictOver, &hold, now: now, &actions)
         phase = .master(hold)

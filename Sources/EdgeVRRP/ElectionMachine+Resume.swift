@@ -83,7 +83,8 @@ extension ElectionMachine {
         case .master where !speakingFamilies.isEmpty:
             resumeAsMaster(record, now: now, &actions)
         case .backup where readiness == .all && !speakingFamilies.isEmpty:
-            becomeBackup(.prepared, now: now, &actions)
+            goOn(since: record.sinceNanoseconds, now: now)
+            beginWait(now: now)
         case .initialize, .backup, .master, .fault, nil:
             if record.state == ElectionState.master.rawValue { actions.append(.takeAddressesOff) }
             enter(.started, now: now, &actions)
@@ -91,11 +92,15 @@ extension ElectionMachine {
         return actions
     }
 
+    private mutating func goOn(since nanoseconds: UInt64, now: Instant) {
+        since = Instant(nanoseconds: min(nanoseconds, now.nanoseconds))
+        cause = .resumed
+    }
+
     private mutating func resumeAsMaster(
         _ record: ElectionRecord, now: Instant, _ actions: inout [Action]
     ) {
-        since = Instant(nanoseconds: min(record.sinceNanoseconds, now.nanoseconds))
-        cause = .started
+        goOn(since: record.sinceNanoseconds, now: now)
         let last = Instant(nanoseconds: min(record.advertisedNanoseconds, now.nanoseconds))
         let hold = Hold(
             nextAdvertisement: now, lastAdvertisement: last, listensUntil: nil, repetitions: 0,

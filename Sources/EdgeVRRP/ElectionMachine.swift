@@ -44,6 +44,8 @@ package struct ElectionMachine: Sendable {
 
     /// A backup's wait for its master.
     struct Wait: Sendable, Equatable {
+        /// The last word of a master, or the beginning.
+        var beganAt: Instant
         /// When the wait ends, as of the last word of each family; the later one counts.
         var ends: [IPFamily: Instant] = [:]
         /// Added by lateness of ours, at most one master-down interval per wait.
@@ -52,8 +54,8 @@ package struct ElectionMachine: Sendable {
         var blockedSince: Instant?
         /// When to look again, while blocked or letting another go first.
         var lookAgain: Instant?
-        /// Whether others have been let go first already.
-        var hasDeferred = false
+        /// Until when others are let go first; nil: nobody was yet.
+        var courtesyUntil: Instant?
         /// What the end of the wait is called.
         var cause = TransitionCause.masterSilent
     }

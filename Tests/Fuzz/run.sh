@@ -18,7 +18,7 @@ flags=(-c release --scratch-path "$scratch" --sanitize address -Xswiftc -sanitiz
 "$swift" build "${flags[@]}" --target EdgeFuzz
 objects=$("$swift" build "${flags[@]}" --show-bin-path)
 modules=(EdgeFuzz EdgeTesting EdgeDNS EdgeConfig EdgePreface EdgeTLS EdgeX509 EdgeHTTP2 EdgeHTTP1 EdgeHTTP
-    EdgeRing EdgeSystem EdgeUpstream EdgeRouting EdgeCore CEdge)
+    EdgeRing EdgeSystem EdgeUpstream EdgeRouting EdgeVRRP EdgeCore CEdge)
 files=()
 for module in "${modules[@]}"; do
     [ -d "$objects/$module.build" ] || { echo "$module was not built"; exit 1; }

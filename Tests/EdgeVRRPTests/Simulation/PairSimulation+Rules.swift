@@ -27,6 +27,9 @@ struct Rules {
     /// Since when nobody has held them although somebody could.
     var unheldSince: Instant?
     var unheldMax: UInt64 = 0
+    /// Since when nobody has held them, for whatever reason, and the longest such time.
+    var emptySince: Instant?
+    var emptyMax: UInt64 = 0
     var doubleMax: UInt64 = 0
     /// Set while nothing may move.
     var isStill = false
@@ -74,6 +77,13 @@ extension PairSimulation {
             if span > doubleLimit { rules.breakRule("two holders for \(span / 1_000) µs") }
         } else {
             rules.doubleSince = nil
+        }
+        if holders == 0 {
+            rules.emptySince = rules.emptySince ?? now
+            rules.emptyMax = max(rules.emptyMax, now.nanoseconds(since: rules.emptySince ?? now))
+        } else if let since = rules.emptySince {
+            rules.emptyMax = max(rules.emptyMax, now.nanoseconds(since: since))
+            rules.emptySince = nil
         }
         let isAble = nodes.contains { node in
             node.isSound && node.serves && !node.standing.isInMaintenance
