@@ -10,7 +10,7 @@ extension MetricsText {
             for instance in vip.instances {
                 for state in VIPState.allCases {
                     sample(
-                        [("instance", instance.name), ("state", state.rawValue)],
+                        [("group", instance.name), ("state", state.rawValue)],
                         instance.state == state ? 1 : 0)
                 }
             }
@@ -20,7 +20,7 @@ extension MetricsText {
             "When the state of a group of addresses began, in Unix seconds."
         ) { sample in
             for instance in vip.instances {
-                sample([("instance", instance.name)], UInt64(max(instance.since, 0)))
+                sample([("group", instance.name)], UInt64(max(instance.since, 0)))
             }
         }
         family(
@@ -30,7 +30,7 @@ extension MetricsText {
             for instance in vip.instances {
                 for count in instance.counters {
                     sample(
-                        [("instance", instance.name), ("event", count.name)],
+                        [("group", instance.name), ("event", count.name)],
                         UInt64(max(count.value, 0)))
                 }
             }

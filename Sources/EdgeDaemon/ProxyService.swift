@@ -135,6 +135,9 @@ final class ProxyService {
         }
         for descriptor in descriptors.prefix(3) { Glibc.close(descriptor) }
         if descriptors.count > 3 { adminSocket = descriptors[3] }
+        guard hello.flags.contains(.drained) else { return }
+        operation.drainedSince = Int64(time(nil))
+        operation.isDismissing = true
     }
 
     // MARK: - Starting
@@ -360,6 +363,7 @@ final class ProxyService {
         guard phase == .prepared else { return }
         enter(.serving)
         workers?.post(.serve)
+        if operation.isDismissing { workers?.post(.dismissClients(true)) }
         channel?.send(.serving)
         listenForAdmins()
         useProbes()
@@ -572,6 +576,7 @@ extension Configuration {
     /// Addresses that clients reach us at: nobody's server is there.
     private var ownAddresses: [SocketAddress] {
         listeners.flatMap(\.addresses).filter { !$0.isUnspecified && !$0.isLoopback }
+            + (failover?.addresses ?? [])
     }
 
     var resolverSettings: ResolverSettings {

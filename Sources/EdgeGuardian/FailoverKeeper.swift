@@ -113,6 +113,15 @@ package final class FailoverKeeper {
 
     package var isActive: Bool { control != nil }
 
+    /// Before `use`: what was known when this process was another program.
+    func resume(_ succession: Succession) {
+        isDrained = succession.isDrained
+        guard succession.proxy != nil else { return }
+        // It serves: who was master goes on at once.
+        readiness = .all
+        fitness = .fit
+    }
+
     /// Gives up what this node has, and ends.
     package func end(within span: Duration, _ completion: @escaping () -> Void) {
         perform(machine.cancel("the daemon ends"))

@@ -79,7 +79,6 @@ extension GuardianService {
                         failures: Int64(clamping: totals.errors &- outage.totals.errors)))
             }
             outage = nil
-            if failover.isDrained { channel?.send(.dismissClients(true)) }
             newsChanged()
         case .stopping: break
         }

@@ -209,6 +209,7 @@ extension GuardianService {
         }
         var state = succession
         state.failover = handover
+        state.isDrained = failover.isDrained
         do throws(SystemError) {
             let file = try MemoryFile.makeSealed(
                 name: "edged-guardian", Array(state.json.text.utf8))

@@ -113,11 +113,7 @@ package final class GuardianService {
         }
         if let interval = service?.watchdogInterval { keepAlive(every: interval) }
         takeOver()
-        if let succession, succession.proxy != nil {
-            // It serves: who was master goes on at once.
-            failover.setReady(.all)
-            failover.set(.fit)
-        }
+        if let succession { failover.resume(succession) }
         if current.configuration.failover != nil {
             try useFailover(secret, resuming: succession?.failover)
         }
@@ -391,6 +387,7 @@ package final class GuardianService {
         _ channel: ProxyChannel, _ given: ProxyCommand.Flags, bank: Int
     ) {
         var flags = given
+        if failover.isDrained { flags.insert(.drained) }
         var descriptors = [
             current.descriptor, property.boardFile.raw, property.ticketFile.raw,
         ]

@@ -48,6 +48,8 @@ package struct Succession: WireValue {
     package var isReloadDue: Bool
     /// Of the failover thread; nil: there was none.
     package var failover: FailoverHandover?
+    /// An administrator has drained the node.
+    package var isDrained = false
 
     /// All of them, each once.
     package var descriptors: [Int32] {
@@ -73,6 +75,7 @@ extension Succession {
             .init("leaving", .array(leaving.map(\.json))),
             .init("reload_due", .bool(isReloadDue)),
             .init("failover", failover?.json ?? .null),
+            .init("drained", .bool(isDrained)),
         ])
     }
 
@@ -106,6 +109,7 @@ extension Succession {
         failover = try Self.optional(json["failover"]) { json throws(WireFailure) in
             try FailoverHandover(json: json)
         }
+        isDrained = try reader.optionalBool("drained") ?? false
     }
 
     private static func optional<Value>(

@@ -156,7 +156,9 @@ package enum ProxyCommand: GuardianMessage {
         package static let restarted = Flags(rawValue: 2)
         /// Another proxy serves the same sockets until this one does.
         package static let successor = Flags(rawValue: 4)
-        static let all: Flags = [.adminSocket, .restarted, .successor]
+        /// An administrator has drained the node: clients are told to go.
+        package static let drained = Flags(rawValue: 8)
+        static let all: Flags = [.adminSocket, .restarted, .successor, .drained]
     }
 
     package struct ListenerSockets: Equatable, Sendable {

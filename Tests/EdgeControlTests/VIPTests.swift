@@ -113,11 +113,11 @@ import Testing
         metrics.failover(OperationSamples.vip)
 
         for line in [
-            "edged_failover_state{instance=\"lan\",state=\"master\"} 1",
-            "edged_failover_state{instance=\"lan\",state=\"backup\"} 0",
-            "edged_failover_state{instance=\"storage\",state=\"fault\"} 1",
-            "edged_failover_since_seconds{instance=\"lan\"} 940",
-            "edged_failover_events_total{instance=\"lan\",event=\"take_overs\"} 1",
+            "edged_failover_state{group=\"lan\",state=\"master\"} 1",
+            "edged_failover_state{group=\"lan\",state=\"backup\"} 0",
+            "edged_failover_state{group=\"storage\",state=\"fault\"} 1",
+            "edged_failover_since_seconds{group=\"lan\"} 940",
+            "edged_failover_events_total{group=\"lan\",event=\"take_overs\"} 1",
             "edged_failover_fit 1", "edged_failover_maintenance 0",
             "edged_failover_peer_up{peer=\"lb-02\"} 1",
             "edged_failover_thread_total{event=\"packets_sent\"} 3000",

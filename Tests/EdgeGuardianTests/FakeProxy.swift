@@ -35,6 +35,7 @@ let fakeProxyScript = #"""
             workers, bank = fields[0], fields[4]
             board = mmap.mmap(fds[1], os.fstat(fds[1]).st_size)
             if len(fds) == 4: admin = fds[3]
+            if fields[3] & 8: open(marker + ".dismiss", "a").write("1")
         elif kind == 2:
             sockets = [socket.socket(fileno=fd) for fd in fds]
             for given in sockets: given.setblocking(False)

@@ -28,7 +28,7 @@ struct SuccessionTests {
             .init(processID: 99, channel: 21, bank: 0, millisecondsLeft: 4000),
             .init(processID: 98, channel: nil, bank: 2, millisecondsLeft: 1),
         ],
-        isReloadDue: true, failover: handover)
+        isReloadDue: true, failover: handover, isDrained: true)
 
     static let handover = FailoverHandover(
         instances: [
@@ -58,7 +58,8 @@ struct SuccessionTests {
     func older() throws {
         var older = Self.whole
         older.failover = nil
-        let text = older.json.text.replacing(",\"failover\":null", with: "")
+        older.isDrained = false
+        let text = older.json.text.replacing(",\"failover\":null,\"drained\":false", with: "")
 
         #expect(!text.contains("failover"))
         #expect(try Succession(json: JSONValue(parsing: Array(text.utf8))) == older)
