@@ -72,7 +72,7 @@ let package = Package(
         // assembly
         .target(
             name: "EdgeConfig",
-            dependencies: ["EdgeCore", "EdgeRouting", "EdgeUpstream", "CEdge"],
+            dependencies: ["EdgeCore", "EdgeRouting", "EdgeUpstream", "EdgeVRRP", "CEdge"],
             swiftSettings: common),
         .target(
             name: "EdgeDNS", dependencies: ["EdgeCore", "EdgeSystem", "CEdge"],
@@ -101,15 +101,18 @@ let package = Package(
             swiftSettings: common),
         .target(
             name: "EdgeGuardian",
-            dependencies: ["EdgeCore", "EdgeSystem", "EdgeConfig", "EdgeControlAPI", "CEdge"],
+            dependencies: [
+                "EdgeCore", "EdgeSystem", "EdgeVRRP", "EdgeFailover", "EdgeConfig",
+                "EdgeControlAPI", "CEdge",
+            ],
             swiftSettings: common),
         .target(
             name: "EdgeDaemon",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
                 "EdgeConfig", "EdgeDNS", "EdgeHealth",
-                "EdgeRouting", "EdgeUpstream", "EdgeControlAPI", "EdgeControl", "EdgeProxy",
-                "EdgeGuardian", "CEdge",
+                "EdgeRouting", "EdgeUpstream", "EdgeVRRP", "EdgeControlAPI", "EdgeControl",
+                "EdgeProxy", "EdgeGuardian", "CEdge",
             ],
             swiftSettings: common),
         // executables
@@ -159,12 +162,15 @@ let package = Package(
         unitTests("EdgeFailover", "EdgeNet", "EdgeSystem", "EdgeVRRP", "CEdge"),
         unitTests("EdgeDNS", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
-        unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
+        unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream", "EdgeVRRP"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests(
             "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgeProxy",
             "EdgeRouting", "EdgeSystem", "EdgeTLS", "EdgeUpstream", "CEdge"),
-        unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem", "CEdge"),
+        unitTests(
+            "EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeFailover", "EdgeSystem",
+            "EdgeVRRP",
+            "CEdge"),
         unitTests(
             "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeRouting", "EdgeTLS",
             "EdgeUpstream", "EdgeSystem", "CEdge"),

@@ -10,6 +10,7 @@ package struct StatusText {
     package mutating func render(logLines: Int = 5) -> String {
         text = ""
         summary()
+        failover()
         trouble()
         listeners()
         upstreams()
@@ -51,6 +52,21 @@ package struct StatusText {
             rows.append(["traffic", list.joined(separator: ", ")])
         }
         table(rows)
+    }
+
+    private mutating func failover() {
+        guard let vip = reply.vip else { return }
+        section("addresses", ["name", "state", "since", "addresses", "why"], vip.summary)
+        section(
+            "nodes", ["name", "heard", "fitness"],
+            [[vip.node, "this one", vip.fitness]]
+                + vip.peers.map { peer in
+                    [
+                        peer.name,
+                        peer.isLive ? "now" : "\(Self.span(vip.now - peer.heard)) ago",
+                        peer.fitness,
+                    ]
+                })
     }
 
     private mutating func listeners() {

@@ -109,6 +109,9 @@ final class ProxyService {
         case .stop(let milliseconds, let isReplaced): stop(milliseconds, isReplaced: isReplaced)
         case .stopNow: stopNow()
         case .reopenLogs: reopenLogs()
+        case .news: took(descriptors)
+        case .dismissClients(let dismisses):
+            dismissClients(dismisses || operation.drainedSince != nil)
         }
     }
 
@@ -132,6 +135,9 @@ final class ProxyService {
         }
         for descriptor in descriptors.prefix(3) { Glibc.close(descriptor) }
         if descriptors.count > 3 { adminSocket = descriptors[3] }
+        guard hello.flags.contains(.drained) else { return }
+        operation.drainedSince = Int64(time(nil))
+        operation.isDismissing = true
     }
 
     // MARK: - Starting
@@ -141,7 +147,6 @@ final class ProxyService {
             return
         }
         enter(.starting)
-        if hello.flags.contains(.restarted) { note(.proxyRestarted, "the proxy was started again") }
         do {
             try Ring.probe()
         } catch {
@@ -176,6 +181,7 @@ final class ProxyService {
             Log.error("\(error)")
             exit(71)
         }
+        rememberIncidents(preparation, hello.flags)
         ce_give_back_memory()
         beat()
     }
@@ -358,6 +364,7 @@ final class ProxyService {
         guard phase == .prepared else { return }
         enter(.serving)
         workers?.post(.serve)
+        if operation.isDismissing { workers?.post(.dismissClients(true)) }
         channel?.send(.serving)
         listenForAdmins()
         useProbes()
@@ -498,6 +505,7 @@ final class ProxyService {
         let wasStarted = workersUp == hello?.workers && phase != .awaitingStart
         enter(.draining)
         closeProbes()
+        if !isReplaced { closeIncidents() }
         guard wasStarted else { return exit(0) }
         drainAt = Instant.now().advanced(by: .milliseconds(milliseconds))
         isPatient = isReplaced
@@ -510,6 +518,7 @@ final class ProxyService {
         tickets = nil
         resolver?.stopKeeping()
         certificateKeeper.stopKeeping()
+        operation.incidentStore = nil
     }
 
     func closeServer() {
@@ -570,6 +579,7 @@ extension Configuration {
     /// Addresses that clients reach us at: nobody's server is there.
     private var ownAddresses: [SocketAddress] {
         listeners.flatMap(\.addresses).filter { !$0.isUnspecified && !$0.isLoopback }
+            + (failover?.addresses ?? [])
     }
 
     var resolverSettings: ResolverSettings {

@@ -23,6 +23,7 @@ final class AdminSite: Sendable {
         var upgrade: Result<UpgradeReply, OrderRefusal> = .success(
             UpgradeReply(outcome: .upgraded, version: "0.2.0", milliseconds: 350))
         var nodeRefusal: OrderRefusal?
+        var yield: Result<VIPYieldReply, OrderRefusal> = .success(OperationSamples.yielded)
         var figures = OperationSamples.figures
         var incidents = OperationSamples.incidents
         var doctor = OperationSamples.doctor
@@ -176,8 +177,10 @@ final class AdminSite: Sendable {
             completion(site.read(\.upgrade))
         }
 
-        func setNode(_ order: NodeOrder) -> Result<NodeReply, OrderRefusal> {
-            site.script.withLock { script in
+        func setNode(
+            _ order: NodeOrder, completion: @escaping (Result<NodeReply, OrderRefusal>) -> Void
+        ) {
+            let result: Result<NodeReply, OrderRefusal> = site.script.withLock { script in
                 if let refusal = script.nodeRefusal { return .failure(refusal) }
                 script.orders.append("node \(order.rawValue)")
                 script.status.drainedSince = order == .drain ? 1000 : nil
@@ -185,6 +188,16 @@ final class AdminSite: Sendable {
                     NodeReply(
                         order: order, drainedSince: script.status.drainedSince, connections: 12))
             }
+            completion(result)
+        }
+
+        func vip() -> VIPReply? { site.read(\.status.vip) }
+
+        func yieldVIP(
+            isForced: Bool, completion: @escaping (Result<VIPYieldReply, OrderRefusal>) -> Void
+        ) {
+            site.script.withLock { $0.orders.append("yield\(isForced ? " force" : "")") }
+            completion(site.read(\.yield))
         }
 
         func figures() -> FiguresReply { site.read(\.figures) }

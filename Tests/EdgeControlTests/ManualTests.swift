@@ -16,6 +16,7 @@ import Testing
         "upstream maint",
         "dns export", "explain", "config show", "reload", "confirm", "upgrade", "node drain",
         "node undrain", "cert list", "cert check", "check", "doctor", "incidents", "top", "version",
+        "vip status", "vip yield",
     ]
 
     private static let makers = [
