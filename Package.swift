@@ -83,6 +83,9 @@ let package = Package(
                 "EdgeHTTP2", "EdgeUpstream", "CEdge",
             ],
             swiftSettings: common),
+        .target(
+            name: "EdgePair", dependencies: ["EdgeCore", "EdgeSystem", "EdgeTLS", "CEdge"],
+            swiftSettings: common),
         .target(name: "EdgeControlAPI", dependencies: ["EdgeCore"], swiftSettings: common),
         .target(
             name: "EdgeControl",
@@ -103,7 +106,7 @@ let package = Package(
             name: "EdgeDaemon",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeConfig", "EdgeDNS", "EdgeHealth",
+                "EdgeConfig", "EdgeDNS", "EdgeHealth", "EdgePair",
                 "EdgeRouting", "EdgeUpstream", "EdgeControlAPI", "EdgeControl", "EdgeProxy",
                 "EdgeGuardian", "CEdge",
             ],
@@ -138,7 +141,7 @@ let package = Package(
             name: "EdgeFuzz",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgePreface", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeHTTP2", "EdgeConfig", "EdgeDNS", "EdgeTesting", "CEdge",
+                "EdgeHTTP2", "EdgeConfig", "EdgeDNS", "EdgePair", "EdgeTesting", "CEdge",
             ],
             path: "Tests/Fuzz", exclude: ["corpus", "run.sh"], swiftSettings: common),
         unitTests("EdgeCore"),
@@ -153,10 +156,11 @@ let package = Package(
         unitTests("EdgeUpstream"),
         unitTests("EdgeDNS", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
+        unitTests("EdgePair", "EdgeSystem", "EdgeTLS", "CEdge"),
         unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests(
-            "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgeProxy",
+            "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgePair", "EdgeProxy",
             "EdgeRouting", "EdgeSystem", "EdgeTLS", "EdgeUpstream", "CEdge"),
         unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem", "CEdge"),
         unitTests(

@@ -1,0 +1,2 @@
+internal import EdgePair
+internal import Testing
