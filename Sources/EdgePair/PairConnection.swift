@@ -72,8 +72,9 @@ final class PairConnection {
         guard Self.kernelForm(own.with(port: 0), { bind(descriptor, $0, $1) }) == 0 else {
             throw SystemError(errnoOf: "bind", subject: own.addressText)
         }
-        guard Self.kernelForm(peer, { Glibc.connect(descriptor, $0, $1) }) == 0
-            || errno == EINPROGRESS
+        guard
+            Self.kernelForm(peer, { Glibc.connect(descriptor, $0, $1) }) == 0
+                || errno == EINPROGRESS
         else { throw SystemError(errnoOf: "connect", subject: "\(peer)") }
         phase = .connecting
         try begin(events: .writable)

@@ -141,6 +141,11 @@ package final class PairLink {
     /// Connections that did not get to the end of the handshake.
     package var failedHandshakes: Int { counts.failed }
 
+    /// Connections whose handshake is under way.
+    package var halfOpen: Int {
+        connections.values.reduce(0) { $0 + ($1.phase == .handshaking ? 1 : 0) }
+    }
+
     // MARK: - Connections
 
     private func accepted(_ socket: Int32) {

@@ -70,7 +70,6 @@ package struct PairMachine: Sendable {
     private var isStopped = false
     private var retryAt: Instant = .never
     private var attempts = 0
-    private var lastTurn: Instant
     private var lastPing: UInt64 = 0
     private var random: SplitMix64
 
@@ -90,7 +89,6 @@ package struct PairMachine: Sendable {
         self.ends = ends
         self.timing = timing
         since = now
-        lastTurn = now
         random = SplitMix64(seed: seed)
     }
 
@@ -111,7 +109,6 @@ package struct PairMachine: Sendable {
     // MARK: - Events
 
     package mutating func start(now: Instant) -> [Action] {
-        lastTurn = now
         guard connects else { return [] }
         isConnecting = true
         return [.connect]
@@ -119,7 +116,6 @@ package struct PairMachine: Sendable {
 
     /// A connection's handshake is done, in either direction.
     package mutating func connected(_ link: Int, now: Instant, wall: UInt64) -> [Action] {
-        lastTurn = now
         guard !isStopped else { return [.close(link: link)] }
         isConnecting = false
         var actions: [Action] = []
@@ -138,7 +134,6 @@ package struct PairMachine: Sendable {
     }
 
     package mutating func connectFailed(_ reason: String, now: Instant) -> [Action] {
-        lastTurn = now
         guard isConnecting else { return [] }
         isConnecting = false
         lastLoss = .transport(reason)
@@ -148,7 +143,6 @@ package struct PairMachine: Sendable {
 
     /// A connection ended, and not by `close`.
     package mutating func lost(_ link: Int, _ reason: String, now: Instant) -> [Action] {
-        lastTurn = now
         return end(link, .transport(reason), now: now)
     }
 
@@ -156,7 +150,6 @@ package struct PairMachine: Sendable {
     package mutating func violated(
         _ link: Int, _ violation: PairViolation, now: Instant
     ) -> [Action] {
-        lastTurn = now
         guard links[link] != nil else { return [] }
         counts.violations += 1
         return end(link, .violation(violation), farewell: .violation, now: now)
@@ -166,7 +159,6 @@ package struct PairMachine: Sendable {
     package mutating func received(
         _ link: Int, _ item: PairFrames.Item, now: Instant, wall: UInt64
     ) -> [Action] {
-        lastTurn = now
         guard links[link] != nil else { return [] }
         links[link]?.heardAt = now
         guard links[link]?.admits(item.byteCount, now: now, timing) == true else {
@@ -201,8 +193,7 @@ package struct PairMachine: Sendable {
     /// Time has passed.
     package mutating func advance(now: Instant, wall: UInt64) -> [Action] {
         // Our own lateness is not the peer's silence: what it said may still be unread.
-        let isLate = now.nanoseconds(since: lastTurn) > timing.heartbeat.nanoseconds * 2
-        lastTurn = now
+        let isLate = now.nanoseconds(since: nextDue) > timing.heartbeat.nanoseconds * 2
         if isLate { for link in links.keys { links[link]?.heardAt = now } }
         var actions: [Action] = []
         for (link, state) in links.sorted(by: { $0.key < $1.key }) {
