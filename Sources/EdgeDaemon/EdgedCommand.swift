@@ -20,8 +20,11 @@ package enum EdgedCommand {
     }
 
     private static let usage = """
-        usage: edged -c FILE            run in the foreground
-               edged --check -c FILE    check the configuration and everything it names
+        usage: edged -c FILE [--node NAME]
+                                        run in the foreground; as which of 'nodes', if not as the
+                                        host name says
+               edged --check -c FILE [--node NAME]
+                                        check the configuration and everything it names
                edged --check --dns -c FILE    and whether DNS says what the views' clients need
                edged --check-certificates PATH [--json]
                                         what would become of a file or folder if it were dropped
@@ -48,6 +51,8 @@ package enum EdgedCommand {
         var question: ExplainQuestion?
         var wantsJSON = false
         var file: String?
+        /// Which of the configuration's nodes this is; nil: as the machine calls itself.
+        var node: String?
         var certificates: String?
         var user: String?
         var group: String?
@@ -85,12 +90,10 @@ package enum EdgedCommand {
             }
             let path = absolute(file)
             if let question = parsed.question {
-                return explain(path, question, json: parsed.wantsJSON)
+                return explain(path, question, parsed)
             }
-            guard parsed.mode == .check else {
-                return supervise(path, successor: parsed.successor)
-            }
-            return check(path, asksDNS: parsed.asksDNS)
+            guard parsed.mode == .check else { return supervise(path, parsed) }
+            return check(path, parsed)
         }
     }
 
@@ -102,6 +105,7 @@ package enum EdgedCommand {
         while let word = rest.popFirst() {
             switch word {
             case "-c", "--config": result.file = try value(word, &rest)
+            case "--node": result.node = try node(try value(word, &rest))
             case "--check": result.mode = .check
             case "--dns": result.asksDNS = true
             case "--check-certificates":
@@ -142,6 +146,20 @@ package enum EdgedCommand {
         return result
     }
 
+    /// A name that no file can have is not that of a node.
+    private static func node(_ name: String) throws(UsageError) -> String {
+        let isName = name.utf8.allSatisfy { byte in
+            switch byte {
+            case 0x2D, 0x2E, 0x5F, 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+            default: false
+            }
+        }
+        guard isName, (1...64).contains(name.utf8.count) else {
+            throw UsageError(text: "--node needs the name of a node")
+        }
+        return name
+    }
+
     private static func value(
         _ option: String, _ rest: inout ArraySlice<String>
     ) throws(UsageError) -> String {
@@ -163,9 +181,11 @@ package enum EdgedCommand {
         _ = write(2, &bytes, bytes.count)
     }
 
-    private static func supervise(_ path: String, successor: Int32?) -> Int32 {
-        Guardian(options: GuardianOptions(configPath: path), source: FileConfiguration())
-            .run(successor: successor)
+    private static func supervise(_ path: String, _ arguments: Arguments) -> Int32 {
+        var options = GuardianOptions(configPath: path)
+        options.node = arguments.node
+        return Guardian(options: options, source: FileConfiguration(node: arguments.node))
+            .run(successor: arguments.successor)
     }
 
     /// Whether this program could go on for the guardian that asks; its state is at descriptor 3.
@@ -183,9 +203,9 @@ package enum EdgedCommand {
 
     /// Reads everything a start would read. As root, certificates are read as the proxy's user
     /// would read them.
-    private static func check(_ path: String, asksDNS: Bool) -> Int32 {
+    private static func check(_ path: String, _ arguments: Arguments) -> Int32 {
         do throws(ConfigError) {
-            let read = try Configuration.read(path: path)
+            let read = try Configuration.read(path: path, node: arguments.node ?? OwnName.host)
             for warning in read.warnings { complain("warning: \(warning)") }
             if let runAs = read.configuration.runAs, Privileges.canChangeUser {
                 do throws(SystemError) {
@@ -206,7 +226,7 @@ package enum EdgedCommand {
                     "\(path): ok (\(result.configuration.sites.count) sites, "
                         + "\(result.configuration.upstreams.count) upstreams, "
                         + "\(result.certificateEntries.count) certificates)")
-                return asksDNS ? checkDNS(result.configuration) : Code.ok
+                return arguments.asksDNS ? checkDNS(result.configuration) : Code.ok
             } catch {
                 for line in error.diagnostics { complain(line) }
                 return Code.configuration
@@ -229,9 +249,12 @@ package enum EdgedCommand {
     // MARK: - Explain
 
     /// By the tables that workers would have, made from the files as a start would make them.
-    private static func explain(_ path: String, _ question: ExplainQuestion, json: Bool) -> Int32 {
+    private static func explain(
+        _ path: String, _ question: ExplainQuestion, _ arguments: Arguments
+    ) -> Int32 {
+        let json = arguments.wantsJSON
         do throws(ConfigError) {
-            let read = try Configuration.read(path: path)
+            let read = try Configuration.read(path: path, node: arguments.node ?? OwnName.host)
             do throws(Preparation.Refusal) {
                 let preparation = try Preparation.prepare(
                     read.bundle, previous: nil, workers: nil,

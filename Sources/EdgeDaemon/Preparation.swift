@@ -141,8 +141,9 @@ struct Preparation {
         return pages
     }
 
+    /// Of the files alone, so that nodes with the same files have the same.
     private static func fingerprint(_ bundle: ConfigurationBundle) -> (UInt64, count: Int) {
-        let bytes = bundle.encode()
+        let bytes = bundle.withoutNode.encode()
         var hash: UInt64 = 0xCBF2_9CE4_8422_2325
         for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
         return (hash, bytes.count)

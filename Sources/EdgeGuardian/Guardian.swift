@@ -7,6 +7,8 @@ internal import Glibc
 
 package struct GuardianOptions: Sendable {
     package var configPath: String
+    /// Which of the configuration's nodes this is, if it was said; for the programs we start.
+    package var node: String?
     /// The program that is the proxy.
     package var executable: String
     /// Its name and first arguments; user and group are added.

@@ -10,6 +10,8 @@ extension GuardianService {
         perform(upgrade.requested(request, obstacle: upgradeObstacle, now: loop.now))
     }
 
+    private var nodeArguments: [String] { options.node.map { ["--node", $0] } ?? [] }
+
     private var upgradeObstacle: String? {
         guard case .serving = supervisor.state else { return "no proxy serves" }
         if reload.isActive { return "a reload is under way" }
@@ -33,7 +35,8 @@ extension GuardianService {
 
     private func perform(_ action: UpgradeMachine.Action) {
         switch action {
-        case .check: ask(["edged", "--check", "-c", options.configPath], about: nil)
+        case .check:
+            ask(["edged", "--check", "-c", options.configPath] + nodeArguments, about: nil)
         case .startNext: startNext()
         case .serveNext:
             next?.mayHaveClients = true
@@ -203,7 +206,7 @@ extension GuardianService {
             for descriptor in all { try Descriptor.setCloseOnExec(descriptor, false) }
             let arguments = [
                 options.installedProgram, "--successor", String(file.raw), "-c", options.configPath,
-            ]
+            ] + nodeArguments
             let words = arguments.map { strdup($0) } + [nil]
             execv(options.installedProgram, words)
             let error = SystemError(errnoOf: "execv", subject: options.installedProgram)

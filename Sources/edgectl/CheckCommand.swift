@@ -24,6 +24,12 @@ struct CheckCommand: ParsableCommand {
     @Flag(help: "Ask, too, whether DNS says what the views' clients need.")
     var dns = false
 
+    @Option(
+        help: ArgumentHelp(
+            "Which of the file's nodes to check it for; default: the one with this host name.",
+            valueName: "name"))
+    var node: String?
+
     @Option(help: ArgumentHelp("The program edged.", valueName: "path"))
     var program: String?
 
@@ -39,7 +45,9 @@ struct CheckCommand: ParsableCommand {
         }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: try edged())
-        process.arguments = ["--check"] + (dns ? ["--dns"] : []) + ["-c", path]
+        process.arguments =
+            ["--check"] + (dns ? ["--dns"] : []) + (node.map { ["--node", $0] } ?? [])
+            + ["-c", path]
         do {
             try process.run()
         } catch {

@@ -30,7 +30,7 @@ struct RobustnessTests {
     ].map { Array($0.utf8) }
 
     private static func example(_ name: String) throws -> ConfigurationBundle {
-        try ConfigurationBundle.read(path: Repository.conf + name)
+        try ConfigurationBundle.read(path: Repository.conf + name, node: "lb-01")
     }
 
     private static func mutate(_ bytes: [UInt8], _ random: inout Random) -> [UInt8] {
@@ -98,7 +98,8 @@ struct RobustnessTests {
             let main = ConfigurationBundle.File(
                 path: bundle.main.path, bytes: Array(bundle.main.bytes.prefix(count)))
             _ = Self.probe(
-                ConfigurationBundle(main: main, included: bundle.included), "cut at \(count)")
+                ConfigurationBundle(main: main, included: bundle.included, node: bundle.node),
+                "cut at \(count)")
         }
     }
 
@@ -113,7 +114,8 @@ struct RobustnessTests {
             let files = bundle.files.map {
                 ConfigurationBundle.File(path: $0.path, bytes: Self.mutate($0.bytes, &random))
             }
-            let damaged = ConfigurationBundle(main: files[0], included: Array(files.dropFirst()))
+            let damaged = ConfigurationBundle(
+                main: files[0], included: Array(files.dropFirst()), node: bundle.node)
             if Self.probe(damaged, "\(name), seed \(seed)") { accepted += 1 }
         }
 
