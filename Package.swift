@@ -68,6 +68,7 @@ let package = Package(
         // policy (pure)
         .target(name: "EdgeRouting", dependencies: ["EdgeCore"], swiftSettings: pure),
         .target(name: "EdgeUpstream", dependencies: ["EdgeCore"], swiftSettings: pure),
+        .target(name: "EdgeVRRP", dependencies: ["EdgeCore"], swiftSettings: pure),
         // assembly
         .target(
             name: "EdgeConfig",
@@ -154,6 +155,7 @@ let package = Package(
         unitTests("EdgeHTTP2", "EdgeHTTP", "EdgeHTTP1", "CEdge"),
         unitTests("EdgeRouting", "EdgeHTTP"),
         unitTests("EdgeUpstream"),
+        unitTests("EdgeVRRP"),
         unitTests("EdgeDNS", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgePair", "EdgeSystem", "EdgeTLS", "CEdge"),
