@@ -11,6 +11,7 @@ package struct StatusText {
         text = ""
         summary()
         trouble()
+        pair()
         listeners()
         upstreams()
         names()
@@ -51,6 +52,12 @@ package struct StatusText {
             rows.append(["traffic", list.joined(separator: ", ")])
         }
         table(rows)
+    }
+
+    private mutating func pair() {
+        guard let pair = reply.pair else { return }
+        text += "\npair\n"
+        table(Self.pairRows(pair, now: reply.now), indent: "  ")
     }
 
     private mutating func listeners() {

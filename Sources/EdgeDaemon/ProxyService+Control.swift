@@ -20,6 +20,7 @@ extension ProxyService: ControlTarget {
         reply.confirmUntil = confirmUntil.flatMap { $0 >= reply.now ? $0 : nil }
         guard let board, let current else { return reply }
         reply.drainedSince = operation.drainedSince
+        reply.pair = pair?.status
         reply.workers = (1...board.workers).map { worker($0, board.block($0)) }
         reply.listeners = current.configuration.listeners.enumerated().map { index, listener in
             ListenerStatus(
@@ -106,6 +107,7 @@ extension ProxyService: ControlTarget {
                 violationLabel: { HTTP1Violation(rawValue: $0)?.label }))
         metrics.upstreams(status())
         certificateMetrics(into: &metrics)
+        if let pair { metrics.pair(pair.status, drifts: pair.driftKinds) }
         text += metrics.text
     }
 

@@ -52,7 +52,14 @@ package struct TicketKeyRing: Sendable, Equatable {
     /// - Returns: whether it is other keys now, or another one seals.
     package mutating func merge(_ more: [TicketKey], now: Instant) -> Bool {
         let before = keys.map(\.id)
-        for key in more where !keys.contains(where: { $0.id == key.id }) { keys.append(key) }
+        for key in more {
+            if let index = keys.firstIndex(where: { $0.id == key.id }) {
+                // Its maker may have another number by now.
+                if keys[index].origin != 0 { keys[index].origin = key.origin }
+            } else {
+                keys.append(key)
+            }
+        }
         arrange(now)
         return keys.map(\.id) != before
     }
