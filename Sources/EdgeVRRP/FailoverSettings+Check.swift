@@ -42,7 +42,7 @@ package struct FailoverSettingsError: Error, Equatable, CustomStringConvertible 
     package var description: String {
         let what =
             switch reason {
-            case .nodeName: "a node's name has 1 to 64 bytes"
+            case .nodeName: "a node's name has 1 to 64 printable ASCII characters"
             case .noInstance: "there is no instance"
             case .duplicateName: "another instance has this name"
             case .duplicateRouterID: "another instance on this interface has this router id"
@@ -94,7 +94,9 @@ extension FailoverSettings {
         ) throws(FailoverSettingsError) {
             if !holds { throw FailoverSettingsError(instance: instance, reason: reason) }
         }
-        try require((1...64).contains(nodeName.utf8.count), .nodeName)
+        try require(
+            (1...64).contains(nodeName.utf8.count)
+                && nodeName.utf8.allSatisfy { (0x21...0x7E).contains($0) }, .nodeName)
         try require(!instances.isEmpty, .noInstance)
         try require(hook.map { $0.hasPrefix("/") } ?? true, .hook)
         let interval = presenceInterval

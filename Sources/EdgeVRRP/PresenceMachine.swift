@@ -86,7 +86,8 @@ package struct PresenceMachine: Sendable {
         /// To echo: the newest challenge of the node behind the address.
         var heard: UInt64 = 0
         var greetedAt: Instant?
-        var needsGreeting = false
+        /// To echo to somebody whose word can't be believed yet; nil: nobody waits for one.
+        var greeting: UInt64?
     }
 
     package internal(set) var configuration: Configuration
@@ -138,26 +139,39 @@ package struct PresenceMachine: Sendable {
         if isDue { nextMessage = now.advanced(by: configuration.interval) }
         var datagrams: [Datagram] = []
         for address in configuration.peers {
-            guard var challenge = challenges[address], isDue || challenge.needsGreeting else {
-                continue
-            }
-            if now >= challenge.renewAt { renew(&challenge, now: now) }
-            challenge.needsGreeting = false
+            guard var challenge = challenges[address] else { continue }
+            if isDue, now >= challenge.renewAt { renew(&challenge, now: now) }
+            let greeting = challenge.greeting
+            challenge.greeting = nil
             challenges[address] = challenge
-            let message = PresenceMessage(
-                nodeName: configuration.nodeName, bootID: configuration.bootID,
-                sequence: sequence, challenge: challenge.newest, echo: challenge.heard,
-                wallClock: wallClock, monotonic: now.nanoseconds, standing: content.standing,
-                configurationFingerprint: content.configurationFingerprint,
-                programVersion: configuration.programVersion, instances: content.instances)
-            sequence += 1
-            sentCount += 1
-            datagrams.append(
-                Datagram(
-                    destination: address,
-                    bytes: message.encode(authenticator: authenticator)))
+            var echoes: [UInt64] = isDue ? [challenge.heard] : []
+            if let greeting, !echoes.contains(greeting) { echoes.append(greeting) }
+            for echo in echoes {
+                let message = message(
+                    content, challenge: challenge.newest, echo: echo, wallClock: wallClock,
+                    now: now)
+                datagrams.append(
+                    Datagram(
+                        destination: address,
+                        bytes: message.encode(authenticator: authenticator)))
+            }
         }
         return datagrams
+    }
+
+    private mutating func message(
+        _ content: Content, challenge: UInt64, echo: UInt64, wallClock: UInt64, now: Instant
+    ) -> PresenceMessage {
+        defer {
+            sequence += 1
+            sentCount += 1
+        }
+        return PresenceMessage(
+            nodeName: configuration.nodeName, bootID: configuration.bootID, sequence: sequence,
+            challenge: challenge, echo: echo, wallClock: wallClock, monotonic: now.nanoseconds,
+            standing: content.standing,
+            configurationFingerprint: content.configurationFingerprint,
+            programVersion: configuration.programVersion, instances: content.instances)
     }
 
     private mutating func makeChallenge(now: Instant) -> Challenge {
@@ -202,7 +216,7 @@ package struct PresenceMachine: Sendable {
     }
 
     /// Whether somebody waits for our challenge.
-    package var wantsToGreet: Bool { challenges.values.contains { $0.needsGreeting } }
+    package var wantsToGreet: Bool { challenges.values.contains { $0.greeting != nil } }
 
     package func isLive(_ peer: Peer, now: Instant) -> Bool { now < peer.liveUntil }
 
@@ -223,7 +237,7 @@ package struct PresenceMachine: Sendable {
         }
         let isFresh = message.echo == challenge.newest
         guard isFresh || isKnownBoot && message.echo == challenge.previous else {
-            greet(message, &challenge, isKnownBoot: isKnownBoot, now: now)
+            greet(message, &challenge, now: now)
             challenges[address] = challenge
             throw .unechoed
         }
@@ -231,7 +245,7 @@ package struct PresenceMachine: Sendable {
         // Nothing that was recorded before this boot's first message may echo what comes next.
         if !isKnownBoot {
             renew(&challenge, now: now)
-            challenge.needsGreeting = true
+            challenge.greeting = message.challenge
         }
         challenges[address] = challenge
         return try remember(
@@ -239,10 +253,10 @@ package struct PresenceMachine: Sendable {
             wallClock: wallClock)
     }
 
-    /// A word that echoes nothing of ours: it is told our challenge, and its own is echoed, but
-    /// nothing else of it is believed.
+    /// A word that echoes nothing of ours may be recorded: it is told our challenge in a datagram of
+    /// its own, and nothing of it is kept.
     private func greet(
-        _ message: PresenceMessage, _ challenge: inout Challenge, isKnownBoot: Bool, now: Instant
+        _ message: PresenceMessage, _ challenge: inout Challenge, now: Instant
     ) {
         if let last = challenge.greetedAt,
             now.nanoseconds(since: last) < Self.greetingSpacing.nanoseconds
@@ -250,8 +264,7 @@ package struct PresenceMachine: Sendable {
             return
         }
         challenge.greetedAt = now
-        challenge.heard = message.challenge
-        challenge.needsGreeting = true
+        challenge.greeting = message.challenge
     }
 
     private mutating func remember(
