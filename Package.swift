@@ -72,7 +72,7 @@ let package = Package(
         // assembly
         .target(
             name: "EdgeConfig",
-            dependencies: ["EdgeCore", "EdgeRouting", "EdgeUpstream", "CEdge"],
+            dependencies: ["EdgeCore", "EdgeRouting", "EdgeUpstream", "EdgeVRRP", "CEdge"],
             swiftSettings: common),
         .target(
             name: "EdgeDNS", dependencies: ["EdgeCore", "EdgeSystem", "CEdge"],
@@ -159,7 +159,7 @@ let package = Package(
         unitTests("EdgeDNS", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgePair", "EdgeSystem", "EdgeTLS", "CEdge"),
-        unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
+        unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream", "EdgeVRRP"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests(
             "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgePair", "EdgeProxy",

@@ -103,6 +103,18 @@ package struct PairStatus: WireValue {
     }
 }
 
+extension PairStatus {
+    /// For a person.
+    package func text(now: Int64) -> String {
+        var rows = StatusText.pairRows(self, now: now)
+        if !ownCertificate.isEmpty {
+            rows.append(["this node's certificate", ownCertificate])
+            rows.append(["the other node's", peerCertificate])
+        }
+        return StatusText.aligned(rows)
+    }
+}
+
 extension StatusText {
     /// Two columns: what, and how it is.
     static func pairRows(_ pair: PairStatus, now: Int64) -> [[String]] {
