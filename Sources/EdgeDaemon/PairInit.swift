@@ -53,14 +53,14 @@ struct PairInit {
     private func ownCertificate(
         _ group: gid_t?, _ lines: inout [String]
     ) throws(Refusal) -> PinnedIdentity.Fingerprint {
-        let isThere = [pair.key, pair.certificate].map { access($0, F_OK) == 0 }
+        let isThere = (access(pair.key, F_OK) == 0, access(pair.certificate, F_OK) == 0)
         let replacesOwn = options.replaces && options.peerCertificate == nil
-        if isThere == [true, true], !replacesOwn {
+        if isThere == (true, true), !replacesOwn {
             return try fingerprint(pair.certificate)
         }
-        guard isThere == [false, false] || options.replaces else {
+        guard isThere == (false, false) || options.replaces else {
             let (there, missing) =
-                isThere[0] ? (pair.key, pair.certificate) : (pair.certificate, pair.key)
+                isThere.0 ? (pair.key, pair.certificate) : (pair.certificate, pair.key)
             throw Refusal(
                 "\(there) is there, \(missing) is not (edgectl pair init --replace makes both)")
         }
@@ -134,11 +134,16 @@ struct PairInit {
             throw Refusal("\(file): \(String(cString: strerror(errno)))")
         }
         defer { close(descriptor) }
-        do throws(SystemError) {
-            return try Descriptor.readAll(descriptor, byteCountMax: Self.fileBytesMax)
-        } catch {
-            throw Refusal("\(file): \(error)")
+        var bytes: [UInt8] = []
+        var piece = [UInt8](repeating: 0, count: 4096)
+        while bytes.count <= Self.fileBytesMax {
+            let count = Glibc.read(descriptor, &piece, piece.count)
+            if count < 0, errno == EINTR { continue }
+            guard count >= 0 else { throw failed("read", file) }
+            if count == 0 { return bytes }
+            bytes += piece[..<count]
         }
+        throw Refusal("\(file): longer than \(Self.fileBytesMax) bytes")
     }
 
     // MARK: - Files

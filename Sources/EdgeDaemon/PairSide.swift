@@ -118,8 +118,13 @@ final class PairSide {
     private func watchFiles() {
         guard let configuration else { return }
         do throws(SystemError) {
-            let watch = try folders ?? FolderWatch(loop: loop) { [weak self] in self?.lookSoon() }
-            folders = watch
+            let watch: FolderWatch
+            if let folders {
+                watch = folders
+            } else {
+                watch = try FolderWatch(loop: loop) { [weak self] in self?.lookSoon() }
+                folders = watch
+            }
             // The folder itself may come later.
             watch.watch([configuration.directory, configuration.directory + "/.."])
         } catch {

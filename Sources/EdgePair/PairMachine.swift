@@ -82,6 +82,8 @@ package struct PairMachine: Sendable {
         /// Messages of types that are not known here.
         package var skipped = 0
         package var violations = 0
+
+        package init() {}
     }
 
     package init(ends: Ends, timing: PairTiming = PairTiming(), now: Instant, seed: UInt64) {
