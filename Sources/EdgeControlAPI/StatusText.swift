@@ -11,8 +11,8 @@ package struct StatusText {
         text = ""
         summary()
         trouble()
-        pair()
         listeners()
+        pair()
         upstreams()
         names()
         resolvers()

@@ -4,6 +4,7 @@ internal import EdgeCore
 internal import EdgeDNS
 internal import EdgeGuardian
 internal import EdgeSystem
+internal import EdgeTLS
 internal import Glibc
 
 /// The `edged` command: what its arguments ask for, carried out.
@@ -232,6 +233,9 @@ package enum EdgedCommand {
                 let routing = SnapshotBuilder().build(result, workers: 1) { _ in [] }.routing
                 let findings = Coalescing(result, routing, at: Int64(time(nil))).findings
                 for finding in findings { complain("warning: \(finding)") }
+                if let problem = pairProblem(result.configuration.pair) {
+                    complain("warning: pair: \(problem)")
+                }
                 print(
                     "\(path): ok (\(result.configuration.sites.count) sites, "
                         + "\(result.configuration.upstreams.count) upstreams, "
@@ -244,6 +248,18 @@ package enum EdgedCommand {
         } catch {
             for line in error.diagnostics { complain("\(line)") }
             return Code.configuration
+        }
+    }
+
+    /// A node without its files of the pair serves all the same.
+    private static func pairProblem(_ pair: Configuration.Pair?) -> String? {
+        guard let pair else { return nil }
+        do throws(CertificateProblem) {
+            _ = try PinnedIdentity.load(
+                certificate: pair.certificate, key: pair.key, peer: pair.peerCertificate)
+            return nil
+        } catch {
+            return "there is no link: \(error)"
         }
     }
 

@@ -53,6 +53,8 @@ final class PairSide {
     private static let namesEvery = 10
     /// Bytes of names in one message; a service may add 17 KB.
     private static let namesBytes = 32 << 10
+    /// Half of what a connection holds; who has more names has a part of them told.
+    private static let namePartsMax = 64
 
     init(_ service: ProxyService) {
         self.service = service
@@ -126,7 +128,10 @@ final class PairSide {
                 folders = watch
             }
             // The folder itself may come later.
-            watch.watch([configuration.directory, configuration.directory + "/.."])
+            let parent = configuration.directory.lastIndex(of: "/").map {
+                String(configuration.directory[...$0])
+            }
+            watch.watch([configuration.directory, parent ?? "."])
         } catch {
             Log.warning("pair: \(error); files are read at the next reload")
         }
@@ -249,7 +254,7 @@ final class PairSide {
 
     private func tell(names records: NameRecords) {
         guard let link, link.isOpen else { return }
-        for part in records.parts(byteCount: Self.namesBytes) {
+        for part in records.parts(byteCount: Self.namesBytes).prefix(Self.namePartsMax) {
             link.send(.names(part.encode(byteCountMax: PairMessage.bodyBytesMax)))
         }
     }

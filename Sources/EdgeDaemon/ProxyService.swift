@@ -521,7 +521,10 @@ final class ProxyService {
         guard phase == .serving, let configuration = current?.configuration else { return }
         if pair == nil, configuration.pair != nil { pair = PairSide(self) }
         pair?.use(configuration.pair)
-        if configuration.pair == nil { pair = nil }
+        guard configuration.pair == nil else { return }
+        pair = nil
+        // A predecessor may have followed another node.
+        tickets?.follow(0)
     }
 
     /// The other node is told that it is not it that failed.

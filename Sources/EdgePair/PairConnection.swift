@@ -49,8 +49,9 @@ final class PairConnection {
     private static let outgoingMax = 4 << 20
     private static let roundsMax = 8
     private static let pieceBytes = 16 << 10
-    /// Seven of the handshake, and a key update an hour: a century.
-    private static let handshakeMessagesMax = 1_000_000
+    /// Seven of the handshake, then two key updates an hour; each costs us more than the peer
+    /// (RFC 8446 §4.6.3).
+    private static let handshakeMessagesMax = 64
     /// Between two changes of keys: what is recorded today stays closed if a key leaks tomorrow.
     private static let keyInterval = Duration.seconds(3600)
 
@@ -138,6 +139,8 @@ final class PairConnection {
         flush()
         guard !outgoing.isEmpty, phase == .open else { return release() }
         phase = .leaving
+        // What still comes is not read.
+        loop.change(descriptor, events: .writable)
         // Holds itself until then.
         deadline = loop.schedule(after: Self.leavingMax) { self.release() }
     }
@@ -171,10 +174,12 @@ final class PairConnection {
         case .handshaking, .open: if events != .writable { receive() }
         case .leaving:
             if events.contains(.error) || events.contains(.hangUp) { return release() }
+            flush()
+            if outgoing.isEmpty { release() }
+            return
         case .ended: return
         }
         flush()
-        if phase == .leaving, outgoing.isEmpty { release() }
     }
 
     private func receive() {
@@ -226,7 +231,9 @@ final class PairConnection {
             outgoing.removeAll(keepingCapacity: outgoing.count < 1 << 16)
             sentCount = 0
         }
-        guard descriptor >= 0, phase != .connecting, awaitsRoom == outgoing.isEmpty else { return }
+        guard phase == .handshaking || phase == .open, awaitsRoom == outgoing.isEmpty else {
+            return
+        }
         awaitsRoom = !outgoing.isEmpty
         loop.change(descriptor, events: awaitsRoom ? [.readable, .writable] : .readable)
     }
@@ -263,6 +270,7 @@ final class PairConnection {
         keyTimer = loop.schedule(after: Self.keyInterval) { [weak self] in
             guard let self, phase == .open, let session else { return }
             session.updateKeys()
+            handshakeMessages = 0
             scheduleKeys()
         }
     }

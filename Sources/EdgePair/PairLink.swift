@@ -57,12 +57,8 @@ package final class PairLink {
     private var timer: TimerID?
     private var isClosed = false
     private var lastFailure: String?
-    private var counts = HandshakeCounts()
-
-    private struct HandshakeCounts {
-        var failed = 0
-        var crowded = 0
-    }
+    /// Connections that did not get to the end of the handshake.
+    package private(set) var failedHandshakes = 0
 
     /// Accepted connections whose handshake is not done; the oldest leaves.
     private static let halfOpenMax = 4
@@ -138,9 +134,6 @@ package final class PairLink {
     /// Connections that were closed because they came from elsewhere.
     package var strangers: Int { listener?.strangers ?? 0 }
 
-    /// Connections that did not get to the end of the handshake.
-    package var failedHandshakes: Int { counts.failed }
-
     /// Connections whose handshake is under way.
     package var halfOpen: Int {
         connections.values.reduce(0) { $0 + ($1.phase == .handshaking ? 1 : 0) }
@@ -151,7 +144,7 @@ package final class PairLink {
     private func accepted(_ socket: Int32) {
         let half = connections.filter { $0.value.phase == .handshaking }
         if half.count >= Self.halfOpenMax, let oldest = half.min(by: { $0.key < $1.key }) {
-            counts.crowded += 1
+            failedHandshakes += 1
             oldest.value.close()
             connections[oldest.key] = nil
         }
@@ -177,7 +170,7 @@ package final class PairLink {
     }
 
     private func failed(_ reason: String) {
-        counts.failed += 1
+        failedHandshakes += 1
         say(reason)
         perform(machine.connectFailed(reason, now: .now()))
     }
@@ -213,7 +206,7 @@ package final class PairLink {
         } else if machine.connects {
             failed(reason)
         } else {
-            counts.failed += 1
+            failedHandshakes += 1
             say(reason)
         }
     }

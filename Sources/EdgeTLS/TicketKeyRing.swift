@@ -20,10 +20,13 @@ package struct TicketKeyRing: Sendable, Equatable {
     /// Whose newest key seals: 0: this node's, else the other one's number.
     package private(set) var leader: UInt64 = 0
 
+    /// Follows whom the predecessor followed.
+    ///
     /// - Parameter keys: what a predecessor has left, the one that sealed first.
     package init(keys: [TicketKey] = [], lifetime: Duration) {
         self.keys = Array(keys.prefix(Self.keysMax))
         self.lifetime = lifetime
+        leader = keys.first?.origin ?? 0
     }
 
     /// How long a key seals, in nanoseconds.

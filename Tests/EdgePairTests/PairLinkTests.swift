@@ -79,6 +79,8 @@ final class Dialer {
     private(set) var isSecured = false
     private var connection: PairConnection?
 
+    func send(_ message: PairMessage) { connection?.send(message) }
+
     init(_ identity: PinnedIdentity, from: String, _ port: UInt16, _ loop: PollLoop) throws {
         let connection = PairConnection(
             loop: loop, tls: try PinnedTLS(identity),
@@ -210,6 +212,29 @@ final class Done: Sendable {
         }
         #expect(high.opened.isEmpty)
         #expect(high.link?.machine.phase == .listening)
+    }
+
+    @Test("A peer that has proved who it is, and says nothing or nonsense, is let go of")
+    func mute() throws {
+        let files = try PairFiles()
+        let loop = try PollLoop()
+        var timing = PairTiming()
+        timing.greeting = .milliseconds(100)
+        let high = try Side(
+            files.high, own: "127.0.0.2:0", peer: "127.0.0.1:1", name: "high", loop: loop,
+            timing: timing)
+        let port = try #require(high.link?.boundAddress).port
+
+        let silent = try Dialer(files.low, from: "127.0.0.1", port, loop)
+        #expect(Self.until(loop) { silent.isSecured && silent.ending != nil })
+        #expect(high.link?.problem == "the other node does not greet")
+
+        let rude = try Dialer(files.low, from: "127.0.0.1", port, loop)
+        #expect(Self.until(loop) { rude.isSecured })
+        rude.send(.names([1, 2, 3]))
+        #expect(Self.until(loop) { rude.ending != nil })
+        #expect(high.link?.machine.counts.violations == 1)
+        #expect(high.opened.isEmpty && high.received.isEmpty)
     }
 
     @Test("Who comes from elsewhere is closed before TLS, and counted")

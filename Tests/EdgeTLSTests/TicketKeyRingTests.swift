@@ -155,6 +155,34 @@ import Testing
         #expect(Self.ids(ring) == [1, 8])
     }
 
+    @Test("A follower's successor follows the same node, and makes no key of its own")
+    func successor() {
+        var ring = TicketKeyRing(
+            keys: [Self.key(1, 1), Self.key(8, 2, origin: Self.leader)], lifetime: Self.lifetime)
+        _ = ring.follow(Self.leader, now: Self.at(3))
+
+        let next = TicketKeyRing(keys: ring.keys, lifetime: Self.lifetime)
+
+        #expect(next.leader == Self.leader)
+        #expect(next.due == ring.due && next.due > Self.at(6))
+        #expect(TicketKeyRing(lifetime: Self.lifetime).leader == 0)
+    }
+
+    @Test("A key whose maker has another number is known by it, our own stays ours")
+    func renamed() {
+        var ring = TicketKeyRing(
+            keys: [Self.key(1, 1), Self.key(8, 2, origin: 55)], lifetime: Self.lifetime)
+        _ = ring.follow(Self.leader, now: Self.at(3))
+        #expect(Self.ids(ring) == [1, 8])
+
+        _ = ring.merge(
+            [Self.key(8, 2, origin: Self.leader), Self.key(1, 1, origin: Self.leader)],
+            now: Self.at(3))
+
+        #expect(Self.ids(ring) == [8, 1])
+        #expect(ring.keys.map(\.origin) == [Self.leader, 0])
+    }
+
     @Test("What is too old is not taken up, and four are enough")
     func bounds() {
         var ring = TicketKeyRing(keys: [Self.key(1, 20)], lifetime: Self.lifetime)

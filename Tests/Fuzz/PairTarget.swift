@@ -43,8 +43,9 @@ enum PairTarget {
         // What a later version has added to a hello is not kept.
         let isSame =
             message.kind == .hello
-            ? again.count <= count && again.dropFirst(8).elementsEqual(
-                bytes.dropFirst(8).prefix(again.count - 8))
+            ? again.count <= count
+                && again.dropFirst(8).elementsEqual(
+                    bytes.dropFirst(8).prefix(again.count - 8))
             : again.elementsEqual(bytes.prefix(count))
         invariant(isSame, "a message is what its bytes say")
     }
