@@ -8,6 +8,7 @@ package struct Incident: WireValue {
         case reloadRefused = "reload_refused"
         case certificateQuarantined = "certificate_quarantined"
         case nodeDrained = "node_drained"
+        case pairLost = "pair_lost"
     }
 
     package var kind: Kind

@@ -28,6 +28,20 @@ extension PairSide {
         return reply
     }
 
+    /// Who is not linked, and why; nil: all is well, or was a moment ago.
+    var lostText: (peer: String, why: String)? {
+        guard let link else {
+            return WallClock.seconds - unpairedSince > Self.lostAfter
+                ? (peerName, "not paired: \(filesProblem ?? "")") : nil
+        }
+        let span = Instant.now().nanoseconds(since: link.machine.since) / 1_000_000_000
+        guard !link.isOpen, span > UInt64(Self.lostAfter) else { return nil }
+        return (peerName, "no link")
+    }
+
+    /// Seconds; an upgrade takes less.
+    private static let lostAfter: Int64 = 10
+
     /// Each kind of difference, for metrics.
     var driftKinds: [(kind: String, isThere: Bool)] {
         let found = Set(drift.map(\.kind))

@@ -35,6 +35,12 @@ extension ProxyService {
             .nodeDrained, scope: "",
             operation.drainedSince == nil
                 ? [] : [.init(subject: "", text: "clients are told to go")], at: now)
+        observePair(now)
+    }
+
+    private func observePair(_ now: Int64) {
+        let lost = pair?.lostText.map { IncidentBook.Condition(subject: $0.peer, text: $0.why) }
+        operation.incidents.observe(.pairLost, scope: "", lost.map { [$0] } ?? [], at: now)
     }
 
     /// After verdicts about members have changed.

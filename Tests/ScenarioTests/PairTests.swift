@@ -1,4 +1,5 @@
 internal import EdgeCore
+internal import EdgeNet
 internal import EdgeTesting
 internal import Foundation
 internal import Testing
@@ -15,18 +16,26 @@ final class PairRun {
     let first: Edged
     let second: Edged
     private let ports: (UInt16, UInt16)
+    private let sites: (_ isFirst: Bool) -> String
 
     /// - Parameters:
     ///   - more: further top-level lines of both configurations.
+    ///   - sites: of one of them; nil: the usual site, of `upstream`.
     ///   - isPaired: false: no certificates are made.
-    init(_ more: String = "", isPaired: Bool = true) throws {
-        upstream = try ScriptedUpstream(answering: "ok")
+    init(
+        _ more: String = "", sites: ((_ isFirst: Bool) -> String)? = nil, isPaired: Bool = true
+    ) throws {
+        let upstream = try ScriptedUpstream(answering: "ok")
+        self.upstream = upstream
+        let sites = sites ?? { _ in oneSite(upstream.server) }
+        self.sites = sites
         mint = try CertificateMint()
-        ports = (try freePort(), try freePort())
+        let ports = (try freePort(), try freePort())
+        self.ports = ports
         first = try Edged(
-            Self.body(upstream, ports.0, ports.1, more, isFirst: true), mint: mint)
+            sites(true) + Self.link(ports, isFirst: true) + more, mint: mint)
         second = try Edged(
-            Self.body(upstream, ports.0, ports.1, more, isFirst: false), mint: mint)
+            sites(false) + Self.link(ports, isFirst: false) + more, mint: mint)
         if isPaired { try pair() }
     }
 
@@ -38,16 +47,14 @@ final class PairRun {
         upstream.stop()
     }
 
-    private static func body(
-        _ upstream: ScriptedUpstream, _ one: UInt16, _ other: UInt16, _ more: String, isFirst: Bool
-    ) -> String {
-        let ends = ["127.0.0.1:\(one)", "127.0.0.2:\(other)"]
+    private static func link(_ ports: (UInt16, UInt16), isFirst: Bool) -> String {
+        let ends = ["127.0.0.1:\(ports.0)", "127.0.0.2:\(ports.1)"]
         let (own, peer) = isFirst ? (ends[0], ends[1]) : (ends[1], ends[0])
-        return oneSite(upstream.server) + "pair: { listen: \"\(own)\", peer: \"\(peer)\" }\n" + more
+        return "pair: { listen: \"\(own)\", peer: \"\(peer)\" }\n"
     }
 
     func body(_ more: String, isFirst: Bool) -> String {
-        Self.body(upstream, ports.0, ports.1, more, isFirst: isFirst)
+        sites(isFirst) + Self.link(ports, isFirst: isFirst) + more
     }
 
     /// As an administrator does it.
@@ -235,6 +242,70 @@ extension Scenarios.Pair {
 
         #expect(run.isLinked)
         #expect(try resumed("1_3", from: run.first, on: run.second) == 5)
+    }
+
+    @Test("An upgrade of either node takes the link along")
+    func upgrade() throws {
+        let run = try PairRun()
+        defer { run.stop() }
+        for node in [run.first, run.second] {
+            let file = node.directory.file("before")
+            let other = node === run.first ? run.second : run.first
+            #expect(try !client(node, "-tls1_3 -sess_out \(file)"))
+            let result = try node.edgectl("upgrade")
+            #expect(result.code == 0, "\(result.output) \(result.errors)")
+            try #require(run.isLinked)
+            #expect(try client(other, "-tls1_3 -sess_in \(file)"))
+            #expect(try resumed("1_3", from: run.first, on: run.second) == 5)
+            #expect(try resumed("1_2", from: run.second, on: run.first) == 5)
+        }
+    }
+
+    @Test("A node whose DNS is dead serves with the addresses that the other one knows")
+    func names() throws {
+        let dns = try StandInDNS(records: ["app.home.test": [.address("127.0.0.1")]])
+        defer { dns.stop() }
+        let upstream = try ScriptedUpstream(answering: "by name")
+        defer { upstream.stop() }
+        let port = upstream.server.split(separator: ":").last.map { $0.filter(\.isNumber) } ?? ""
+        let run = try PairRun(
+            sites: { isFirst in
+                oneSite("\"app.home.test:\(port)\"")
+                    + "resolvers: { dns: { servers: [\"\(isFirst ? "\(dns.address)" : "127.0.0.1:9")\"] } }\n"
+            }, isPaired: false)
+        defer { run.stop() }
+        #expect(try run.first.get("/", host: "app.test").status == 200)
+        #expect(try run.second.get("/", host: "app.test").status == 503)
+
+        try run.pair()
+
+        #expect(
+            eventually(within: .seconds(5)) {
+                (try? run.second.get("/", host: "app.test").status) == 200
+            })
+        #expect(try run.second.metric("edged_pair_names_taken_total") == 1)
+        #expect(try run.first.metric("edged_pair_names_taken_total") == 0)
+    }
+
+    @Test("What one node finds down the other checks at once, and judges for itself")
+    func hints() throws {
+        let other = try ScriptedUpstream(answering: "ok")
+        defer { other.stop() }
+        let sick = try ScriptedUpstream(answering: "ok")
+        // Nobody looks again for a minute of his own accord.
+        let health = "health: { path: /, interval: 60s, rise: 1, fall: 1 }"
+        let run = try PairRun(sites: { _ in oneSite(other.server, sick.server, settings: health) })
+        defer { run.stop() }
+        func isDown(_ node: Edged) -> Bool {
+            (try? node.edgectl("upstream", "list").output.contains(" down ")) == true
+        }
+        #expect(!isDown(run.second))
+
+        sick.stop()
+        for _ in 0..<6 { #expect(try run.first.get("/", host: "app.test").status == 200) }
+
+        #expect(eventually(within: .seconds(8)) { isDown(run.second) })
+        #expect(try run.second.metric("edged_pair_hints_total") >= 1)
     }
 
     @Test("Both nodes are reloaded, or neither")
