@@ -1,4 +1,4 @@
-package import EdgeCore
+internal import EdgeCore
 
 /// What the other node of a pair knows of names, and what it is told.
 extension Resolver {
