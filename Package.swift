@@ -100,16 +100,22 @@ let package = Package(
             ],
             swiftSettings: hot),
         .target(
+            name: "EdgeFailover", dependencies: ["EdgeCore", "EdgeSystem", "EdgeVRRP", "CEdge"],
+            swiftSettings: common),
+        .target(
             name: "EdgeGuardian",
-            dependencies: ["EdgeCore", "EdgeSystem", "EdgeConfig", "EdgeControlAPI", "CEdge"],
+            dependencies: [
+                "EdgeCore", "EdgeSystem", "EdgeVRRP", "EdgeFailover", "EdgeConfig",
+                "EdgeControlAPI", "CEdge",
+            ],
             swiftSettings: common),
         .target(
             name: "EdgeDaemon",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
                 "EdgeConfig", "EdgeDNS", "EdgeHealth", "EdgePair",
-                "EdgeRouting", "EdgeUpstream", "EdgeControlAPI", "EdgeControl", "EdgeProxy",
-                "EdgeGuardian", "CEdge",
+                "EdgeRouting", "EdgeUpstream", "EdgeVRRP", "EdgeControlAPI", "EdgeControl",
+                "EdgeProxy", "EdgeGuardian", "CEdge",
             ],
             swiftSettings: common),
         // executables
@@ -142,7 +148,8 @@ let package = Package(
             name: "EdgeFuzz",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgePreface", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeHTTP2", "EdgeConfig", "EdgeDNS", "EdgePair", "EdgeTesting", "CEdge",
+                "EdgeHTTP2", "EdgeConfig", "EdgeDNS", "EdgePair", "EdgeVRRP", "EdgeTesting",
+                "CEdge",
             ],
             path: "Tests/Fuzz", exclude: ["corpus", "run.sh"], swiftSettings: common),
         unitTests("EdgeCore"),
@@ -156,6 +163,7 @@ let package = Package(
         unitTests("EdgeRouting", "EdgeHTTP"),
         unitTests("EdgeUpstream"),
         unitTests("EdgeVRRP"),
+        unitTests("EdgeFailover", "EdgeNet", "EdgeSystem", "EdgeVRRP", "CEdge"),
         unitTests("EdgeDNS", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgePair", "EdgeSystem", "EdgeTLS", "CEdge"),
@@ -164,7 +172,10 @@ let package = Package(
         unitTests(
             "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgePair",
             "EdgeProxy", "EdgeRouting", "EdgeSystem", "EdgeTLS", "EdgeUpstream", "CEdge"),
-        unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem", "CEdge"),
+        unitTests(
+            "EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeFailover", "EdgeSystem",
+            "EdgeVRRP",
+            "CEdge"),
         unitTests(
             "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeRouting", "EdgeTLS",
             "EdgeUpstream", "EdgeSystem", "CEdge"),

@@ -35,11 +35,6 @@ package struct ConfigurationBundle: Sendable, Equatable {
     }
 
     package var files: [File] { [main] + included }
-
-    /// The files alone: the same on every node that has the same ones.
-    package var withoutNode: ConfigurationBundle {
-        ConfigurationBundle(main: main, included: included)
-    }
 }
 
 // MARK: - Encoding
@@ -113,6 +108,20 @@ extension ConfigurationBundle {
         }
         guard reader.isAtEnd else { throw Reader.error("goes on after its last file") }
         self.init(main: files[0], included: Array(files.dropFirst()), node: node)
+    }
+
+    /// Of what the files say (FNV-1a), so that nodes with the same ones have the same, wherever
+    /// they are.
+    package var fingerprint: UInt64 {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        func add(_ byte: UInt8) { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        for file in files {
+            withUnsafeBytes(of: UInt64(file.bytes.count).littleEndian) {
+                for byte in $0 { add(byte) }
+            }
+            for byte in file.bytes { add(byte) }
+        }
+        return hash
     }
 
     private static func append(_ number: UInt32, to output: inout [UInt8]) {

@@ -30,8 +30,9 @@ extension ControlRoute {
             }
         case .drain: node(.drain, by: peer, target: target, reply: reply)
         case .undrain: node(.undrain, by: peer, target: target, reply: reply)
+        case .yieldVIP: yieldVIP(query, by: peer, target: target, reply: reply)
         case .status, .upstreams, .member, .dns, .explain, .configuration, .certificates, .metrics,
-            .livez, .readyz, .figures, .incidents, .doctor:
+            .livez, .readyz, .figures, .incidents, .doctor, .vip:
             brokenInvariant("only orders are given here", file: #fileID, line: #line)
         }
     }
@@ -100,13 +101,36 @@ extension ControlRoute {
 
     private func node(
         _ order: NodeOrder, by peer: PeerCredentials, target: any ControlTarget,
-        reply: (ControlResponse) -> Void
+        reply: @escaping (ControlResponse) -> Void
     ) {
         let words = "node \(order.rawValue) by \(peer)"
         Log.notice("audit: \(words)")
-        Self.answer(target.setNode(order), words, reply) { node in
-            let state = node.drainedSince == nil ? "not drained" : "drained"
-            return ("\(state), \(node.connections) connections", .json(200, node.json))
+        target.setNode(order) { result in
+            Self.answer(result, words, reply) { node in
+                let state = node.drainedSince == nil ? "not drained" : "drained"
+                return ("\(state), \(node.connections) connections", .json(200, node.json))
+            }
+        }
+    }
+
+    /// `POST /vip/yield`, or `?force=yes`.
+    private func yieldVIP(
+        _ query: String, by peer: PeerCredentials, target: any ControlTarget,
+        reply: @escaping (ControlResponse) -> Void
+    ) {
+        let force = PercentText.parameter("force", in: query)
+        guard query.isEmpty || query == "force=yes", force == nil || force == "yes" else {
+            return reply(.error(400, "/vip/yield takes force=yes, and nothing else"))
+        }
+        let words = "vip yield\(force == nil ? "" : " with force") by \(peer)"
+        Log.notice("audit: \(words)")
+        target.yieldVIP(isForced: force != nil) { result in
+            Self.answer(result, words, reply) { yielded in
+                (
+                    yielded.isMoved ? "moved" : yielded.lines.joined(separator: "; "),
+                    .json(yielded.isMoved ? 200 : 409, yielded.json)
+                )
+            }
         }
     }
 

@@ -91,7 +91,15 @@ package protocol ControlTarget: AnyObject {
     func upgrade(
         by peer: PeerCredentials,
         completion: @escaping (Result<UpgradeReply, OrderRefusal>) -> Void)
-    func setNode(_ order: NodeOrder) -> Result<NodeReply, OrderRefusal>
+    /// Called back when clients have been told and, where addresses move between nodes, when it is
+    /// known what becomes of them.
+    func setNode(
+        _ order: NodeOrder, completion: @escaping (Result<NodeReply, OrderRefusal>) -> Void)
+    /// Nil: no address moves between nodes.
+    func vip() -> VIPReply?
+    /// The addresses are wanted on another node.
+    func yieldVIP(
+        isForced: Bool, completion: @escaping (Result<VIPYieldReply, OrderRefusal>) -> Void)
     /// What rates are made of.
     func figures() -> FiguresReply
     func incidents() -> IncidentsReply

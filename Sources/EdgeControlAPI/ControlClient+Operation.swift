@@ -59,6 +59,15 @@ extension ControlClient {
         try ask("GET", "/incidents")
     }
 
+    package func vip() throws(ControlFailure) -> VIPReply { try ask("GET", "/vip") }
+
+    /// Addresses that stay are a reply (`isMoved`), not a failure.
+    package func yieldVIP(isForced: Bool) throws(ControlFailure) -> VIPYieldReply {
+        let (code, json) = try exchange("POST", "/vip/yield" + (isForced ? "?force=yes" : ""))
+        guard code == 200 || code == 409 && json["moved"] != nil else { throw refusal(code, json) }
+        return try decode(json)
+    }
+
     package func doctor() throws(ControlFailure) -> DoctorReply { try ask("GET", "/doctor") }
 
     private func ask<Reply: WireValue>(

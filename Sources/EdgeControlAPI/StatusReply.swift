@@ -44,6 +44,8 @@ package struct StatusReply: WireValue {
     package var clock = ""
     /// Files of certificates that cannot be used.
     package var quarantinedCount: Int64 = 0
+    /// The addresses that move between the nodes; nil: there are none.
+    package var vip: VIPReply?
     /// The counters, summed over the workers.
     package var counters: [NamedCount]
     /// Why connections and requests failed; those that are not 0.
@@ -107,6 +109,7 @@ package struct StatusReply: WireValue {
         certificateCount = try reader.integer("certificate_count")
         clock = try reader.optionalString("clock") ?? ""
         quarantinedCount = try reader.optionalInteger("quarantined_count") ?? 0
+        vip = try reader.optional("vip")
         counters = try reader.counts("counters")
         reasons = try reader.counts("reasons")
         log = try reader.strings("log")
@@ -136,6 +139,7 @@ package struct StatusReply: WireValue {
             .init("certificate_count", .integer(certificateCount)),
             .init("clock", .string(clock)),
             .init("quarantined_count", .integer(quarantinedCount)),
+            .init("vip", vip?.json ?? .null),
             .init("counters", .counts(counters)),
             .init("reasons", .counts(reasons)),
             .init("log", .strings(log)),

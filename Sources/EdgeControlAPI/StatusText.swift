@@ -10,6 +10,7 @@ package struct StatusText {
     package mutating func render(logLines: Int = 5) -> String {
         text = ""
         summary()
+        failover()
         trouble()
         listeners()
         pair()
@@ -58,6 +59,21 @@ package struct StatusText {
         guard let pair = reply.pair else { return }
         text += "\npair\n"
         table(Self.pairRows(pair, now: reply.now), indent: "  ")
+    }
+
+    private mutating func failover() {
+        guard let vip = reply.vip else { return }
+        section("addresses", ["name", "state", "since", "addresses", "why"], vip.summary)
+        section(
+            "nodes", ["name", "heard", "fitness"],
+            [[vip.node, "this one", vip.fitness]]
+                + vip.peers.map { peer in
+                    [
+                        peer.name,
+                        peer.isLive ? "now" : "\(Self.span(vip.now - peer.heard)) ago",
+                        peer.fitness,
+                    ]
+                })
     }
 
     private mutating func listeners() {

@@ -218,6 +218,12 @@ package enum EdgedCommand {
         do throws(ConfigError) {
             let read = try Configuration.read(path: path, node: arguments.node ?? OwnName.host)
             for warning in read.warnings { complain("warning: \(warning)") }
+            // The guardian's files: read with its rights, not with those of the proxy's user.
+            let problems = OwnerOnlyFile.problems(of: read.configuration.failover)
+            guard problems.isEmpty else {
+                for problem in problems { complain("\(path): \(problem)") }
+                return Code.configuration
+            }
             if let runAs = read.configuration.runAs, Privileges.canChangeUser {
                 do throws(SystemError) {
                     try Privileges.drop(user: runAs.user, group: runAs.group)

@@ -20,7 +20,7 @@ final class FileConfiguration: ConfigurationSource {
             if found.bundle.main.bytes.count > 1 << 16 { ce_give_back_memory() }
             return LoadedConfiguration(
                 configuration: configuration, warnings: found.warnings.map(\.description),
-                descriptor: try found.bundle.sealed())
+                descriptor: try found.bundle.sealed(), fingerprint: found.bundle.fingerprint)
         } catch {
             throw ConfigurationRefusal(error.diagnostics.map(\.description))
         }
@@ -32,7 +32,7 @@ final class FileConfiguration: ConfigurationSource {
             let (configuration, warnings) = try Configuration.load(bundle)
             return LoadedConfiguration(
                 configuration: configuration.withoutSites, warnings: warnings.map(\.description),
-                descriptor: descriptor)
+                descriptor: descriptor, fingerprint: bundle.fingerprint)
         } catch {
             throw ConfigurationRefusal(error.diagnostics.map(\.description))
         }

@@ -89,19 +89,38 @@ extension ProxyService {
         loop.schedule(after: .milliseconds(250)) { [weak self] in self?.closeServer() }
     }
 
-    func setNode(_ order: NodeOrder) -> Result<NodeReply, OrderRefusal> {
+    func setNode(
+        _ order: NodeOrder, completion: @escaping (Result<NodeReply, OrderRefusal>) -> Void
+    ) {
         guard phase == .serving else {
-            return .failure(OrderRefusal("the node does not serve", isUnavailable: true))
+            return completion(
+                .failure(OrderRefusal("the node does not serve", isUnavailable: true)))
         }
         switch order {
         case .drain: operation.drainedSince = operation.drainedSince ?? Int64(time(nil))
         case .undrain: operation.drainedSince = nil
         }
-        workers?.post(.dismissClients(order == .drain))
+        dismissClients(order == .drain)
+        let answer = { [self] (addresses: String?) in
+            completion(
+                .success(
+                    NodeReply(
+                        order: order, drainedSince: operation.drainedSince,
+                        connections: openConnections, addresses: addresses)))
+        }
+        // Nobody to ask, or nothing to ask for.
+        guard operation.news != nil else { return answer(nil) }
+        let hasAddresses = operation.news?.vip != nil
+        ask({ .nodePlease(requestID: $0, drains: order == .drain) }) { outcome, said in
+            answer(hasAddresses && order == .drain ? said.first ?? "\(outcome)" : nil)
+        }
+    }
+
+    /// Clients are told to go, or are welcome, by an administrator here or by the guardian.
+    func dismissClients(_ dismisses: Bool) {
+        operation.isDismissing = dismisses
+        workers?.post(.dismissClients(dismisses))
         observeNode()
-        return .success(
-            NodeReply(
-                order: order, drainedSince: operation.drainedSince, connections: openConnections))
     }
 
     /// Clients' connections that are open.

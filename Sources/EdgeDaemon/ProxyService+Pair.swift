@@ -134,7 +134,7 @@ extension ProxyService {
             return completion(
                 .failure(OrderRefusal("both nodes are being reloaded", isUnavailable: true)))
         }
-        let run = PairReloadRun(self, standby: standby(), peerName: pair.peerName) {
+        let run = PairReloadRun(self, standby: vip()?.standby, peerName: pair.peerName) {
             [weak self] result in
             self?.pairReload = nil
             completion(result)
@@ -146,4 +146,13 @@ extension ProxyService {
     func pairAnswered(_ result: PairOrderResult) { pairReload?.answered(result) }
 
     func pairLost(_ reason: String) { pairReload?.failed(reason) }
+}
+
+extension VIPReply {
+    /// Who goes first when both nodes reload: who has none of the addresses that move; nil: there
+    /// are none.
+    var standby: PairReload.Side? {
+        guard !instances.isEmpty else { return nil }
+        return instances.contains { $0.state == .master } ? .there : .here
+    }
 }

@@ -52,7 +52,7 @@ extension ProxyService {
         case .refused, .needsRestart:
             return .success(
                 ReloadPlanReply(outcome: .refused, diagnostics: lines, epoch: epoch))
-        case .committed, .failed, .confirmed, .upgraded: break
+        case .committed, .failed, .confirmed, .upgraded, .done: break
         }
         return .failure(
             OrderRefusal(

@@ -80,8 +80,6 @@ final class ProxyService {
     /// The link to the other node, once this one serves.
     private(set) var pair: PairSide?
     var pairReload: PairReloadRun?
-    /// Who goes first when both nodes reload: who does not have the addresses. Nil: not known.
-    var standby: () -> PairReload.Side? = { nil }
     /// Why the newest reload was refused by this process.
     var lastRefusal: [String] = []
 
@@ -115,6 +113,9 @@ final class ProxyService {
         case .stop(let milliseconds, let isReplaced): stop(milliseconds, isReplaced: isReplaced)
         case .stopNow: stopNow()
         case .reopenLogs: reopenLogs()
+        case .news: took(descriptors)
+        case .dismissClients(let dismisses):
+            dismissClients(dismisses || operation.drainedSince != nil)
         }
     }
 
@@ -138,6 +139,9 @@ final class ProxyService {
         }
         for descriptor in descriptors.prefix(3) { Glibc.close(descriptor) }
         if descriptors.count > 3 { adminSocket = descriptors[3] }
+        guard hello.flags.contains(.drained) else { return }
+        operation.drainedSince = Int64(time(nil))
+        operation.isDismissing = true
     }
 
     // MARK: - Starting
@@ -147,7 +151,6 @@ final class ProxyService {
             return
         }
         enter(.starting)
-        if hello.flags.contains(.restarted) { note(.proxyRestarted, "the proxy was started again") }
         do {
             try Ring.probe()
         } catch {
@@ -182,6 +185,7 @@ final class ProxyService {
             Log.error("\(error)")
             exit(71)
         }
+        rememberIncidents(preparation, hello.flags)
         ce_give_back_memory()
         beat()
     }
@@ -364,6 +368,7 @@ final class ProxyService {
         guard phase == .prepared else { return }
         enter(.serving)
         workers?.post(.serve)
+        if operation.isDismissing { workers?.post(.dismissClients(true)) }
         channel?.send(.serving)
         listenForAdmins()
         useProbes()
@@ -509,6 +514,7 @@ final class ProxyService {
         enter(.draining)
         closeProbes()
         closePair()
+        if !isReplaced { closeIncidents() }
         guard wasStarted else { return exit(0) }
         drainAt = Instant.now().advanced(by: .milliseconds(milliseconds))
         isPatient = isReplaced
@@ -534,7 +540,10 @@ final class ProxyService {
     }
 
     /// What only one process may keep is another's from now on.
-    func stopKeepers() { tickets = nil }
+    func stopKeepers() {
+        tickets = nil
+        operation.incidentStore = nil
+    }
 
     func closeServer() {
         server?.close()
@@ -594,6 +603,7 @@ extension Configuration {
     /// Addresses that clients reach us at: nobody's server is there.
     private var ownAddresses: [SocketAddress] {
         listeners.flatMap(\.addresses).filter { !$0.isUnspecified && !$0.isLoopback }
+            + (failover?.addresses ?? [])
     }
 
     var resolverSettings: ResolverSettings {

@@ -7,7 +7,13 @@ extension ElectionMachine {
     ) {
         let from = state
         if from == .master { actions.append(.takeAddressesOff) }
-        var wait = Wait()
+        beginWait(now: now)
+        changed(from: from, cause, now: now, &actions)
+    }
+
+    /// A whole wait from now on.
+    mutating func beginWait(now: Instant) {
+        var wait = Wait(beganAt: now)
         let end = now.advanced(byNanoseconds: settings.isOwner ? 0 : masterDownNanoseconds)
         for settings in settings.families { wait.ends[settings.family] = end }
         if settings.isOwner { wait.cause = .owner }
@@ -15,7 +21,6 @@ extension ElectionMachine {
         pause = nil
         steadySince = nil
         noteSteadiness(now: now)
-        changed(from: from, cause, now: now, &actions)
     }
 
     /// When the master counts as silent. One word of either family keeps the wait going: they have
@@ -63,6 +68,7 @@ extension ElectionMachine {
         wait.ends[heard.family] = end
         wait.cause = .masterSilent
         wait.clearObstacles()
+        wait.beganAt = heard.receivedAt
         phase = .backup(wait)
     }
 
@@ -78,7 +84,7 @@ extension ElectionMachine {
             counters.takeOversDeferred += 1
         }
         wait.lookAgain = max(obstacle.until, now.advanced(byNanoseconds: 1))
-        wait.hasDeferred = wait.hasDeferred || obstacle.isCourtesy
+        if obstacle.isCourtesy { wait.courtesyUntil = obstacle.until }
         phase = .backup(wait)
     }
 
@@ -116,15 +122,27 @@ extension ElectionMachine {
             // It is alive and says that it holds them: what we don't hear is our trouble.
             return Obstacle(until: min(later, master.liveUntil))
         }
-        guard !wait.hasDeferred else { return nil }
-        let ready = able.filter { $0.instance?.state == .backup }
-        if ready.contains(where: { $0.standing.isStrictlyFitter(than: standing) }) {
-            return Obstacle(until: later, isCourtesy: true)
+        guard let courtesy = courtesy(wait, towards: able, now: now), now < courtesy else {
+            return nil
         }
-        if ready.contains(where: { goesFirst($0) }) {
+        return Obstacle(until: courtesy, isCourtesy: true)
+    }
+
+    /// Until when others are let go first, once per wait; nil: nobody is better placed. A peer that
+    /// has become master meanwhile is about to be heard.
+    private func courtesy(
+        _ wait: Wait, towards able: [PeerReport], now: Instant
+    ) -> Instant? {
+        let first = able.filter {
+            $0.instance?.state == .backup || wait.courtesyUntil != nil
+                || $0.stateSince > wait.beganAt
+        }
+        if first.contains(where: { $0.standing.isStrictlyFitter(than: standing) }) {
+            return wait.courtesyUntil ?? now.advanced(byNanoseconds: masterDownNanoseconds)
+        }
+        if first.contains(where: { goesFirst($0) }) {
             let interval = UInt64(settings.centiseconds) * 10_000_000
-            return Obstacle(
-                until: now.advanced(byNanoseconds: interval), isCourtesy: true)
+            return wait.courtesyUntil ?? now.advanced(byNanoseconds: interval)
         }
         return nil
     }
@@ -180,6 +198,6 @@ extension ElectionMachine.Wait {
         forgiven = 0
         blockedSince = nil
         lookAgain = nil
-        hasDeferred = false
+        courtesyUntil = nil
     }
 }

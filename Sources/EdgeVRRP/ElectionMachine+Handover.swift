@@ -35,7 +35,7 @@ extension ElectionMachine {
             adoptedCentiseconds = heard.centiseconds
             becomeBackup(.gaveWay(handover.reason), now: now, &actions)
             follow(heard, now: now, &actions)
-            preemptBlockedUntil = now.advanced(by: Self.preemptBlock)
+            blockPreemption(now: now)
             if handover.reason == .operatorAsked { actions.append(.yieldEnded(isMoved: true)) }
         }
     }
@@ -59,16 +59,17 @@ extension ElectionMachine {
         } else {
             // Nobody has taken the addresses: they stay, and so does the state.
             let factor = UInt64(1) << UInt64(min(failedHandovers - 1, 8))
-            let span = min(
-                Self.handoverRetryMin.nanoseconds * factor, Self.handoverRetryMax.nanoseconds)
-            handoverRetryAt = now.advanced(byNanoseconds: span)
+            let first = knowsEdgedPeer ? Self.handoverRetryKnown : Self.handoverRetryMin
+            handoverRetryAt = now.advanced(
+                byNanoseconds: min(
+                    first.nanoseconds * factor, Self.handoverRetryMax.nanoseconds))
             var hold = handover.hold
             hold.nextAdvertisement = now
             hold.rival = nil
             hold.fitterSince = nil
             advertise(&hold, now: now, &actions)
+            announce(.conflictOver, &hold, now: now, &actions)
             phase = .master(hold)
-            announce(.conflictOver, &actions)
             actions.append(.tellPeers)
         }
     }

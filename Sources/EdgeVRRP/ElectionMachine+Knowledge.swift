@@ -8,8 +8,7 @@ extension ElectionMachine {
         noteSteadiness(now: now)
         actions.append(.tellPeers)
         // A new state of things is a new try.
-        handoverRetryAt = nil
-        failedHandovers = 0
+        forgetFailedHandovers()
         reviewHold(now: now, &actions)
         reviewWait(now: now, &actions)
     }
@@ -52,9 +51,13 @@ extension ElectionMachine {
     }
 
     mutating func note(_ report: PeerReport, now: Instant, _ actions: inout [Action]) {
+        if !knowsEdgedPeer { handoverRetryAt = nil }
         knowsEdgedPeer = true
         let known = peers.firstIndex { $0.nodeID == report.nodeID }
+        let isBack =
+            known.map { now >= peers[$0].liveUntil || peers[$0].bootID != report.bootID } ?? true
         if let known {
+            if isBack || report.differs(from: peers[known]) { forgetFailedHandovers() }
             peers[known] = report
         } else {
             if peers.count == Self.peersMax { peers.removeFirst() }
@@ -66,8 +69,28 @@ extension ElectionMachine {
         if report.instance?.asksToTakeOver == true, report.instance?.state == .master {
             takeOverIfAsked(now: now, &actions)
         }
+        reviewAnnouncements(report, isBack: isBack, now: now, &actions)
         reviewHold(now: now, &actions)
         reviewWait(now: now, &actions)
+    }
+
+    private mutating func forgetFailedHandovers() {
+        handoverRetryAt = nil
+        failedHandovers = 0
+    }
+
+    /// What we announced while the peer was away may have reached nobody; and a peer that has
+    /// become a backup since may have announced the addresses, unheard by us.
+    private mutating func reviewAnnouncements(
+        _ report: PeerReport, isBack: Bool, now: Instant, _ actions: inout [Action]
+    ) {
+        guard case .master(var hold) = phase else { return }
+        let hasLeft =
+            report.instance != nil && report.instance?.state != .master
+            && report.stateSince > hold.announcedAt
+        guard isBack || hasLeft else { return }
+        announce(isBack ? .refresh : .conflictOver, &hold, now: now, &actions)
+        phase = .master(hold)
     }
 
     /// The master's own word is as good as priority 0, and needs no skew: it asked us.
@@ -127,5 +150,13 @@ extension ElectionMachine {
         let overdue = now.nanoseconds(since: end)
         wait.forgiven += more == 0 ? 0 : overdue + more
         phase = .backup(wait)
+    }
+}
+
+extension PeerReport {
+    /// True if a handover that failed may succeed now.
+    fileprivate func differs(from old: PeerReport) -> Bool {
+        bootID != old.bootID || standing != old.standing
+            || isReadyBackup != old.isReadyBackup
     }
 }

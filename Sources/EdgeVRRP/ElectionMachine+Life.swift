@@ -93,6 +93,8 @@ extension ElectionMachine {
     mutating func seen(now: Instant, _ actions: inout [Action]) {
         guard !isGateOpen else { return }
         isGateOpen = true
+        // From now on we are ready to be asked.
+        actions.append(.tellPeers)
         enter(.prepared, now: now, &actions)
     }
 

@@ -13,20 +13,25 @@ extension ElectionMachine {
             repetitions: settings.announcements.repeats,
             nextRepetition: now.advanced(by: settings.announcements.spacing),
             nextRefresh: now.advanced(by: settings.announcements.refresh), rival: nil,
-            fitterSince: nil)
+            fitterSince: nil, announcedAt: now)
         // RFC 9568 §6.4.2: the advertisement first.
         advertise(&hold, now: now, &actions)
-        phase = .master(hold)
         steadySince = nil
         // Whoever takes over although it can't serve has found nobody else.
-        if standing.fitness.isUnfit { handoverRetryAt = now.advanced(by: Self.handoverRetryMin) }
+        if standing.fitness.isUnfit, !knowsEdgedPeer {
+            handoverRetryAt = now.advanced(by: Self.handoverRetryMin)
+        }
         actions.append(.putAddressesOn)
-        announce(.takeOver, &actions)
+        announce(.takeOver, &hold, now: now, &actions)
+        phase = .master(hold)
         changed(from: from, cause, now: now, &actions)
     }
 
-    mutating func announce(_ why: Announcement, _ actions: inout [Action]) {
+    mutating func announce(
+        _ why: Announcement, _ hold: inout Hold, now: Instant, _ actions: inout [Action]
+    ) {
         counters.announcements += 1
+        hold.announcedAt = now
         actions.append(.announce(why))
     }
 
@@ -107,9 +112,12 @@ extension ElectionMachine {
         }
         if let rival = hold.rival, now >= rival.quietAt {
             hold.rival = nil
+            // Its last announcements may have come after ours.
+            hold.repetitions = settings.announcements.repeats
+            hold.nextRepetition = now.advanced(by: settings.announcements.spacing)
             why = .conflictOver
         }
-        if let why { announce(why, &actions) }
+        if let why { announce(why, &hold, now: now, &actions) }
     }
 
     // MARK: - Another master
@@ -149,7 +157,7 @@ extension ElectionMachine {
         if rival.announcedAt.map({
             now.nanoseconds(since: $0) >= Self.conflictSpacing
         }) ?? true {
-            announce(.conflict, &actions)
+            announce(.conflict, &hold, now: now, &actions)
             hold.rival?.announcedAt = now
         }
         phase = .master(hold)
@@ -163,9 +171,15 @@ extension ElectionMachine {
         _ heard: Heard, _ cause: TransitionCause, now: Instant, _ actions: inout [Action]
     ) {
         counters.conflictsLost += 1
+        if case .unheard = cause { blockPreemption(now: now) }
         adoptedCentiseconds = heard.centiseconds
         becomeBackup(cause, now: now, &actions)
         follow(heard, now: now, &actions)
+    }
+
+    /// What has been moved on purpose is not taken back at once.
+    mutating func blockPreemption(now: Instant) {
+        preemptBlockedUntil = now.advanced(by: Self.preemptBlock)
     }
 
     /// Begins the wait for the master that was heard.

@@ -83,7 +83,8 @@ extension ElectionMachine {
         case .master where !speakingFamilies.isEmpty:
             resumeAsMaster(record, now: now, &actions)
         case .backup where readiness == .all && !speakingFamilies.isEmpty:
-            becomeBackup(.prepared, now: now, &actions)
+            goOn(since: record.sinceNanoseconds, now: now)
+            beginWait(now: now)
         case .initialize, .backup, .master, .fault, nil:
             if record.state == ElectionState.master.rawValue { actions.append(.takeAddressesOff) }
             enter(.started, now: now, &actions)
@@ -91,16 +92,20 @@ extension ElectionMachine {
         return actions
     }
 
+    private mutating func goOn(since nanoseconds: UInt64, now: Instant) {
+        since = Instant(nanoseconds: min(nanoseconds, now.nanoseconds))
+        cause = .resumed
+    }
+
     private mutating func resumeAsMaster(
         _ record: ElectionRecord, now: Instant, _ actions: inout [Action]
     ) {
-        since = Instant(nanoseconds: min(record.sinceNanoseconds, now.nanoseconds))
-        cause = .started
+        goOn(since: record.sinceNanoseconds, now: now)
         let last = Instant(nanoseconds: min(record.advertisedNanoseconds, now.nanoseconds))
         let hold = Hold(
             nextAdvertisement: now, lastAdvertisement: last, listensUntil: nil, repetitions: 0,
             nextRepetition: now, nextRefresh: now.advanced(by: settings.announcements.refresh),
-            rival: nil, fitterSince: nil)
+            rival: nil, fitterSince: nil, announcedAt: since)
         // The announced interval is what others have waited by.
         pause = Pause(centiseconds: record.advertisedCentiseconds, until: .never)
         phase = .master(hold)
@@ -111,8 +116,8 @@ extension ElectionMachine {
         // Said once with the long interval by the line above; now the usual one.
         spoken.nextAdvertisement = now
         advertise(&spoken, now: now, &actions)
+        announce(.resumed, &spoken, now: now, &actions)
         phase = .master(spoken)
-        announce(.resumed, &actions)
         actions.append(.tellPeers)
     }
 
@@ -129,8 +134,8 @@ extension ElectionMachine {
             actions.append(.putAddressesOn)
             hold.nextAdvertisement = now
             if hold.listensUntil == nil { advertise(&hold, now: now, &actions) }
+            if hasOtherAddresses { announce(.resumed, &hold, now: now, &actions) }
             phase = .master(hold)
-            if hasOtherAddresses { announce(.resumed, &actions) }
         }
         actions.append(.tellPeers)
         return actions

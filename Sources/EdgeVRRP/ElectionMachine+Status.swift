@@ -119,5 +119,12 @@ extension PeerReport {
     /// Whether it could hold the addresses: it does, or would take them.
     var canHold: Bool { standing.fitness.answers && (instance?.state == .master || isReadyBackup) }
 
+    /// Since when it is in its state, as far as a message can say; the beginning of time if it does
+    /// not know the instance.
+    var stateSince: Instant {
+        let span = instance.map { UInt64($0.sinceMilliseconds) * 1_000_000 } ?? .max
+        return Instant(nanoseconds: heardAt.nanoseconds - min(heardAt.nanoseconds, span))
+    }
+
     var isReadyBackup: Bool { instance.map { $0.state == .backup && $0.isReady } ?? false }
 }

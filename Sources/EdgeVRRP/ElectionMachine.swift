@@ -44,6 +44,8 @@ package struct ElectionMachine: Sendable {
 
     /// A backup's wait for its master.
     struct Wait: Sendable, Equatable {
+        /// The last word of a master, or the beginning.
+        var beganAt: Instant
         /// When the wait ends, as of the last word of each family; the later one counts.
         var ends: [IPFamily: Instant] = [:]
         /// Added by lateness of ours, at most one master-down interval per wait.
@@ -52,8 +54,8 @@ package struct ElectionMachine: Sendable {
         var blockedSince: Instant?
         /// When to look again, while blocked or letting another go first.
         var lookAgain: Instant?
-        /// Whether others have been let go first already.
-        var hasDeferred = false
+        /// Until when others are let go first; nil: nobody was yet.
+        var courtesyUntil: Instant?
         /// What the end of the wait is called.
         var cause = TransitionCause.masterSilent
     }
@@ -71,6 +73,8 @@ package struct ElectionMachine: Sendable {
         var rival: Rival?
         /// Since when a live peer has been strictly fitter.
         var fitterSince: Instant?
+        /// When the addresses were announced last.
+        var announcedAt: Instant
     }
 
     /// Another master, that ought to leave.
@@ -149,6 +153,9 @@ package struct ElectionMachine: Sendable {
     static let peersMax = 4
     /// After an administrator has moved the addresses, or fitness has: no preemption for so long.
     static let preemptBlock = Duration.seconds(60)
+    /// After a handover that nobody answered: the first pause, if a peer's guardian is known and if
+    /// not; doubled each time.
+    static let handoverRetryKnown = Duration.seconds(1)
     static let handoverRetryMin = Duration.seconds(10)
     static let handoverRetryMax = Duration.seconds(300)
     /// Advertisements of a rival that were all answered, before it counts as deaf.

@@ -15,6 +15,8 @@ package enum ElectionState: UInt8, Sendable, CaseIterable {
 package enum TransitionCause: Sendable, Equatable {
     case started
     case stopped
+    /// The guardian has executed itself; what was before is not known here.
+    case resumed
     /// What the boot gate waits for on this node is there.
     case prepared
     case linkDown
@@ -61,6 +63,7 @@ extension TransitionCause: CustomStringConvertible {
         switch self {
         case .started: "started"
         case .stopped: "stopped"
+        case .resumed: "goes on after an upgrade"
         case .prepared: "prepared"
         case .linkDown: "link is down"
         case .linkUp: "link is up"

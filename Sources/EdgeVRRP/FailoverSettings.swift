@@ -205,7 +205,7 @@ package struct AnnouncementSettings: Sendable, Equatable {
     package var refresh: Duration
 
     package init(
-        repeats: Int = 4, spacing: Duration = .milliseconds(100), refresh: Duration = .seconds(60)
+        repeats: Int = 6, spacing: Duration = .milliseconds(100), refresh: Duration = .seconds(60)
     ) {
         self.repeats = repeats
         self.spacing = spacing

@@ -305,12 +305,15 @@ struct FailoverKeyTests {
         let first = ConfigurationBundle(
             main: .init(path: "/a.yaml", bytes: bytes), node: "lb-01")
         let second = ConfigurationBundle(
-            main: .init(path: "/a.yaml", bytes: bytes), node: "lb-02.home.example")
+            main: .init(path: "/b/a.yaml", bytes: bytes), node: "lb-02.home.example")
+        let other = ConfigurationBundle(
+            main: .init(path: "/a.yaml", bytes: bytes + [0x0A]), node: "lb-01")
 
         let read = try first.encode().withUnsafeBytes { try ConfigurationBundle(decoding: $0) }
 
         #expect(read == first)
         #expect(first != second)
-        #expect(first.withoutNode.encode().elementsEqual(second.withoutNode.encode()))
+        #expect(first.fingerprint == second.fingerprint)
+        #expect(first.fingerprint != other.fingerprint)
     }
 }

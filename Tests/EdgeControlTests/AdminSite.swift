@@ -25,6 +25,7 @@ final class AdminSite: Sendable {
         /// Nil: there is no other node.
         var pairReload: Result<ReloadReply, OrderRefusal>?
         var nodeRefusal: OrderRefusal?
+        var yield: Result<VIPYieldReply, OrderRefusal> = .success(OperationSamples.yielded)
         var figures = OperationSamples.figures
         var incidents = OperationSamples.incidents
         var doctor = OperationSamples.doctor
@@ -187,8 +188,10 @@ final class AdminSite: Sendable {
             completion(site.read(\.upgrade))
         }
 
-        func setNode(_ order: NodeOrder) -> Result<NodeReply, OrderRefusal> {
-            site.script.withLock { script in
+        func setNode(
+            _ order: NodeOrder, completion: @escaping (Result<NodeReply, OrderRefusal>) -> Void
+        ) {
+            let result: Result<NodeReply, OrderRefusal> = site.script.withLock { script in
                 if let refusal = script.nodeRefusal { return .failure(refusal) }
                 script.orders.append("node \(order.rawValue)")
                 script.status.drainedSince = order == .drain ? 1000 : nil
@@ -196,6 +199,16 @@ final class AdminSite: Sendable {
                     NodeReply(
                         order: order, drainedSince: script.status.drainedSince, connections: 12))
             }
+            completion(result)
+        }
+
+        func vip() -> VIPReply? { site.read(\.status.vip) }
+
+        func yieldVIP(
+            isForced: Bool, completion: @escaping (Result<VIPYieldReply, OrderRefusal>) -> Void
+        ) {
+            site.script.withLock { $0.orders.append("yield\(isForced ? " force" : "")") }
+            completion(site.read(\.yield))
         }
 
         func figures() -> FiguresReply { site.read(\.figures) }

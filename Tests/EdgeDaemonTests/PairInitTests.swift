@@ -1,4 +1,5 @@
 import EdgeConfig
+import EdgeControlAPI
 import EdgeCore
 import EdgePair
 import EdgeTLS
@@ -149,5 +150,26 @@ import Testing
         let arrived = TicketKey(sent, own: 6, now: Instant(nanoseconds: 100))
 
         #expect(arrived.madeAt == Instant(nanoseconds: 0))
+    }
+}
+
+@Suite("Who is the standby") struct PairStandbyTests {
+    @Test("Who has an address goes last, who has none first, whatever keeps it from having any")
+    func standby() {
+        func side(_ states: VIPState...) -> PairReload.Side? {
+            var reply = VIPReply(now: 0, node: "lb-01", fitness: "fit")
+            reply.instances = states.map {
+                VIPInstance(
+                    name: "lan", routerID: 1, interface: "eth0", link: "up", addresses: [],
+                    state: $0, since: 0, cause: "", priority: 100, intervalMilliseconds: 20)
+            }
+            return reply.standby
+        }
+
+        #expect(side() == nil)
+        #expect(side(.backup, .backup) == .here)
+        #expect(side(.master) == .there)
+        #expect(side(.backup, .master) == .there)
+        #expect(side(.fault, .initialize) == .here)
     }
 }

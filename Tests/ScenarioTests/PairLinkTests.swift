@@ -10,7 +10,7 @@ extension Scenarios {
 }
 
 /// Two daemons that are each other's other node, on two loopback addresses.
-final class PairRun {
+final class LinkedNodes {
     let upstream: ScriptedUpstream
     let mint: CertificateMint
     let first: Edged
@@ -135,7 +135,7 @@ extension Scenarios.Pair {
         "A TLS session is resumed on the other node, 5 of 5, also after a rotation and a lost link",
         arguments: ["1_2", "1_3"])
     func sessions(version: String) throws {
-        let run = try PairRun()
+        let run = try LinkedNodes()
         defer { run.stop() }
 
         #expect(try resumed(version, from: run.first, on: run.second) == 5)
@@ -154,7 +154,7 @@ extension Scenarios.Pair {
     @Test("Keys rotate for both nodes, while sessions go from one to the other")
     func rotation() throws {
         // A new key every two seconds.
-        let run = try PairRun("tls: { ticket_lifetime: 6s }\n")
+        let run = try LinkedNodes("tls: { ticket_lifetime: 6s }\n")
         defer { run.stop() }
         let name = "edged_ticket_key_rotations_total"
         func rotations() throws -> Int {
@@ -174,7 +174,7 @@ extension Scenarios.Pair {
 
     @Test("With the link lost each node goes on, and its own sessions are resumed")
     func lost() throws {
-        let run = try PairRun()
+        let run = try LinkedNodes()
         defer { run.stop() }
         run.second.stop()
         #expect(
@@ -196,7 +196,7 @@ extension Scenarios.Pair {
 
     @Test("Nodes that are not paired say so; differences are findings until there are none")
     func drift() throws {
-        let run = try PairRun(isPaired: false)
+        let run = try LinkedNodes(isPaired: false)
         defer { run.stop() }
         let unpaired = try run.first.edgectl("check", "--peer")
         #expect(unpaired.code == 5, "\(unpaired.errors)")
@@ -225,7 +225,7 @@ extension Scenarios.Pair {
 
     @Test("A node that was set up anew is paired again: its certificate is pinned in place")
     func newCard() throws {
-        let run = try PairRun()
+        let run = try LinkedNodes()
         defer { run.stop() }
         let made = try run.second.edgectl("pair", "init", "--replace")
         #expect(made.code == 0, "\(made.errors)")
@@ -246,7 +246,7 @@ extension Scenarios.Pair {
 
     @Test("An upgrade of either node takes the link along")
     func upgrade() throws {
-        let run = try PairRun()
+        let run = try LinkedNodes()
         defer { run.stop() }
         for node in [run.first, run.second] {
             let file = node.directory.file("before")
@@ -268,7 +268,7 @@ extension Scenarios.Pair {
         let upstream = try ScriptedUpstream(answering: "by name")
         defer { upstream.stop() }
         let port = upstream.server.split(separator: ":").last.map { $0.filter(\.isNumber) } ?? ""
-        let run = try PairRun(
+        let run = try LinkedNodes(
             sites: { isFirst in
                 oneSite("\"app.home.test:\(port)\"")
                     + "resolvers: { dns: { servers: [\"\(isFirst ? "\(dns.address)" : "127.0.0.1:9")\"] } }\n"
@@ -294,7 +294,8 @@ extension Scenarios.Pair {
         let sick = try ScriptedUpstream(answering: "ok")
         // Nobody looks again for a minute of his own accord.
         let health = "health: { path: /, interval: 60s, rise: 1, fall: 1 }"
-        let run = try PairRun(sites: { _ in oneSite(other.server, sick.server, settings: health) })
+        let run = try LinkedNodes(sites: { _ in oneSite(other.server, sick.server, settings: health)
+            })
         defer { run.stop() }
         func isDown(_ node: Edged) -> Bool {
             (try? node.edgectl("upstream", "list").output.contains(" down ")) == true
@@ -310,7 +311,7 @@ extension Scenarios.Pair {
 
     @Test("Both nodes are reloaded, or neither")
     func reload() throws {
-        let run = try PairRun()
+        let run = try LinkedNodes()
         defer { run.stop() }
         let nodes = [(run.first, true), (run.second, false)]
         let before = nodes.map { $0.0.fingerprint }

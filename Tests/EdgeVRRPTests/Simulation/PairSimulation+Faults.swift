@@ -130,7 +130,8 @@ extension PairSimulation {
         case 10: delayMax = [400_000, 5_000_000, 40_000_000].randomElement(using: &random) ?? 0
         case 11:
             // Civil time jumps; nothing may depend on it.
-            nodes[index].wallOffset &+= UInt64(bitPattern: Int64.random(in: -9...9, using: &random))
+            nodes[index].wallOffset &+=
+                UInt64(bitPattern: Int64.random(in: -9...9, using: &random))
                 &* 3_600_000_000_000
         case 12, 13: setStanding(index, randomStanding())
         case 14: feed(.yield(isForced: chance(50)), to: index)

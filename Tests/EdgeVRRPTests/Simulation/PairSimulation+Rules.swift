@@ -27,6 +27,9 @@ struct Rules {
     /// Since when nobody has held them although somebody could.
     var unheldSince: Instant?
     var unheldMax: UInt64 = 0
+    /// Since when nobody has held them, for whatever reason, and the longest such time.
+    var emptySince: Instant?
+    var emptyMax: UInt64 = 0
     var doubleMax: UInt64 = 0
     /// Set while nothing may move.
     var isStill = false
@@ -75,6 +78,13 @@ extension PairSimulation {
         } else {
             rules.doubleSince = nil
         }
+        if holders == 0 {
+            rules.emptySince = rules.emptySince ?? now
+            rules.emptyMax = max(rules.emptyMax, now.nanoseconds(since: rules.emptySince ?? now))
+        } else if let since = rules.emptySince {
+            rules.emptyMax = max(rules.emptyMax, now.nanoseconds(since: since))
+            rules.emptySince = nil
+        }
         let isAble = nodes.contains { node in
             node.isSound && node.serves && !node.standing.isInMaintenance
         }
@@ -99,12 +109,16 @@ extension PairSimulation {
             rules.breakRule("\(holders.count) nodes hold after all has settled")
         }
         guard let holder = holders.first else { return }
-        if lastAnnouncer != holder.index {
+        // Without presence nobody knows that a network has healed.
+        if setup.hasPresence, lastAnnouncer != holder.index {
             rules.breakRule("\(holder.index) holds, but another announced last")
         }
         let other = nodes[1 - holder.index]
         guard setup.hasPresence, other.isPowered, other.isRunning else { return }
-        if other.standing.isStrictlyFitter(than: holder.standing) {
+        // Who has tried several times in vain waits longer than we do.
+        if holder.election.failedHandovers < 2,
+            other.standing.isStrictlyFitter(than: holder.standing)
+        {
             rules.breakRule(
                 "\(holder.index) holds (\(holder.standing)), \(other.index) is fitter "
                     + "(\(other.standing))")

@@ -85,6 +85,9 @@ struct PairSimulation {
             guard let until = nodes[index].stalledUntil, now >= until else { return }
             nodes[index].stalledUntil = nil
             trace.note(now, index, "goes on")
+            // What came meanwhile from elsewhere than the network.
+            feed(.link(isUp: nodes[index].hasCarrier), to: index)
+            feed(.standing(nodes[index].standing), to: index)
             wake(index, at: now)
         case .powerOn(let index):
             guard !nodes[index].isPowered else { return }
@@ -188,7 +191,9 @@ struct PairSimulation {
             case .takeAddressesOff: nodes[index].holds = false
             case .announce(let why):
                 if !nodes[index].holds { rules.breakRule("\(index) announces what it has not") }
-                if why != .repetition { trace.note(now, index, "announces: \(why)") }
+                if why != .repetition, why != .conflict {
+                    trace.note(now, index, "announces: \(why)")
+                }
                 if nodes[index].hasCarrier, !nodes[index].isOutCut { lastAnnouncer = index }
             case .transition(let transition):
                 trace.note(now, index, "\(transition.from) → \(transition.to): \(transition.cause)")

@@ -39,6 +39,10 @@ struct SimulationTests {
                 pair.strike()
                 pair.run(for: setup.interval * Int.random(in: 1...30, using: &pair.random))
             }
+            // Without presence an unfit holder asks now and then whether somebody else is there.
+            for index in pair.nodes.indices where !setup.hasPresence {
+                pair.setStanding(index, Standing(fitness: .fit))
+            }
             pair.calm()
             pair.run(for: setup.interval * 200 + settle)
             guard pair.rules.broken == nil else { break }
