@@ -8,7 +8,7 @@ package final class ClientIdentity: Sendable {
     package let keyFile: String
     /// For keys that are kept longer than this object.
     package let number = ObjectNumber()
-    private let leaf: [UInt8]
+    let leaf: [UInt8]
     /// The issuers sent along, in the file's order.
     private let chain: [[UInt8]]
     private let privateKey: [UInt8]
