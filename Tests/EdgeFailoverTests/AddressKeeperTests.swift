@@ -196,7 +196,8 @@ private final class Bench {
         #expect(try eventually { try bench.holds(four) && bench.holds(six) })
     }
 
-    @Test("one that is refused at first is put on as soon as it may be, and was not removed by hand")
+    @Test(
+        "one that is refused at first is put on as soon as it may be, and was not removed by hand")
     func later() throws {
         let bench = try Bench()
         let six = bench.six
