@@ -84,6 +84,9 @@ let package = Package(
                 "EdgeHTTP2", "EdgeUpstream", "CEdge",
             ],
             swiftSettings: common),
+        .target(
+            name: "EdgePair", dependencies: ["EdgeCore", "EdgeSystem", "EdgeTLS", "CEdge"],
+            swiftSettings: common),
         .target(name: "EdgeControlAPI", dependencies: ["EdgeCore"], swiftSettings: common),
         .target(
             name: "EdgeControl",
@@ -110,7 +113,7 @@ let package = Package(
             name: "EdgeDaemon",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeConfig", "EdgeDNS", "EdgeHealth",
+                "EdgeConfig", "EdgeDNS", "EdgeHealth", "EdgePair",
                 "EdgeRouting", "EdgeUpstream", "EdgeVRRP", "EdgeControlAPI", "EdgeControl",
                 "EdgeProxy", "EdgeGuardian", "CEdge",
             ],
@@ -145,7 +148,8 @@ let package = Package(
             name: "EdgeFuzz",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgePreface", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeHTTP2", "EdgeConfig", "EdgeDNS", "EdgeVRRP", "EdgeTesting", "CEdge",
+                "EdgeHTTP2", "EdgeConfig", "EdgeDNS", "EdgePair", "EdgeVRRP", "EdgeTesting",
+                "CEdge",
             ],
             path: "Tests/Fuzz", exclude: ["corpus", "run.sh"], swiftSettings: common),
         unitTests("EdgeCore"),
@@ -162,11 +166,12 @@ let package = Package(
         unitTests("EdgeFailover", "EdgeNet", "EdgeSystem", "EdgeVRRP", "CEdge"),
         unitTests("EdgeDNS", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
+        unitTests("EdgePair", "EdgeSystem", "EdgeTLS", "CEdge"),
         unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream", "EdgeVRRP"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests(
-            "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgeProxy",
-            "EdgeRouting", "EdgeSystem", "EdgeTLS", "EdgeUpstream", "CEdge"),
+            "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgePair",
+            "EdgeProxy", "EdgeRouting", "EdgeSystem", "EdgeTLS", "EdgeUpstream", "CEdge"),
         unitTests(
             "EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeFailover", "EdgeSystem",
             "EdgeVRRP",

@@ -122,6 +122,7 @@ struct Assembly {
         checkResolvers(resolvers, upstreams: upstreams, views: views, sites: sites.sites)
         let nodes = NodeList(main)
         let failover = failover(nodes)
+        let pair = pair(nodes, listeners: listeners, admin: admin)
         let state = main.path("state")
         checkState(state, upstreams: upstreams)
         return Configuration(
@@ -136,7 +137,8 @@ struct Assembly {
             admin: admin.value, process: .decode(timeouts),
             accessLog: .decode(main.section("access_log")),
             stateDirectory: state?.value, dns: .decode(main.sectionOrDefaults("dns")),
-            node: nodes.own?.node, nodes: nodes.drafts.map(\.node), failover: failover)
+            node: nodes.own?.node, nodes: nodes.drafts.map(\.node), failover: failover,
+            pair: pair)
     }
 
     private func failover(_ nodes: NodeList) -> Configuration.Failover? {

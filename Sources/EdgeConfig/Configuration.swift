@@ -34,6 +34,8 @@ package struct Configuration: Sendable, Equatable {
     package let nodes: [Node]
     /// Nil: no address moves.
     package let failover: Failover?
+    /// Nil: there is no link to another node's proxy.
+    package let pair: Pair?
 
     package struct RunAs: Sendable, Equatable {
         package let user: String
@@ -235,8 +237,9 @@ package struct Configuration: Sendable, Equatable {
         http2: HTTP2Configuration = HTTP2Configuration(), admin: Admin, process: Process,
         accessLog: AccessLog? = nil, stateDirectory: String? = nil,
         dns: DNSConfiguration = DNSConfiguration(), node: Node? = nil, nodes: [Node] = [],
-        failover: Failover? = nil
+        failover: Failover? = nil, pair: Pair? = nil
     ) {
+        self.pair = pair
         self.node = node
         self.nodes = nodes
         self.failover = failover

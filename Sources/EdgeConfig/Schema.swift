@@ -121,8 +121,8 @@ package struct Schema: Sendable {
     }
 
     package static let current = Schema(
-        keys: generalKeys + nodeKeys + failoverKeys + viewKeys + listenerKeys + siteKeys + pathKeys
-            + ruleKeys + upstreamKeys
+        keys: generalKeys + nodeKeys + failoverKeys + pairKeys + viewKeys + listenerKeys + siteKeys
+            + pathKeys + ruleKeys + upstreamKeys
             + balanceKeys
             + healthKeys
             + recoveryKeys + resolverKeys + dnsKeys + forwardingKeys + http2Keys + tuningKeys)

@@ -33,19 +33,26 @@ extension ControlRoute {
         case .yieldVIP: yieldVIP(query, by: peer, target: target, reply: reply)
         case .status, .upstreams, .member, .dns, .explain, .configuration, .certificates, .metrics,
             .livez, .readyz, .figures, .incidents, .doctor, .vip:
-            brokenInvariant("only orders are given here", file: #fileID, line: #line)
+            reply(.error(405, "this is asked for with GET"))
         }
     }
 
-    /// `POST /reload`, `?plan=yes` or `?confirm=MILLISECONDS`.
+    /// `POST /reload`, `?plan=yes`, `?confirm=MILLISECONDS` or `?pair=yes`.
     private func reload(
         _ query: String, by peer: PeerCredentials, target: any ControlTarget,
         reply: @escaping (ControlResponse) -> Void
     ) {
         // A misspelt plan must not become a reload.
         let names = query.split(separator: "&").map { $0.prefix { $0 != "=" } }
-        guard names.allSatisfy({ $0 == "plan" || $0 == "confirm" }) else {
-            return reply(.error(400, "/reload takes plan=yes or confirm=MILLISECONDS"))
+        guard names.allSatisfy({ ["plan", "confirm", "pair"].contains($0) }) else {
+            return reply(
+                .error(400, "/reload takes plan=yes, confirm=MILLISECONDS or pair=yes"))
+        }
+        if let pair = PercentText.parameter("pair", in: query) {
+            guard pair == "yes", names.count == 1 else {
+                return reply(.error(400, "only /reload?pair=yes is known, with nothing else"))
+            }
+            return reloadPair(by: peer, target: target, reply: reply)
         }
         let plan = PercentText.parameter("plan", in: query)
         let confirm = PercentText.parameter("confirm", in: query)
@@ -74,6 +81,21 @@ extension ControlRoute {
         target.reload(by: peer, options: options) { result in
             Log.notice("audit: reload\(words) by \(peer): \(result.outcome.rawValue)")
             reply(.json(result.outcome == .refused ? 422 : 200, result.json))
+        }
+    }
+
+    private func reloadPair(
+        by peer: PeerCredentials, target: any ControlTarget,
+        reply: @escaping (ControlResponse) -> Void
+    ) {
+        Log.notice("audit: reload of both nodes by \(peer)")
+        target.reloadPair(by: peer) { result in
+            Self.answer(result, "reload of both nodes by \(peer)", reply) { done in
+                (
+                    done.outcome.rawValue,
+                    .json(done.outcome == .refused ? 422 : 200, done.json)
+                )
+            }
         }
     }
 

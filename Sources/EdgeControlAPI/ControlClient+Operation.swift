@@ -17,6 +17,15 @@ extension ControlClient {
         return try decode(json)
     }
 
+    /// Both nodes; as `reload`.
+    package func reloadPair() throws(ControlFailure) -> ReloadReply {
+        let (code, json) = try exchange("POST", "/reload?pair=yes")
+        guard code == 200 || code == 422 && json["outcome"] != nil else {
+            throw refusal(code, json)
+        }
+        return try decode(json)
+    }
+
     /// What a reload would do.
     package func plan() throws(ControlFailure) -> ReloadPlanReply {
         let (code, json) = try exchange("POST", "/reload?plan=yes")

@@ -8,6 +8,7 @@ package struct Incident: WireValue {
         case reloadRefused = "reload_refused"
         case certificateQuarantined = "certificate_quarantined"
         case nodeDrained = "node_drained"
+        case pairLost = "pair_lost"
         /// Addresses went from one node to another, or nobody has them.
         case failover
         /// The daemon was not there.

@@ -28,6 +28,8 @@ package struct StatusReply: WireValue {
     package var drainedSince: Int64?
     /// When the newest reload is undone if nobody confirms it; nil: it stays.
     package var confirmUntil: Int64?
+    /// Nil: there is no other node.
+    package var pair: PairStatus?
     package var workers: [WorkerStatus]
     package var listeners: [ListenerStatus]
     package var upstreams: [UpstreamStatus]
@@ -97,6 +99,7 @@ package struct StatusReply: WireValue {
         configFingerprint = try reader.string("config_fingerprint")
         drainedSince = try reader.optionalInteger("drained_since")
         confirmUntil = try reader.optionalInteger("confirm_until")
+        pair = try reader.optional("pair")
         workers = try reader.list("workers")
         listeners = try reader.list("listeners")
         upstreams = try reader.list("upstreams")
@@ -126,6 +129,7 @@ package struct StatusReply: WireValue {
             .init("config_fingerprint", .string(configFingerprint)),
             .init("drained_since", .optional(drainedSince)),
             .init("confirm_until", .optional(confirmUntil)),
+            .init("pair", pair?.json ?? .null),
             .init("workers", .list(workers)),
             .init("listeners", .list(listeners)),
             .init("upstreams", .list(upstreams)),

@@ -13,6 +13,7 @@ package struct StatusText {
         failover()
         trouble()
         listeners()
+        pair()
         upstreams()
         names()
         resolvers()
@@ -52,6 +53,12 @@ package struct StatusText {
             rows.append(["traffic", list.joined(separator: ", ")])
         }
         table(rows)
+    }
+
+    private mutating func pair() {
+        guard let pair = reply.pair else { return }
+        text += "\npair\n"
+        table(Self.pairRows(pair, now: reply.now), indent: "  ")
     }
 
     private mutating func failover() {

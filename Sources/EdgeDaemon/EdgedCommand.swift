@@ -4,6 +4,7 @@ internal import EdgeCore
 internal import EdgeDNS
 internal import EdgeGuardian
 internal import EdgeSystem
+internal import EdgeTLS
 internal import Glibc
 
 /// The `edged` command: what its arguments ask for, carried out.
@@ -26,6 +27,8 @@ package enum EdgedCommand {
                edged --check -c FILE [--node NAME]
                                         check the configuration and everything it names
                edged --check --dns -c FILE    and whether DNS says what the views' clients need
+               edged --pair-init [--peer-certificate FILE] [--replace] -c FILE
+                                        make this node's certificate for the pair, pin the other's
                edged --check-certificates PATH [--json]
                                         what would become of a file or folder if it were dropped
                edged --explain URL [--view NAME] [--interface NAME] [--from ADDRESS]
@@ -41,7 +44,7 @@ package enum EdgedCommand {
         """
 
     private enum Mode {
-        case run, check, checkCertificates, explain, version, help, proxy, successor
+        case run, check, checkCertificates, pairInit, explain, version, help, proxy, successor
         case checkSuccessor
     }
 
@@ -50,6 +53,7 @@ package enum EdgedCommand {
         var asksDNS = false
         var question: ExplainQuestion?
         var wantsJSON = false
+        var pair = PairInit.Options()
         var file: String?
         /// Which of the configuration's nodes this is; nil: as the machine calls itself.
         var node: String?
@@ -83,7 +87,7 @@ package enum EdgedCommand {
         case .proxy: return ProxyMain.run(user: parsed.user, group: parsed.group)
         case .checkCertificates:
             return checkCertificates(parsed.certificates ?? "", json: parsed.wantsJSON)
-        case .check, .explain, .run, .successor:
+        case .check, .explain, .run, .successor, .pairInit:
             guard let file = parsed.file else {
                 complain("edged: a configuration file is needed\n\(usage)")
                 return Code.usage
@@ -92,6 +96,7 @@ package enum EdgedCommand {
             if let question = parsed.question {
                 return explain(path, question, parsed)
             }
+            if parsed.mode == .pairInit { return pairInit(path, parsed) }
             guard parsed.mode == .check else { return supervise(path, parsed) }
             return check(path, parsed)
         }
@@ -108,6 +113,9 @@ package enum EdgedCommand {
             case "--node": result.node = try node(try value(word, &rest))
             case "--check": result.mode = .check
             case "--dns": result.asksDNS = true
+            case "--pair-init": result.mode = .pairInit
+            case "--peer-certificate": result.pair.peerCertificate = try value(word, &rest)
+            case "--replace": result.pair.replaces = true
             case "--check-certificates":
                 result.mode = .checkCertificates
                 result.certificates = try value(word, &rest)
@@ -133,6 +141,9 @@ package enum EdgedCommand {
             case "--group": result.group = try value(word, &rest)
             default: throw UsageError(text: "unknown argument '\(word)'")
             }
+        }
+        guard result.mode == .pairInit || result.pair == PairInit.Options() else {
+            throw UsageError(text: "--peer-certificate and --replace go with --pair-init")
         }
         guard !result.asksDNS || result.mode == .check else {
             throw UsageError(text: "--dns goes with --check")
@@ -228,6 +239,9 @@ package enum EdgedCommand {
                 let routing = SnapshotBuilder().build(result, workers: 1) { _ in [] }.routing
                 let findings = Coalescing(result, routing, at: Int64(time(nil))).findings
                 for finding in findings { complain("warning: \(finding)") }
+                if let problem = pairProblem(result.configuration.pair) {
+                    complain("warning: pair: \(problem)")
+                }
                 print(
                     "\(path): ok (\(result.configuration.sites.count) sites, "
                         + "\(result.configuration.upstreams.count) upstreams, "
@@ -236,6 +250,41 @@ package enum EdgedCommand {
             } catch {
                 for line in error.diagnostics { complain(line) }
                 return Code.configuration
+            }
+        } catch {
+            for line in error.diagnostics { complain("\(line)") }
+            return Code.configuration
+        }
+    }
+
+    /// A node without its files of the pair serves all the same.
+    private static func pairProblem(_ pair: Configuration.Pair?) -> String? {
+        guard let pair else { return nil }
+        do throws(CertificateProblem) {
+            _ = try PinnedIdentity.load(
+                certificate: pair.certificate, key: pair.key, peer: pair.peerCertificate)
+            return nil
+        } catch {
+            return "there is no link: \(error)"
+        }
+    }
+
+    private static func pairInit(_ path: String, _ arguments: Arguments) -> Int32 {
+        do throws(ConfigError) {
+            let read = try Configuration.read(path: path, node: arguments.node ?? OwnName.host)
+            guard let pair = read.configuration.pair else {
+                complain("\(path): there is no other node: set 'pair'")
+                return Code.configuration
+            }
+            do throws(PairInit.Refusal) {
+                let lines = try PairInit(
+                    pair: pair, runAs: read.configuration.runAs, options: arguments.pair
+                ).run()
+                for line in lines { print(line) }
+                return Code.ok
+            } catch {
+                for line in error.lines { complain(line) }
+                return Code.refused
             }
         } catch {
             for line in error.diagnostics { complain("\(line)") }

@@ -20,6 +20,7 @@ extension ProxyService: ControlTarget {
         reply.confirmUntil = confirmUntil.flatMap { $0 >= reply.now ? $0 : nil }
         guard let board, let current else { return reply }
         reply.drainedSince = operation.drainedSince
+        reply.pair = pair?.status
         reply.vip = vip()
         reply.workers = (1...board.workers).map { worker($0, board.block($0)) }
         reply.listeners = current.configuration.listeners.enumerated().map { index, listener in
@@ -108,6 +109,7 @@ extension ProxyService: ControlTarget {
         metrics.upstreams(status())
         if let vip = vip() { metrics.failover(vip) }
         certificateMetrics(into: &metrics)
+        if let pair { metrics.pair(pair.status, drifts: pair.driftKinds) }
         text += metrics.text
     }
 

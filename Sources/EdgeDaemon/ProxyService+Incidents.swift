@@ -38,6 +38,7 @@ extension ProxyService {
             .nodeDrained, scope: "",
             operation.drainedSince == nil
                 ? [] : [.init(subject: "", text: "clients are told to go")], at: now)
+        observePair(now)
         tellFitness()
         keepIncidents()
     }
@@ -53,6 +54,11 @@ extension ProxyService {
         return .init(
             requests: total([.responses2xx, .responses3xx, .responses4xx, .responses5xx]),
             failures: total([.responses5xx]))
+    }
+
+    private func observePair(_ now: Int64) {
+        let lost = pair?.lostText.map { IncidentBook.Condition(subject: $0.peer, text: $0.why) }
+        operation.incidents.observe(.pairLost, scope: "", lost.map { [$0] } ?? [], at: now)
     }
 
     /// After verdicts about members have changed.

@@ -5,6 +5,7 @@ internal import EdgeControlAPI
 internal import EdgeCore
 internal import EdgeDNS
 internal import EdgeHTTP
+internal import EdgePair
 internal import EdgeProxy
 internal import EdgeRing
 internal import EdgeSystem
@@ -35,7 +36,7 @@ final class ProxyService {
     private var bundle: ConfigurationBundle?
     private(set) var board: SharedBoard?
     private var ticketMemory: TicketMemory?
-    private var tickets: TicketKeeper?
+    private(set) var tickets: TicketKeeper?
     private var adminSocket: Int32?
     var sockets = ListenerSockets()
 
@@ -76,6 +77,9 @@ final class ProxyService {
     var confirmUntil: Int64?
     /// What administrators have ordered of the node, and what happened to it.
     let operation = NodeOperation()
+    /// The link to the other node, once this one serves.
+    private(set) var pair: PairSide?
+    var pairReload: PairReloadRun?
     /// Why the newest reload was refused by this process.
     var lastRefusal: [String] = []
 
@@ -210,6 +214,7 @@ final class ProxyService {
         let text = addresses.map { "\($0)" }.joined(separator: ", ")
         Log.notice("dns: addresses", ["name": name, "addresses": text.isEmpty ? "none" : text])
         health?.proposalChanged(name)
+        pair?.nameChanged(name)
         if !addresses.isEmpty { nameWait.found(name) }
     }
 
@@ -337,6 +342,7 @@ final class ProxyService {
         switch event {
         case .applied(let worker, let epoch): applied(worker, epoch)
         case .left(_, let descriptor): left(descriptor)
+        case .counted(let worker, let counts): counted(worker, counts)
         case .drained:
             workersDrained += 1
             if workersDrained == hello?.workers { allDrained() }
@@ -369,6 +375,7 @@ final class ProxyService {
         useProbes()
         auditCertificates()
         certificateKeeper.watch { [weak self] in self?.use($0) }
+        beginPair()
         Log.notice("serving with \(hello?.workers ?? 0) workers")
     }
 
@@ -390,6 +397,7 @@ final class ProxyService {
         self.snapshot = snapshot
         workers?.post(.apply(snapshot))
         observeAllMembers()
+        pair?.stateChanged()
     }
 
     /// Gives the workers new verdicts about some upstreams' members.
@@ -401,6 +409,7 @@ final class ProxyService {
         self.snapshot = snapshot
         workers?.post(.apply(snapshot))
         observeMembers(of: upstreams)
+        pair?.membersChanged()
     }
 
     /// Gives the workers other files of the same configuration.
@@ -480,6 +489,7 @@ final class ProxyService {
         health?.use(prepared.preparation)
         tickets?.use(lifetime: prepared.preparation.configuration.tls.ticketLifetime)
         publish()
+        beginPair()
         listenAsPlaced()
         useProbes()
         ce_give_back_memory()
@@ -504,6 +514,7 @@ final class ProxyService {
         let wasStarted = workersUp == hello?.workers && phase != .awaitingStart
         enter(.draining)
         closeProbes()
+        closePair()
         if !isReplaced { closeIncidents() }
         guard wasStarted else { return exit(0) }
         drainAt = Instant.now().advanced(by: .milliseconds(milliseconds))
@@ -512,9 +523,28 @@ final class ProxyService {
         workers?.post(.stopAccepting)
     }
 
+    /// As the configuration in use has it.
+    private func beginPair() {
+        guard phase == .serving, let configuration = current?.configuration else { return }
+        if pair == nil, configuration.pair != nil { pair = PairSide(self) }
+        pair?.use(configuration.pair)
+        guard configuration.pair == nil else { return }
+        pair = nil
+        // A predecessor may have followed another node.
+        tickets?.follow(0)
+    }
+
+    /// The other node is told that it is not it that failed.
+    private func closePair() {
+        pair?.close()
+        pair = nil
+    }
+
     /// What only one process may keep is another's from now on.
     func stopKeepers() {
         tickets = nil
+        resolver?.stopKeeping()
+        certificateKeeper.stopKeeping()
         operation.incidentStore = nil
     }
 

@@ -90,6 +90,7 @@ struct SchemaTests {
         case .choice(let words): #expect(words.contains(text))
         case .texts(.address, _): #expect(text == "\"::\"")
         case .text(.preempt): #expect(text == "no")
+        case .text(.path) where path == "pair.directory": #expect(text == "pair")
         case .text where path == "views.*.unknown":
             #expect(try TextValue.unknown(text) == .notFound)
         case .text, .texts, .textsByView, .textOrMapping, .fields, .statuses, .mapping,

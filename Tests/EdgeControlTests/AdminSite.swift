@@ -22,6 +22,8 @@ final class AdminSite: Sendable {
         var confirm: Result<ConfirmReply, OrderRefusal> = .success(ConfirmReply(epoch: 4))
         var upgrade: Result<UpgradeReply, OrderRefusal> = .success(
             UpgradeReply(outcome: .upgraded, version: "0.2.0", milliseconds: 350))
+        /// Nil: there is no other node.
+        var pairReload: Result<ReloadReply, OrderRefusal>?
         var nodeRefusal: OrderRefusal?
         var yield: Result<VIPYieldReply, OrderRefusal> = .success(OperationSamples.yielded)
         var figures = OperationSamples.figures
@@ -97,6 +99,15 @@ final class AdminSite: Sendable {
         }
 
         func status() -> StatusReply { site.read(\.status) }
+
+        func reloadPair(
+            by peer: PeerCredentials,
+            completion: @escaping (Result<ReloadReply, OrderRefusal>) -> Void
+        ) {
+            completion(
+                site.read(\.pairReload) ?? .failure(OrderRefusal("there is no other node")))
+        }
+
         func metrics(into text: inout String) { text += "edged_up 1\n" }
         func traffic(completion: @escaping ([UInt8]) -> Void) {
             completion(Array("edged_more 2\n".utf8))
