@@ -33,7 +33,7 @@ extension ControlRoute {
         case .yieldVIP: yieldVIP(query, by: peer, target: target, reply: reply)
         case .status, .upstreams, .member, .dns, .explain, .configuration, .certificates, .metrics,
             .livez, .readyz, .figures, .incidents, .doctor, .vip:
-            brokenInvariant("only orders are given here", file: #fileID, line: #line)
+            reply(.error(405, "this is asked for with GET"))
         }
     }
 

@@ -12,6 +12,10 @@ final class NodeOperation {
     /// What the guardian was told last of how well this proxy serves.
     var toldTroubles: UInt32?
     var incidents = IncidentBook()
+    /// Requests under way by site's row, as each worker has counted them for a plan.
+    var requestCounts: [Int: [Int32: Int]] = [:]
+    /// What goes on once they have.
+    var awaitingCounts: [() -> Void] = []
     /// Where incidents are kept over a restart; nil: nowhere.
     var incidentStore: IncidentStore?
 }

@@ -11,11 +11,34 @@ extension ProxyService {
         plansWanted += 1
         lastPlan = nil
         lastRefusal = []
-        ask({ .reloadPlease(requestID: $0, mode: .plan) }) { [self] outcome, said in
-            plansWanted -= 1
-            let lines = said + lastRefusal.filter { !said.contains($0) }
-            completion(planAnswer(outcome, lines))
+        countRequests { [self] in
+            ask({ .reloadPlease(requestID: $0, mode: .plan) }) { [self] outcome, said in
+                plansWanted -= 1
+                let lines = said + lastRefusal.filter { !said.contains($0) }
+                completion(planAnswer(outcome, lines))
+            }
         }
+    }
+
+    /// Has the workers count what they have under way.
+    ///
+    /// - Parameter body: called when all of them have, or one takes too long.
+    private func countRequests(then body: @escaping () -> Void) {
+        operation.requestCounts = [:]
+        operation.awaitingCounts.append(body)
+        workers?.post(.countRequests)
+        loop.schedule(after: .milliseconds(200)) { [weak self] in self?.endCounting() }
+    }
+
+    func counted(_ worker: Int, _ counts: [Int32: Int]) {
+        operation.requestCounts[worker] = counts
+        if operation.requestCounts.count == hello?.workers { endCounting() }
+    }
+
+    private func endCounting() {
+        let waiting = operation.awaitingCounts
+        operation.awaitingCounts = []
+        for body in waiting { body() }
     }
 
     /// What is prepared, beside what is in use.

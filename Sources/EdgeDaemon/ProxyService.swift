@@ -342,6 +342,7 @@ final class ProxyService {
         switch event {
         case .applied(let worker, let epoch): applied(worker, epoch)
         case .left(_, let descriptor): left(descriptor)
+        case .counted(let worker, let counts): counted(worker, counts)
         case .drained:
             workersDrained += 1
             if workersDrained == hello?.workers { allDrained() }
@@ -542,6 +543,8 @@ final class ProxyService {
     /// What only one process may keep is another's from now on.
     func stopKeepers() {
         tickets = nil
+        resolver?.stopKeeping()
+        certificateKeeper.stopKeeping()
         operation.incidentStore = nil
     }
 

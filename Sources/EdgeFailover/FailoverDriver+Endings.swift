@@ -14,7 +14,7 @@ extension FailoverDriver {
         let asked = instances.filter {
             !$0.isLeaving && (name == nil || $0.settings.name == name)
         }
-        guard !asked.isEmpty, !isFrozen, stopCompletion == nil else {
+        guard !asked.isEmpty, !isFrozen, !isStopping else {
             return completion([(name ?? "", .noSuchInstance)])
         }
         yields.append(Yield(waiting: Set(asked.map(\.settings.name)), completion: completion))
@@ -36,20 +36,29 @@ extension FailoverDriver {
         ended.completion(ended.outcomes)
     }
 
+    /// Whoever waits for an instance that has ended is told.
+    private func abandonYields(of instance: InstanceDriver) {
+        while yields.contains(where: { $0.waiting.contains(instance.settings.name) }) {
+            yieldEnded(instance, .notMoved)
+        }
+    }
+
     // MARK: - The end
 
     func stop(within deadline: Duration, _ completion: @escaping () -> Void) {
-        guard stopCompletion == nil else { return }
-        stopCompletion = completion
-        isFrozen = false
+        stopCompletions.append(completion)
+        // A second call may be a more urgent one.
         loop.schedule(after: deadline) { [weak self] in self?.end() }
+        guard !isStopping else { return }
+        cancelExec()
+        isStopping = true
         for instance in instances where !instance.hasStopped { instance.handle(.stop) }
         stopped()
     }
 
     /// An instance has ended, or all are to be looked at.
     func stopped() {
-        if stopCompletion != nil {
+        if isStopping {
             if instances.allSatisfy(\.hasStopped) { end() }
             return
         }
@@ -57,20 +66,25 @@ extension FailoverDriver {
         loop.schedule(at: loop.now) { [weak self] in self?.removeStopped() }
     }
 
-    func removeStopped() {
+    private func removeStopped() {
         let ended = instances.filter { $0.isLeaving && $0.hasStopped }
-        guard !ended.isEmpty else { return }
-        for instance in ended { instance.end() }
+        guard !ended.isEmpty, !isStopping else { return }
+        for instance in ended {
+            instance.end()
+            abandonYields(of: instance)
+        }
         instances.removeAll { $0.isLeaving && $0.hasStopped }
         // One that came back to the file meanwhile begins now.
         apply(settings, options: options)
     }
 
-    func end() {
-        guard let completion = stopCompletion else { return }
-        stopCompletion = {}
-        for instance in instances { instance.end() }
-        completion()
+    private func end() {
+        for instance in instances {
+            instance.end()
+            abandonYields(of: instance)
+        }
+        for completion in stopCompletions { completion() }
+        stopCompletions = []
         loop.stop()
     }
 
@@ -82,15 +96,19 @@ extension FailoverDriver {
         for instance in instances { instance.handle(.announcePause(silence)) }
         // One interval more, so that the announced one has been said twice.
         let interval = instances.map(\.settings.interval).max() ?? .zero
-        loop.schedule(after: min(interval, .milliseconds(500))) { [weak self] in
+        if let execTimer { loop.cancel(execTimer) }
+        execTimer = loop.schedule(after: min(interval, .milliseconds(500))) { [weak self] in
             guard let self else { return }
+            execTimer = nil
             completion(freeze())
         }
     }
 
-    func freeze() -> FailoverHandover {
+    private func freeze() -> FailoverHandover {
         isFrozen = true
         for instance in instances { instance.freeze() }
+        // What arrives from now on is the next program's to read.
+        for channel in channels.values { channel.suspend() }
         presence?.freeze()
         keeper.suspend()
         let sockets = channels.values.flatMap { channel in
@@ -109,16 +127,27 @@ extension FailoverDriver {
             sockets: sockets, presence: presence?.handover)
     }
 
+    /// Also if it has only been announced yet.
     func cancelExec() {
+        if let execTimer {
+            loop.cancel(execTimer)
+            self.execTimer = nil
+            for instance in instances { instance.handle(.endPause) }
+        }
         guard isFrozen else { return }
         isFrozen = false
         for channel in channels.values {
             for socket in channel.sockets.values {
                 try? Descriptor.setCloseOnExec(socket.descriptor)
             }
+            channel.resume()
         }
         keeper.resume()
-        for instance in instances { instance.thaw() }
+        for instance in instances {
+            instance.thaw()
+            instance.handle(.readiness(readiness))
+        }
         presence?.thaw()
+        restand()
     }
 }

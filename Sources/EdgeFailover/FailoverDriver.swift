@@ -33,7 +33,10 @@ final class FailoverDriver {
     var isFrozen = false
     /// Whose addresses are being given away, and who waits for it.
     var yields: [Yield] = []
-    var stopCompletion: (() -> Void)?
+    var stopCompletions: [() -> Void] = []
+    var isStopping = false
+    /// Until a pause that was announced begins.
+    var execTimer: TimerID?
     var refusalsLogged: Set<AdvertisementRefusal> = []
 
     struct Yield {
@@ -176,7 +179,7 @@ final class FailoverDriver {
     }
 
     func apply(_ settings: FailoverSettings, options: FailoverOptions) {
-        guard !isFrozen, stopCompletion == nil else { return }
+        guard !isFrozen, !isStopping else { return }
         self.options = options
         let before = instances.map(ObjectIdentifier.init)
         let known = Set(channels.keys)

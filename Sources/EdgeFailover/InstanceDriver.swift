@@ -77,7 +77,7 @@ final class InstanceDriver {
     func resume(
         _ record: ElectionRecord, readiness: ElectionMachine.Readiness, _ standing: Standing
     ) {
-        attachVirtualInterfaces()
+        attachVirtualInterfaces(isResuming: true)
         readSources()
         perform(
             machine.resume(
@@ -116,10 +116,11 @@ final class InstanceDriver {
         }
     }
 
-    private func attachVirtualInterfaces() {
+    /// - Parameter isResuming: those that are there hold what goes on being held.
+    private func attachVirtualInterfaces(isResuming: Bool = false) {
         for interface in virtualInterfaces.values {
             let before = interface.failure
-            interface.attach(to: channel.index, driver.netlink)
+            interface.attach(to: channel.index, driver.netlink, isResuming: isResuming)
             if let failure = interface.failure, failure != before {
                 driver.log(.error, "failover: \(interface.name): \(failure)")
             }
@@ -162,7 +163,8 @@ final class InstanceDriver {
         timer = nil
         let late = Instant.now().nanoseconds(since: due)
         driver.figures.lateness.record(Duration(nanoseconds: late))
-        if !isMaster { channel.drain() }
+        // A master that is so late may have a successor.
+        if !isMaster || late > settings.interval.nanoseconds { channel.drain() }
         if machine.nextDeadline <= .now() { handle(.timer) } else { reschedule() }
     }
 

@@ -22,6 +22,7 @@ final class InterfaceChannel {
     /// Which families are spoken here, and whether to their group.
     private var spoken: [IPFamily: Bool] = [:]
     private var paused: [IPFamily: TimerID] = [:]
+    private var isSuspended = false
     /// Of the instances here, for the time of a flood.
     var routerIDs: [UInt8] = []
     /// Times that more came than is read.
@@ -147,6 +148,17 @@ final class InterfaceChannel {
 
     // MARK: - Packets
 
+    /// Leaves what arrives in the sockets.
+    func suspend() {
+        isSuspended = true
+        for socket in sockets.values { loop.change(socket.descriptor, events: []) }
+    }
+
+    func resume() {
+        isSuspended = false
+        for socket in sockets.values { loop.change(socket.descriptor, events: .readable) }
+    }
+
     private func read(_ family: IPFamily) {
         guard let socket = sockets[family] else { return }
         let isMore = socket.receive(max: Self.packetsPerTurn) { received?(family, $0) }
@@ -162,6 +174,7 @@ final class InterfaceChannel {
         paused[family] = loop.schedule(after: Self.floodPause) { [weak self] in
             guard let self, self.sockets[family] === socket else { return }
             self.paused[family] = nil
+            guard !self.isSuspended else { return }
             self.loop.change(socket.descriptor, events: .readable)
         }
     }

@@ -64,16 +64,24 @@ final class VirtualInterface {
 
     /// Makes it upon its parent, down; what was upon another one of that name has gone with it.
     ///
-    /// - Parameter parentIndex: 0: there is no such interface.
-    func attach(to parentIndex: Int32, _ socket: NetlinkSocket) {
+    /// - Parameters:
+    ///   - parentIndex: 0: there is no such interface.
+    ///   - isResuming: one that is there is ours and in use.
+    func attach(to parentIndex: Int32, _ socket: NetlinkSocket, isResuming: Bool = false) {
         guard parentIndex != self.parentIndex || index == 0 else { return }
         self.parentIndex = parentIndex
         index = 0
         guard parentIndex > 0 else { return }
         do throws(SystemError) {
-            if let old = try find(socket) { try Self.remove(index: old, socket) }
+            if let old = try find(socket) {
+                if isResuming, Self.isOurs(old), old.interface.parent == parentIndex {
+                    index = old.interface.index
+                    return
+                }
+                try Self.remove(old, socket)
+            }
             try make(socket)
-            index = try find(socket) ?? 0
+            index = try find(socket)?.interface.index ?? 0
             failure = nil
             try prepare()
         } catch {
@@ -101,8 +109,8 @@ final class VirtualInterface {
         try socket.perform(message, "RTM_NEWLINK", subject: name)
     }
 
-    private func find(_ socket: NetlinkSocket) throws(SystemError) -> Int32? {
-        try NetworkLink.readAll(socket).first { $0.interface.name == name }?.interface.index
+    private func find(_ socket: NetlinkSocket) throws(SystemError) -> NetworkLink? {
+        try NetworkLink.readAll(socket).first { $0.interface.name == name }
     }
 
     /// - Throws: the first setting that is another and cannot be written.

@@ -92,8 +92,10 @@ extension ElectionMachine {
     private func yieldRefusal(now: Instant) -> YieldRefusal? {
         let live = livePeers(now: now)
         guard let first = live.first else { return .noPeer }
+        // One that is less fit would give them back.
         let isReady = live.contains {
             $0.isReadyBackup && !$0.standing.fitness.isUnfit && !$0.standing.isInMaintenance
+                && !standing.isStrictlyFitter(than: $0.standing)
         }
         guard !isReady else { return nil }
         return .peerNotReady(first.standing, first.instance?.state ?? .initialize)

@@ -133,8 +133,6 @@ extension ElectionMachine {
     /// still on its way. The wait is longer by the time that was lost, at most by one master-down
     /// interval in all.
     private mutating func forgive(_ late: UInt64, now: Instant) {
-        counters.latenessForgiven += 1
-        counters.latenessNanoseconds &+= late
         for index in peers.indices
         where peers[index].liveUntil.nanoseconds &+ late > now.nanoseconds {
             let bounded = min(late, 2 * masterDownNanoseconds)
@@ -148,7 +146,10 @@ extension ElectionMachine {
         let end = silenceEnds(wait)
         // Counted from now if the wait is over already.
         let overdue = now.nanoseconds(since: end)
-        wait.forgiven += more == 0 ? 0 : overdue + more
+        guard more > 0 else { return }
+        counters.latenessForgiven += 1
+        counters.latenessNanoseconds &+= more
+        wait.forgiven += overdue + more
         phase = .backup(wait)
     }
 }

@@ -7,7 +7,7 @@ extension ElectionMachine {
 
     /// A master names an interval of which backups forgive the loss of three: the pause fits in.
     mutating func announcePause(_ span: Duration, now: Instant, _ actions: inout [Action]) {
-        guard case .master(var hold) = phase else { return }
+        guard case .master(var hold) = phase, hold.listensUntil == nil else { return }
         let interval = UInt64(settings.centiseconds) * 10_000_000
         let needed = min(span, Self.pauseMax).nanoseconds + 2 * interval
         let centiseconds = (needed / 3 + 9_999_999) / 10_000_000

@@ -99,13 +99,21 @@ import Testing
         let right = try Node(pair.right, PairNetwork.settings(node: 2))
         #expect(right.becomes(.backup))
 
+        // Once before it has begun, once in the middle.
+        left.service.prepareForExec(silence: .milliseconds(300)) { _ in }
+        left.service.cancelExec()
+        usleep(100_000)
+        #expect(right.state == .backup)
         _ = left.prepareForExec(silence: .milliseconds(300))
         usleep(100_000)
+        left.service.setFitness(.degraded(.names))
         let sent = left.status.figures.packetsSent
         left.service.cancelExec()
         #expect(eventually { left.status.figures.packetsSent > sent + 10 })
 
         #expect(right.state == .backup && left.state == .master)
+        #expect(left.status.instances[0].election.standing.fitness == .degraded(.names))
+        left.service.setFitness(.fit)
         // The usual interval holds again.
         #expect(
             eventually {

@@ -117,6 +117,21 @@ import Testing
         right.stop()
     }
 
+    @Test("a stop is answered as often as it is asked for, at its deadline at the latest")
+    func stops() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        let node = try Node(pair.left, PairNetwork.settings(node: 1, hasPresence: false))
+        #expect(node.becomes(.master))
+        let answered = DispatchSemaphore(value: 0)
+
+        node.service.stop(within: .seconds(30)) { answered.signal() }
+        #expect(node.stop(within: .milliseconds(1)))
+
+        #expect(answered.wait(timeout: .now() + 1) == .success)
+        #expect(try !node.holds(PairNetwork.four) && !node.holds(PairNetwork.six))
+    }
+
     @Test("a node that becomes unfit gives the addresses to the fit one, and a drained one too")
     func fitness() throws {
         let pair = try PairNetwork()

@@ -142,7 +142,7 @@ import Testing
         #expect(figures.refusals[.checksum, default: 0] > 100)
         #expect(figures.refusals[.version, default: 0] > 100)
         #expect(figures.refusals[.truncated, default: 0] > 100)
-        // More than is read: the kernel was told what rubbish is, and we went on hearing the master.
+        // More than is read: the kernel was told what rubbish is, and the master was heard.
         #expect(figures.floods > 0 && right.status.figures.floods > 0)
         #expect(right.status.instances[0].election.heardMaster?.priority == 110)
         print(

@@ -57,6 +57,30 @@ import Testing
         right.stop()
     }
 
+    @Test("a guardian that becomes another program goes on with the interfaces that it has")
+    func upgrade() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        let old = try Node(pair.left, Self.settings(1))
+        #expect(old.becomes(.master))
+        func indices() throws -> [Int32] {
+            try Self.links(pair.left).filter { $0.interface.kind == "macvlan" && $0.isEnabled }
+                .map(\.interface.index)
+        }
+        let before = try indices()
+        #expect(before.count == 2)
+
+        let handover = old.prepareForExec(silence: .milliseconds(300))
+        let new = try Node(pair.left, Self.settings(1), resuming: handover.duplicated())
+
+        #expect(eventually { new.status.figures.packetsSent > 5 })
+        #expect(try indices() == before)
+        #expect(new.status.figures.addresses.leftBehind == 0)
+        #expect(try pair.watcher.reaches(PairNetwork.four))
+        new.stop()
+        old.stop(within: .milliseconds(10))
+    }
+
     @Test("one that a crash left behind is removed, or made anew if it is still configured")
     func leftBehind() throws {
         let pair = try PairNetwork()

@@ -172,6 +172,10 @@ struct ElectionFitnessTests {
         bench.feed(.yield(isForced: false))
         #expect(
             bench.actions == [.yieldRefused(.peerNotReady(Standing(fitness: .fit), .backup))])
+        bench.peer(.degraded(.names))
+        bench.clear()
+        bench.feed(.yield(isForced: false))
+        #expect(bench.sent.isEmpty)
         bench.peer(Self.ailing.fitness)
         bench.clear()
         bench.feed(.yield(isForced: false))

@@ -39,8 +39,7 @@ struct Rules {
     mutating func note(_ transition: Transition, _ index: Int) {
         transitions += 1
         if transition.to == .master { takeOvers += 1 }
-        let name = "\(transition.cause)".split(separator: ":").first ?? ""
-        causes[String(name.filter { !$0.isNumber && $0 != "." }), default: 0] += 1
+        causes[transition.cause.description, default: 0] += 1
         if isStill { breakRule("nothing has changed, and \(index) moves: \(transition)") }
     }
 }
