@@ -11,8 +11,6 @@ package struct Incident: WireValue {
         case pairLost = "pair_lost"
         /// Addresses went from one node to another, or nobody has them.
         case failover
-        /// A node that serves with something missing, or cannot serve, by its own account.
-        case nodeUnfit = "node_unfit"
         /// The daemon was not there.
         case daemonDown = "daemon_down"
     }

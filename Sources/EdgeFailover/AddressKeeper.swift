@@ -37,6 +37,8 @@ package final class AddressKeeper {
     private let socket: NetlinkSocket
     private var wanted: [InterfaceAddress] = []
     private var governed: [InterfaceAddress] = []
+    /// Those that the kernel did not take when they were put on last.
+    private var refused: Set<InterfaceAddress> = []
     private var timer: TimerID?
     private var retries = 0
     private var isDue = false
@@ -91,6 +93,7 @@ package final class AddressKeeper {
     /// Takes these off, at once.
     package func release(_ addresses: [InterfaceAddress]) {
         wanted.removeAll { want in addresses.contains { $0.isSamePlace(want) } }
+        refused.subtract(addresses)
         for address in addresses { remove(address) }
     }
 
@@ -224,12 +227,14 @@ package final class AddressKeeper {
             try address.add(socket)
             figures.added += 1
             retries = 0
-            guard isRestored else { return }
+            // One that was never there has not been removed by anybody.
+            guard refused.remove(address) == nil, isRestored else { return }
             figures.restored += 1
             report?(.restored(address))
         } catch {
             // The interface has gone: whoever watches it is told.
             guard error.code != ENODEV else { return }
+            refused.insert(address)
             failed(error)
         }
     }

@@ -21,7 +21,10 @@ final class PresenceExchange {
     private let firstSequence: UInt64
     private var localTried: [SocketAddress] = []
 
-    private static let packetsPerTurn = 16
+    /// Datagrams read in a row, and how long the next have to wait then: nobody keeps the thread
+    /// busy by sending.
+    private static let packetsPerTurn = 8
+    private static let floodPause = Duration.milliseconds(1)
 
     /// - Parameter handover: the boot that goes on; nil: a new one.
     init(driver: FailoverDriver, _ handover: FailoverHandover.Presence?) {
@@ -144,7 +147,7 @@ final class PresenceExchange {
     // MARK: - Hearing
 
     private func read(_ socket: PresenceSocket) {
-        _ = socket.receive(max: Self.packetsPerTurn) { packet in
+        let isMore = socket.receive(max: Self.packetsPerTurn) { packet in
             guard var machine, !isFrozen else { return }
             let peer: PresenceMachine.Peer?
             do throws(PresenceRefusal) {
@@ -159,6 +162,15 @@ final class PresenceExchange {
             if let peer { driver.heard(peer) }
         }
         if machine?.wantsToGreet == true { send(isUrgent: false) }
+        if isMore, loop.isWatched(socket.descriptor) { pause(socket) }
+    }
+
+    private func pause(_ socket: PresenceSocket) {
+        loop.change(socket.descriptor, events: [])
+        loop.schedule(after: Self.floodPause) { [weak self] in
+            guard let self, sockets.contains(where: { $0 === socket }) else { return }
+            loop.change(socket.descriptor, events: .readable)
+        }
     }
 
     // MARK: - Another program

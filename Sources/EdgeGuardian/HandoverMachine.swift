@@ -2,12 +2,13 @@ package import EdgeCore
 
 /// A planned way out: clients are told to go while the addresses are still here and everybody is
 /// served; then nobody new is let in for a moment, what is under way comes to its end, and the
-/// addresses go to the peer. Nobody is cut who ends within the drain time. Who asks for a connection
-/// in that moment is not heard, asks again within a second, and is answered by the other node.
-/// Pure: events and a time in, actions out.
+/// addresses go to the peer. Nobody is cut who ends within the drain time. Who asks for a
+/// connection in that moment is not heard, asks again within a second, and is answered by the other
+/// node. Pure: events and a time in, actions out.
 ///
-///     idle ─ begin ─▶ draining ─ empty, late ─▶ settling ─ empty, late ─▶ yielding ─ yielded, late ─▶ idle
-///       └──────────── begin(isForced) ────────────────────────────────────────┘
+///     idle ─ begin ─▶ draining ─ empty, late ─▶ settling ─ empty, late ─▶ yielding
+///       ├─ begin by force ───────────────────────────────────────────────▶ │
+///       └◀─────────────────────── cancel; yielded, late ───────────────────┘
 package struct HandoverMachine {
     /// What it is for.
     package enum Purpose: Equatable, Sendable {

@@ -30,7 +30,7 @@ package struct PresenceMessage: Sendable, Equatable {
     package struct Instance: Sendable, Equatable {
         package var routerID: UInt8
         package var state: ElectionState
-        /// As configured.
+        /// What its advertisements say, or would.
         package var priority: UInt8
         /// True if it would take the addresses when asked: a backup behind its boot gate.
         package var isReady: Bool

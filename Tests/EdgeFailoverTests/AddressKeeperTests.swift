@@ -196,6 +196,26 @@ private final class Bench {
         #expect(try eventually { try bench.holds(four) && bench.holds(six) })
     }
 
+    @Test(
+        "one that is refused at first is put on as soon as it may be, and was not removed by hand")
+    func later() throws {
+        let bench = try Bench()
+        let six = bench.six
+        try bench.host.setSystemValue("net/ipv6/conf/eth0/disable_ipv6", "1")
+        bench.thread.sync {
+            $0.keeper.govern([six])
+            $0.keeper.start()
+            $0.keeper.hold([six])
+        }
+        #expect(bench.thread.sync { $0.keeper.figures.failures } > 0)
+
+        try bench.host.setSystemValue("net/ipv6/conf/eth0/disable_ipv6", "0")
+
+        #expect(try eventually(within: .seconds(6)) { try bench.holds(six) })
+        let figures = bench.thread.sync { $0.keeper.figures }
+        #expect(figures.restored == 0 && figures.added == 1)
+    }
+
     @Test("what the kernel refuses is counted, told and tried again")
     func refused() throws {
         let bench = try Bench()

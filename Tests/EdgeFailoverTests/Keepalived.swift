@@ -35,7 +35,7 @@ final class Keepalived {
               vrrp_garp_master_delay 1
             }
             vrrp_instance lan {
-              state BACKUP
+              state \(version == 3 ? "BACKUP" : "MASTER")
               \(isNoPreempt ? "nopreempt" : "")
               interface eth0
               virtual_router_id 7
@@ -57,8 +57,8 @@ final class Keepalived {
             ])
     }
 
-    /// SIGTERM: priority 0 is its last word.
-    func terminate() { process.terminate() }
+    /// SIGTERM: priority 0 is its last word, at once; it ends a second later.
+    func terminate() { process.signal(SIGTERM) }
 
     /// As if its host had lost power, as far as it is concerned.
     func kill() { process.stop() }
