@@ -196,7 +196,7 @@ package struct PairMachine: Sendable {
     package mutating func advance(now: Instant, wall: UInt64) -> [Action] {
         // Our own lateness is not the peer's silence: what it said may still be unread.
         let isLate = now.nanoseconds(since: nextDue) > timing.heartbeat.nanoseconds * 2
-        if isLate { for link in links.keys { links[link]?.heardAt = now } }
+        if isLate { for link in links.keys { links[link]?.excuse(now, timing) } }
         var actions: [Action] = []
         for (link, state) in links.sorted(by: { $0.key < $1.key }) {
             if link == open {
@@ -208,7 +208,7 @@ package struct PairMachine: Sendable {
                     links[link]?.clock.asked(lastPing, now: now)
                     send(.ping(number: lastPing), on: link, &actions)
                 }
-            } else if now >= state.began.advanced(by: timing.greeting), !isLate {
+            } else if now >= state.greetBy {
                 actions += end(link, .noHello, now: now)
             }
         }
@@ -228,7 +228,7 @@ package struct PairMachine: Sendable {
                 due,
                 link == open
                     ? min(state.pingAt, state.heardAt.advanced(by: timing.silence))
-                    : state.began.advanced(by: timing.greeting))
+                    : state.greetBy)
         }
         return due
     }
@@ -323,6 +323,8 @@ struct PairLinkState: Sendable {
     let began: Instant
     var heardAt: Instant
     var pingAt: Instant
+    /// When the peer has to have said hello.
+    var greetBy: Instant
     var openedAt: Instant?
     var clock = PairClock()
     private var windowEnd: Instant
@@ -332,9 +334,16 @@ struct PairLinkState: Sendable {
     init(now: Instant, _ timing: PairTiming) {
         began = now
         heardAt = now
+        greetBy = now.advanced(by: timing.greeting)
         // The first at once, for the clocks.
         pingAt = now
         windowEnd = now.advanced(by: timing.window)
+    }
+
+    /// We were not there for a while: the peer has a little longer.
+    mutating func excuse(_ now: Instant, _ timing: PairTiming) {
+        heardAt = now
+        greetBy = max(greetBy, now.advanced(by: timing.heartbeat))
     }
 
     /// Counts an item of the peer's.

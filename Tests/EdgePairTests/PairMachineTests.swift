@@ -152,6 +152,45 @@ internal import Testing
         #expect(node.pass(.seconds(5)).losses == [.silent], "but only once")
     }
 
+    @Test("Nor is it a missing hello; and a machine that was late does not spin")
+    func lateGreeting() {
+        let node = Node(2, peer: 1)
+        _ = node.connected(1)
+
+        node.step(to: node.now.advanced(by: .seconds(60)))
+        #expect(node.advance().isEmpty)
+        #expect(node.machine.nextDue > node.now)
+
+        #expect(node.pass(.seconds(1)).closedLinks == [1])
+    }
+
+    @Test("After every turn, nothing is due that was done")
+    func neverSpins() {
+        seeded(61) { random in
+            for low in [true, false] {
+                let node = low ? Node(1, peer: 2) : Node(2, peer: 1)
+                _ = node.start()
+                var link = 0
+                for _ in 0..<500 {
+                    node.step(
+                        to: node.now.advanced(byNanoseconds: random.next() % 9_000_000_000))
+                    for _ in 0..<4 where node.machine.nextDue <= node.now { _ = node.advance() }
+                    #expect(node.machine.nextDue > node.now)
+                    switch random.next() % 5 {
+                    case 0:
+                        link += 1
+                        _ = node.connected(link)
+                    case 1:
+                        _ = node.receive(.hello(Sample.hello(low ? 2 : 1)), on: link)
+                    case 2: _ = node.receive(.ping(number: 1), on: link)
+                    case 3: _ = node.failed("refused")
+                    default: _ = node.lost(link, "reset")
+                    }
+                }
+            }
+        }
+    }
+
     @Test("Without a hello the connection is closed")
     func noHello() {
         let node = Node(2, peer: 1)
