@@ -24,7 +24,14 @@ final class InterfaceChannel {
     private var paused: [IPFamily: TimerID] = [:]
     private var isSuspended = false
     /// Of the instances here, for the time of a flood.
-    var routerIDs: [UInt8] = []
+    var routerIDs: [UInt8] = [] {
+        didSet {
+            guard routerIDs != oldValue else { return }
+            for (family, socket) in sockets where (floodUntil[family] ?? .init(nanoseconds: 0)) > .now() {
+                socket.admitOnly(routerIDs)
+            }
+        }
+    }
     /// Times that more came than is read.
     private(set) var floods: UInt64 = 0
     private var floodUntil: [IPFamily: Instant] = [:]
@@ -143,6 +150,8 @@ final class InterfaceChannel {
     private func close(_ family: IPFamily) {
         guard let socket = sockets.removeValue(forKey: family) else { return }
         loop.unwatch(socket.descriptor)
+        floodUntil[family] = nil
+        fullPortions[family] = nil
         if let timer = paused.removeValue(forKey: family) { loop.cancel(timer) }
     }
 

@@ -54,13 +54,35 @@ package final class VRRPSocket {
         try setOption(fd, SOL_SOCKET, SO_PRIORITY, 7, "SO_PRIORITY")
     }
 
-    /// Takes over one that this process had as another program; its settings are the socket's own.
+    /// Whether a descriptor is what `init(adopting:)` may have: a raw socket of this protocol and
+    /// family that is bound to the interface of that name. Numbers are used again.
+    package static func isOne(_ descriptor: Int32, isIPv4: Bool, name: String) -> Bool {
+        func option(_ option: Int32) -> Int32? {
+            var value: Int32 = 0
+            var size = socklen_t(4)
+            return getsockopt(descriptor, SOL_SOCKET, option, &value, &size) == 0 ? value : nil
+        }
+        guard option(SO_PROTOCOL) == protocolNumber, option(SO_TYPE) == Int32(SOCK_RAW.rawValue),
+            option(SO_DOMAIN) == (isIPv4 ? AF_INET : AF_INET6)
+        else { return false }
+        var device = [UInt8](repeating: 0, count: Int(IFNAMSIZ))
+        var size = socklen_t(device.count)
+        // ENODEV if that interface has gone.
+        guard getsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, &device, &size) == 0 else {
+            return false
+        }
+        return device.prefix { $0 != 0 }.elementsEqual(name.utf8)
+    }
+
+    /// Takes over one that this process had as another program; its settings are the socket's own,
+    /// but for the filter of a flood, which nobody would take off.
     package init(adopting descriptor: Int32, isIPv4: Bool, index: Int32, isMulticast: Bool) {
         socket = FileDescriptor(owning: descriptor)
         self.isIPv4 = isIPv4
         self.index = index
         self.isMulticast = isMulticast
         try? Descriptor.setCloseOnExec(descriptor)
+        admitAll()
     }
 
     /// For poll; do not close it.
