@@ -168,14 +168,14 @@ final class InstanceDriver {
     /// Looks at what the kernel has refused.
     func noteRefusals() {
         let own = virtualAddresses
-        let missing = own.filter { driver.keeper.refusals[$0, default: 0] > 1 }
-        if let lackTimer { loop.cancel(lackTimer) }
-        lackTimer = nil
-        if !missing.isEmpty {
-            lack = missing.count < own.count ? .some : .all
-        } else if isMaster {
-            lack = .none
-        } else if lack != .none {
+        // The first time may be an accident.
+        let patience = lack == .none ? 1 : 0
+        let missing = own.filter { driver.keeper.refusals[$0, default: 0] > patience }
+        if !missing.isEmpty || isMaster {
+            lack = missing.isEmpty ? .none : missing.count < own.count ? .some : .all
+            if let lackTimer { loop.cancel(lackTimer) }
+            lackTimer = nil
+        } else if lack != .none, lackTimer == nil {
             lackTimer = loop.schedule(after: Self.lackSpan) { [weak self] in
                 guard let self else { return }
                 lackTimer = nil

@@ -45,44 +45,13 @@ final class PresenceSocket {
     /// For poll; do not close it.
     var descriptor: Int32 { socket.raw }
 
-    /// Has the kernel drop what comes from others, before anybody computes a code for it (cBPF; the
-    /// source is in the IP header, SKF_NET_OFF).
-    ///
-    /// - Parameter sources: ports and scopes do not matter. Those of the other family are left out.
+    /// Has the kernel drop what comes from others, before anybody looks at it.
     func admitOnly(_ sources: [SocketAddress]) {
-        let header: UInt32 = 0xFFF0_0000
-        var code: [sock_filter] = []
-        for source in sources.prefix(32) where source.isIPv4 == isIPv4 {
-            let words =
-                isIPv4
-                ? [source.ipv4]
-                : [source.high, source.low].flatMap {
-                    [UInt32($0 >> 32), UInt32(truncatingIfNeeded: $0)]
-                }
-            let start: UInt32 = isIPv4 ? 12 : 8
-            // Each word: load, and on to the next source if it is another; after the last: accept.
-            for (place, word) in words.enumerated() {
-                code.append(
-                    sock_filter(code: 0x20, jt: 0, jf: 0, k: header + start + UInt32(4 * place)))
-                let rest = 2 * (words.count - 1 - place) + 1
-                code.append(sock_filter(code: 0x15, jt: 0, jf: UInt8(rest), k: word))
-            }
-            code.append(sock_filter(code: 0x06, jt: 0, jf: 0, k: .max))
-        }
-        code.append(sock_filter(code: 0x06, jt: 0, jf: 0, k: 0))
-        code.withUnsafeMutableBufferPointer {
-            var program = sock_fprog(len: UInt16($0.count), filter: $0.baseAddress)
-            // Without it we go on: who reads looks again.
-            setsockopt(
-                socket.raw, SOL_SOCKET, SO_ATTACH_FILTER, &program,
-                socklen_t(MemoryLayout<sock_fprog>.size))
-        }
+        SocketFilter.attach(
+            SocketFilter.sources(sources, isIPv4: isIPv4) + [SocketFilter.accept], to: socket.raw)
     }
 
-    func admitAll() {
-        var nothing: Int32 = 0
-        setsockopt(socket.raw, SOL_SOCKET, SO_DETACH_FILTER, &nothing, 4)
-    }
+    func admitAll() { SocketFilter.detach(from: socket.raw) }
 
     /// - Returns: false if nothing more is there at the moment.
     func receive(max: Int, _ body: (RawPacket) -> Void) -> Bool {

@@ -157,8 +157,10 @@ package final class VRRPSocket {
     }
 
     /// Has the kernel drop what can't be for these virtual routers: other versions, types, router
-    /// ids and hop limits (cBPF; a raw socket of IPv4 sees the IP header, one of IPv6 does not).
-    package func admitOnly(_ routerIDs: [UInt8]) {
+    /// ids and hop limits (a raw socket of IPv4 sees the IP header, one of IPv6 does not).
+    ///
+    /// - Parameter sources: who else's are dropped too; nil: nobody's.
+    package func admitOnly(_ routerIDs: [UInt8], from sources: [SocketAddress]? = nil) {
         let ids = Array(Set(routerIDs)).prefix(128)
         func jump(_ value: UInt32, _ isTrue: Int, _ isFalse: Int) -> sock_filter {
             sock_filter(code: 0x15, jt: UInt8(isTrue), jf: UInt8(isFalse), k: value)
@@ -182,21 +184,12 @@ package final class VRRPSocket {
             let isLast = index == ids.count - 1
             code.append(jump(UInt32(id), ids.count - 1 - index, isLast ? 1 : 0))
         }
-        code.append(sock_filter(code: 0x06, jt: 0, jf: 0, k: .max))
-        code.append(sock_filter(code: 0x06, jt: 0, jf: 0, k: 0))
-        code.withUnsafeMutableBufferPointer {
-            var program = sock_fprog(len: UInt16($0.count), filter: $0.baseAddress)
-            // Without it we go on as well as we can.
-            setsockopt(
-                socket.raw, SOL_SOCKET, SO_ATTACH_FILTER, &program,
-                socklen_t(MemoryLayout<sock_fprog>.size))
-        }
+        code += [SocketFilter.accept, SocketFilter.drop]
+        let first = sources.map { SocketFilter.sources($0, isIPv4: isIPv4) } ?? []
+        SocketFilter.attach(first + code, to: socket.raw)
     }
 
-    package func admitAll() {
-        var nothing: Int32 = 0
-        setsockopt(socket.raw, SOL_SOCKET, SO_DETACH_FILTER, &nothing, 4)
-    }
+    package func admitAll() { SocketFilter.detach(from: socket.raw) }
 
     /// Sends an advertisement; IPv4's header is the kernel's.
     ///

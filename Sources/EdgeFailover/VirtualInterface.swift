@@ -23,6 +23,8 @@ final class VirtualInterface {
     private let family: IPFamily
     private let parent: String
     private var parentIndex: Int32 = 0
+    /// What could not be made is not tried with every event.
+    private var retryAt = Instant(nanoseconds: 0)
 
     /// What is noted at ours (IFLA_IFALIAS), so that those of a crash are found and those of other
     /// programs are let alone, whatever they are called.
@@ -77,7 +79,7 @@ final class VirtualInterface {
     ///   - parentIndex: 0: there is no such interface.
     ///   - isResuming: one that is there is ours and in use.
     func attach(to parentIndex: Int32, _ socket: NetlinkSocket, isResuming: Bool = false) {
-        guard parentIndex != self.parentIndex || index == 0 else { return }
+        guard parentIndex != self.parentIndex || index == 0 && .now() >= retryAt else { return }
         self.parentIndex = parentIndex
         index = 0
         guard parentIndex > 0 else { return }
@@ -102,6 +104,7 @@ final class VirtualInterface {
             try prepare()
         } catch {
             failure = error
+            retryAt = .now().advanced(by: .seconds(1))
         }
     }
 

@@ -207,6 +207,32 @@ extension VRRPSocket {
         }
     }
 
+    @Test("where only some senders count only theirs is let through")
+    func filteredSources() throws {
+        let wire = try Wire()
+        defer { wire.network.tearDown() }
+        for isIPv4 in [true, false] {
+            let sender = try wire.socket(on: wire.left, wire.leftIndex, isIPv4: isIPv4)
+            let receiver = try wire.socket(on: wire.right, wire.rightIndex, isIPv4: isIPv4)
+            let source =
+                isIPv4
+                ? SocketAddress(ipv4: 0x0A4D_0001, port: 0)
+                : try wire.linkLocal(of: wire.left, wire.leftIndex)
+            let others = [
+                SocketAddress(ipv4: 0x0A4D_0007, port: 0),
+                SocketAddress(ipv6High: source.high, low: source.low ^ 1, port: 0),
+            ]
+
+            receiver.admitOnly([7], from: others)
+            try sender.send([0x31, 7, 1], from: source)
+            receiver.admitOnly([7], from: others + [source] + others)
+            try sender.send([0x31, 8, 2], from: source)
+            try sender.send([0x31, 7, 3], from: source)
+
+            #expect(receiver.next()?.bytes.last == 3)
+        }
+    }
+
     @Test("one that another program leaves behind in a flood lets everything through again")
     func adoptedInFlood() throws {
         let wire = try Wire()

@@ -197,6 +197,11 @@ import Testing
                 left.status.instances[0].election.standing.fitness
                     == .unfit(.addressesMissing, answers: true)
             })
+        // Nobody is told where an address is that is nowhere.
+        let told = capture.all.filter {
+            $0.source.elementsEqual([0, 0, 0x5E, 0, 2, 7]) && $0.bytes.count > 54
+        }
+        #expect(told.contains { $0.bytes[20] == 112 } && !told.contains { $0.bytes[20] == 58 })
         // Alone it keeps what it has.
         #expect(try left.state == .master && left.holds(PairNetwork.four))
         let right = try Node(pair.right, Self.settings(2))
