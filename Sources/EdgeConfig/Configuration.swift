@@ -29,6 +29,13 @@ package struct Configuration: Sendable, Equatable {
     /// A folder of the proxy's user for what outlives a restart; nil: nothing does.
     package let stateDirectory: String?
     package let dns: DNSConfiguration
+    /// Which of `nodes` this is; nil: there are none.
+    package let node: Node?
+    package let nodes: [Node]
+    /// Nil: no address moves.
+    package let failover: Failover?
+    /// Nil: there is no link to another node's proxy.
+    package let pair: Pair?
 
     package struct RunAs: Sendable, Equatable {
         package let user: String
@@ -229,8 +236,13 @@ package struct Configuration: Sendable, Equatable {
         limits: Limits, requests: Requests = Requests(),
         http2: HTTP2Configuration = HTTP2Configuration(), admin: Admin, process: Process,
         accessLog: AccessLog? = nil, stateDirectory: String? = nil,
-        dns: DNSConfiguration = DNSConfiguration()
+        dns: DNSConfiguration = DNSConfiguration(), node: Node? = nil, nodes: [Node] = [],
+        failover: Failover? = nil, pair: Pair? = nil
     ) {
+        self.pair = pair
+        self.node = node
+        self.nodes = nodes
+        self.failover = failover
         self.runAs = runAs
         self.workers = workers
         self.listeners = listeners

@@ -68,6 +68,8 @@ package struct Schema: Sendable {
         case prefix = "the path of a URL, such as /api"
         case location = "a URL or a path, with variables"
         case transport = "a duration, or max-age and more as in RFC 6797"
+        case network = "an address with the length of its prefix, such as 192.168.1.13/24"
+        case preempt = "`no`, `yes`, or `after` and a duration, such as `after 5m`"
     }
 
     /// One key. In `path`, `[]` stands for an entry of a list and `*` for a chosen name.
@@ -119,7 +121,8 @@ package struct Schema: Sendable {
     }
 
     package static let current = Schema(
-        keys: generalKeys + viewKeys + listenerKeys + siteKeys + pathKeys + ruleKeys + upstreamKeys
+        keys: generalKeys + nodeKeys + failoverKeys + pairKeys + viewKeys + listenerKeys + siteKeys
+            + pathKeys + ruleKeys + upstreamKeys
             + balanceKeys
             + healthKeys
             + recoveryKeys + resolverKeys + dnsKeys + forwardingKeys + http2Keys + tuningKeys)

@@ -1,7 +1,7 @@
 package import EdgeCore
 
-/// A VRRPv3 advertisement (RFC 9568 §5.1): who is master of a virtual router, how strongly, and when
-/// to expect the next.
+/// A VRRPv3 advertisement (RFC 9568 §5.1): who is master of a virtual router, how strongly, and
+/// when to expect the next.
 package struct Advertisement: Sendable, Equatable {
     package var family: IPFamily
     /// 1…255; 0 is refused by no rule of the RFC and by ours: no instance has it.
@@ -59,8 +59,8 @@ package enum AdvertisementRefusal: String, Error, Sendable, CaseIterable {
     case routerID = "router_id"
     /// We have sent it ourselves.
     case looped
-    /// The source can't be a router on this link: unspecified, multicast, or an IPv6 address that is
-    /// not link-local (RFC 9568 §5.1.2.1).
+    /// The source can't be a router on this link: unspecified, multicast, or an IPv6 address that
+    /// is not link-local (RFC 9568 §5.1.2.1).
     case source
     /// The instance accepts its peers only, and the source is none.
     case peerUnknown = "peer_unknown"

@@ -18,9 +18,9 @@ extension ElectionMachine {
         case advertisement(Heard)
         /// A message of a peer's guardian that `PresenceMachine` has believed.
         case presence(PeerReport)
-        /// An administrator wants the addresses elsewhere. Without `isForced` only if a peer is known
-        /// to be ready and no less fit; a less fit one would give them back. `.yieldRefused` or
-        /// `.yieldEnded` follows.
+        /// An administrator wants the addresses elsewhere. Without `isForced` only if a peer is
+        /// known to be ready and no less fit; a less fit one would give them back. `.yieldRefused`
+        /// or `.yieldEnded` follows.
         case yield(isForced: Bool)
         /// The guardian is about to be silent for so long (it executes itself): a master advertises
         /// an interval that lets backups wait. Feed timers for one interval more, then export.

@@ -83,8 +83,8 @@ extension ElectionMachine {
         reviewHold(now: now, &actions)
     }
 
-    /// True if another may have taken over lawfully since we were heard last, and is to keep what it
-    /// has: then we listen before we speak.
+    /// True if another may have taken over lawfully since we were heard last, and is to keep what
+    /// it has: then we listen before we speak.
     private func isOverdue(_ hold: Hold, now: Instant) -> Bool {
         guard yieldsAfterSilence else { return false }
         let highest = peers.compactMap(\.instance?.priority).max() ?? 254

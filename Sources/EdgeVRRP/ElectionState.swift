@@ -1,6 +1,7 @@
 package import EdgeCore
 
-/// What a node is in one instance, as status, hooks and presence say it (RFC 9568 §6.3 and `fault`).
+/// What a node is in one instance, as status, hooks and presence say it (RFC 9568 §6.3 and
+/// `fault`).
 package enum ElectionState: UInt8, Sendable, CaseIterable {
     /// Not taking part: not started, not prepared, or stopped.
     case initialize = 0

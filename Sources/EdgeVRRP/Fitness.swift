@@ -1,5 +1,5 @@
-/// How well a node can serve, as it says of itself: two nodes compare what they say, so that what is
-/// down for both moves nothing.
+/// How well a node can serve, as it says of itself: two nodes compare what they say, so that what
+/// is down for both moves nothing.
 package enum Fitness: Sendable, Equatable {
     case fit
     /// It serves, but not all: upstreams, certificates or DNS trouble it.

@@ -1,7 +1,7 @@
 package import EdgeCore
 
-/// Keeps up presence with the other nodes' guardians: when messages are due, which are believed, and
-/// who is live. Pure: datagrams and a time in, datagrams out.
+/// Keeps up presence with the other nodes' guardians: when messages are due, which are believed,
+/// and who is live. Pure: datagrams and a time in, datagrams out.
 ///
 /// A message is believed if its code is right and it was made for us, now: for each peer there is a
 /// random *challenge*, renewed every few intervals, that the peer's messages echo. A boot of the
@@ -196,8 +196,8 @@ package struct PresenceMachine: Sendable {
     /// Reads a datagram.
     ///
     /// - Parameter receivedAt: when the kernel received it.
-    /// - Returns: the peer, with what it says now; feed `report(routerID:)` to every instance. After
-    ///   any call ask `messages` for greetings if `wantsToGreet`.
+    /// - Returns: the peer, with what it says now; feed `report(routerID:)` to every instance.
+    ///   After any call ask `messages` for greetings if `wantsToGreet`.
     /// - Throws: why it says nothing; counted.
     package mutating func receive(
         _ bytes: [UInt8], from source: SocketAddress, receivedAt: Instant, wallClock: UInt64,
@@ -253,8 +253,8 @@ package struct PresenceMachine: Sendable {
             wallClock: wallClock)
     }
 
-    /// A word that echoes nothing of ours may be recorded: it is told our challenge in a datagram of
-    /// its own, and nothing of it is kept.
+    /// A word that echoes nothing of ours may be recorded: it is told our challenge in a datagram
+    /// of its own, and nothing of it is kept.
     private func greet(
         _ message: PresenceMessage, _ challenge: inout Challenge, now: Instant
     ) {

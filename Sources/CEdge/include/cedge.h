@@ -96,6 +96,9 @@ static const int CE_F_ADD_SEALS = 1033, CE_F_GET_SEALS = 1034;
 static const int CE_SEAL_SEAL = 1, CE_SEAL_SHRINK = 2, CE_SEAL_GROW = 4, CE_SEAL_WRITE = 8;
 static const int CE_CAP_NET_BIND_SERVICE = CAP_NET_BIND_SERVICE;
 static const int CE_CAP_SETUID = CAP_SETUID;
+static const int CE_CAP_NET_ADMIN = CAP_NET_ADMIN, CE_CAP_NET_RAW = CAP_NET_RAW;
+/* Sockets bound to addresses that the machine may not have yet (Linux uapi). */
+static const int CE_IP_FREEBIND = 15, CE_IPV6_FREEBIND = 78;
 
 /* Bytes that were sent and not yet acknowledged; -1: not known. */
 CE_INLINE int ce_unacknowledged(int fd) { int count = 0; return ioctl(fd, TIOCOUTQ, &count) == 0 ? count : -1; }

@@ -4,8 +4,8 @@ import Testing
 
 @testable import EdgeVRRP
 
-/// Thousands of small catastrophes. `EDGED_LONG=1` runs millions of steps; `EDGE_TEST_SEED=n` repeats
-/// one run.
+/// Thousands of small catastrophes. `EDGED_LONG=1` runs millions of steps; `EDGE_TEST_SEED=n`
+/// repeats one run.
 @Suite("Failover in simulated storms")
 struct SimulationTests {
     static let environment = ProcessInfo.processInfo.environment
