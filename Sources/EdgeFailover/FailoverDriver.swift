@@ -273,6 +273,9 @@ final class FailoverDriver {
         instances.map { standing(of: $0) }.first { $0.fitness.isUnfit } ?? standing
     }
 
+    /// All that peers are told: the node's, and each instance's.
+    var standings: [Standing] { [worstStanding] + instances.map { standing(of: $0) } }
+
     // MARK: - What instances say
 
     func changed(_ instance: InstanceDriver, _ transition: Transition) {

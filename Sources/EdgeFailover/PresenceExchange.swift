@@ -14,7 +14,7 @@ final class PresenceExchange {
     private var timer: (id: TimerID, due: Instant)?
     private var isSendDue = false
     private var isFrozen = false
-    private var told: Standing?
+    private var told: [Standing] = []
     private var sendFailures: UInt64 = 0
     private var hasFailed = false
     private let bootID: UInt64
@@ -113,14 +113,14 @@ final class PresenceExchange {
     }
 
     func standingMayHaveChanged() {
-        if told != driver.worstStanding { sendSoon() }
+        if told != driver.standings { sendSoon() }
     }
 
     private func send(isUrgent: Bool) {
         guard var machine, !isFrozen else { return }
         let now = Instant.now()
         let standing = driver.worstStanding
-        told = standing
+        told = driver.standings
         let content = PresenceMachine.Content(
             standing: standing,
             configurationFingerprint: driver.options.configurationFingerprint,
