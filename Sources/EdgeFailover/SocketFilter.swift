@@ -13,7 +13,7 @@ enum SocketFilter {
     /// More are not looked for.
     static let sourcesMax = 32
 
-    /// The beginning of a program: goes on behind it with packets of these sources, drops the others.
+    /// The beginning of a program: goes on behind it with packets of these sources, drops others.
     ///
     /// - Parameter sources: ports and scopes do not matter. Those of the other family are left out.
     static func sources(_ sources: [SocketAddress], isIPv4: Bool) -> [sock_filter] {
