@@ -7,6 +7,8 @@ extension ElectionMachine {
     ) {
         let from = state
         counters.takeOvers += 1
+        // Nobody's interval but ours counts from here on (RFC 9568 §6.4.1).
+        adoptedCentiseconds = 0
         damper.noteTakeOver(now: now, settings: settings.damping)
         var hold = Hold(
             nextAdvertisement: now, lastAdvertisement: now, listensUntil: nil,
