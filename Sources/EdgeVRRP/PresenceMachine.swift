@@ -71,10 +71,11 @@ package struct PresenceMachine: Sendable {
 
         /// What it says of one instance.
         package func report(routerID: UInt8) -> PeerReport {
-            PeerReport(
+            let instance = message.instances.first { $0.routerID == routerID }
+            return PeerReport(
                 nodeID: message.nodeID, nodeName: message.nodeName, bootID: message.bootID,
-                heardAt: heardAt, liveUntil: liveUntil, standing: message.standing,
-                instance: message.instances.first { $0.routerID == routerID })
+                heardAt: heardAt, liveUntil: liveUntil,
+                standing: instance?.standing ?? message.standing, instance: instance)
         }
     }
 
