@@ -70,6 +70,7 @@ extension ElectionMachine {
             takeOverIfAsked(now: now, &actions)
         }
         reviewAnnouncements(report, isBack: isBack, now: now, &actions)
+        reviewContest(report, isBack: isBack, now: now, &actions)
         reviewHold(now: now, &actions)
         reviewWait(now: now, &actions)
     }

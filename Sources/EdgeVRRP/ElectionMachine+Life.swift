@@ -79,6 +79,7 @@ extension ElectionMachine {
         phase = .fault
         isGateOpen = false
         adoptedCentiseconds = 0
+        unheardMasterID = nil
         steadySince = nil
         changed(from: from, cause, now: now, &actions)
     }
@@ -89,6 +90,7 @@ extension ElectionMachine {
         gateUntil = now.advanced(by: settings.bootGate)
         heardMaster = nil
         adoptedCentiseconds = 0
+        unheardMasterID = nil
     }
 
     /// Another router of this instance has been seen: our link works.

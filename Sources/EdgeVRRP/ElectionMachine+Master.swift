@@ -129,6 +129,8 @@ extension ElectionMachine {
         _ heard: Heard, _ hold: Hold, now: Instant, _ actions: inout [Action]
     ) {
         var hold = hold
+        // What is heard decides; presence need not.
+        hold.contest = nil
         if heard.priority == 0 {
             assertMastery(&hold, now: now, &actions)
             phase = .master(hold)

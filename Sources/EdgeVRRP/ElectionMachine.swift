@@ -75,6 +75,15 @@ package struct ElectionMachine: Sendable {
         var fitterSince: Instant?
         /// When the addresses were announced last.
         var announcedAt: Instant
+        /// A peer whose presence says that it is master too, while none of its words is heard.
+        var contest: Contest?
+    }
+
+    /// Two masters that know of each other by presence only.
+    struct Contest: Sendable, Equatable {
+        let nodeID: UInt64
+        let since: Instant
+        var isWon = false
     }
 
     /// Another master, that ought to leave.
@@ -130,6 +139,9 @@ package struct ElectionMachine: Sendable {
     var knowsEdgedPeer = false
     var heardMaster: ElectionStatus.HeardMaster?
     var adoptedCentiseconds: UInt16 = 0
+    /// The node to which a contest was lost: VRRP between it and us is broken, and its presence
+    /// stands for its advertisements until one is heard again.
+    var unheardMasterID: UInt64?
 
     var damper = FlapDamper()
     /// No preemption before: an administrator, or fitness, has moved the addresses.

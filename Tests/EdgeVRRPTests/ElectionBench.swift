@@ -88,7 +88,8 @@ struct ElectionBench {
     mutating func peer(
         _ fitness: Fitness = .fit, state: ElectionState = .backup, isReady: Bool = true,
         priority: UInt8 = 90, asks: Bool = false, isInMaintenance: Bool = false,
-        sinceMilliseconds: UInt32 = 100_000_000, timeout: Duration = .seconds(3)
+        sinceMilliseconds: UInt32 = 100_000_000, timeout: Duration = .seconds(3),
+        goesFirst: Bool = false
     ) -> [ElectionMachine.Action] {
         let standing = Standing(fitness: fitness, isInMaintenance: isInMaintenance)
         return feed(
@@ -100,7 +101,7 @@ struct ElectionBench {
                     instance: PresenceMessage.Instance(
                         routerID: 51, state: state, priority: priority, isReady: isReady,
                         asksToTakeOver: asks, sinceMilliseconds: sinceMilliseconds,
-                        standing: standing))))
+                        standing: standing), goesFirst: goesFirst)))
     }
 
     mutating func pass(_ span: Duration) { now = now.advanced(by: span) }
