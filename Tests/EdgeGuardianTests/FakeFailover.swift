@@ -60,7 +60,8 @@ final class FakeFailover: FailoverControl, @unchecked Sendable {
                     liveUntil: now.advanced(by: .seconds(60)), standing: Standing(fitness: .fit),
                     instance: .init(
                         routerID: 7, state: .backup, priority: 100, isReady: isReady,
-                        asksToTakeOver: false, sinceMilliseconds: 5))
+                        asksToTakeOver: false, sinceMilliseconds: 5,
+                        standing: Standing(fitness: .fit)))
             ]
         }
         let election = ElectionStatus(
