@@ -383,4 +383,37 @@ extension Scenarios.Pair {
         #expect(moved.errors.contains("reload each node by itself"))
         #expect(run.isLinked)
     }
+
+    @Test("The other node fails in the midst of it: this one has nothing for good, and says so")
+    func between() throws {
+        let run = try LinkedNodes()
+        defer { run.stop() }
+        try run.second.configure(run.body("timeouts: { keep_alive: 35s }\n", isFirst: false))
+        // A name that nobody knows: this node takes its time.
+        try run.first.configure(
+            run.body("resolvers: { dns: { servers: [\"127.0.0.1:9\"] } }\n", isFirst: true)
+                .replacingOccurrences(
+                    of: "servers: [\"127.0.0.1:\(run.upstream.port)",
+                    with: "servers: [\"slow.home.test:80\", \"127.0.0.1:\(run.upstream.port)"))
+        let proxy = try run.second.proxyPID()
+        let asked = try RunningProcess(
+            Edged.program("edgectl"),
+            ["--socket", run.first.directory.file("admin.sock"), "reload", "--pair"])
+        defer { asked.stop() }
+        try #require(
+            eventually(within: .seconds(10)) {
+                run.second.log.split(separator: "\n").contains {
+                    $0.contains("reload on trial by ") && $0.hasSuffix(": done")
+                }
+            })
+        kill(proxy, SIGKILL)
+
+        #expect(asked.waitForExit(within: .seconds(30)) == .code(1))
+
+        #expect(asked.standardError.contains("whoever has begun goes back by itself"))
+        #expect(
+            eventually(within: .seconds(5)) {
+                (try? run.first.edgectl("status").output.contains("unconfirmed")) == true
+            })
+    }
 }
