@@ -163,7 +163,7 @@ package struct PairOrder: Sendable, Equatable {
         case plan
         /// Use them, and go back unless `confirm` comes within so many milliseconds.
         case reload(confirmWithin: UInt32)
-        /// - Parameter reload: the number of the reload that is to stay; another one is not touched.
+        /// - Parameter reload: the number of the reload that is to stay; no other one is touched.
         case confirm(reload: UInt64)
     }
 
