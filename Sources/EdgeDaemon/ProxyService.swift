@@ -73,6 +73,7 @@ final class ProxyService {
     /// Plans that are awaited, and the newest one.
     var plansWanted = 0
     var lastPlan: ReloadPlanReply?
+    var lastPlanFacts = PairPlan.Facts()
     /// Unix seconds until which the reload in use is to be confirmed.
     var confirmUntil: Int64?
     /// What administrators have ordered of the node, and what happened to it.
@@ -80,6 +81,7 @@ final class ProxyService {
     /// The link to the other node, once this one serves.
     private(set) var pair: PairSide?
     var pairReload: PairReloadRun?
+    var pairDesk = PairOrderDesk()
     /// Why the newest reload was refused by this process.
     var lastRefusal: [String] = []
 
@@ -481,6 +483,7 @@ final class ProxyService {
         startAccessLog(prepared.preparation)
         current = prepared.preparation
         confirmUntil = nil
+        pairDesk.configurationChanged()
         for warning in prepared.preparation.warnings { Log.warning(warning) }
         let configuration = prepared.preparation.configuration
         resolver?.configure(
