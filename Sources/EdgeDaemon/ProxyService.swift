@@ -27,6 +27,7 @@ final class ProxyService {
     var channel: SupervisorChannel?
     private(set) var phase = Phase.awaitingStart
     private(set) var exitCode: Int32?
+    private var isExiting = false
     let startedAt = Instant.now()
     let startedTime = Int64(time(nil))
     var phaseSince = Int64(time(nil))
@@ -92,8 +93,15 @@ final class ProxyService {
         certificateKeeper = CertificateKeeper(loop: loop)
     }
 
+    /// Ends this process; the last word of the incidents is waited for.
     func exit(_ code: Int32) {
-        if exitCode == nil { exitCode = code }
+        guard exitCode == nil, !isExiting else { return }
+        isExiting = true
+        guard let store = operation.closingStore else {
+            exitCode = code
+            return
+        }
+        store.whenWritten(within: .seconds(1)) { [weak self] in self?.exitCode = code }
     }
 
     // MARK: - From the guardian
@@ -575,7 +583,7 @@ final class ProxyService {
     /// The guardian is gone: nobody restarts us, so what is open is served and then we leave. The
     /// listeners are closed at once, so that a new guardian's get all clients.
     func guardianLost() {
-        guard exitCode == nil else { return }
+        guard exitCode == nil, !isExiting else { return }
         Log.error("the guardian is gone; finishing what is open")
         // A new guardian takes over where nobody answers any more.
         closeServer()

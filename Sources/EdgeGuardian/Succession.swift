@@ -50,13 +50,18 @@ package struct Succession: WireValue {
     package var failover: FailoverHandover?
     /// An administrator has drained the node.
     package var isDrained = false
+    /// What the proxy has said that it lacks: `Fitness.Troubles`.
+    package var troubles: UInt32 = 0
+    /// A sealed memfd with what presence is authenticated with: the file may be another by now.
+    /// Nil: nothing, or an older program has left it to its file.
+    package var secret: Int32?
 
     /// All of them, each once.
     package var descriptors: [Int32] {
         [configuration, board, tickets] + (admin.map { [$0.socket] } ?? [])
             + listeners.flatMap { $0 }.flatMap(\.sockets)
             + ([proxy].compactMap { $0 } + leaving).compactMap(\.channel)
-            + (failover?.descriptors ?? [])
+            + (failover?.descriptors ?? []) + [secret].compactMap { $0 }
     }
 }
 
@@ -76,6 +81,8 @@ extension Succession {
             .init("reload_due", .bool(isReloadDue)),
             .init("failover", failover?.json ?? .null),
             .init("drained", .bool(isDrained)),
+            .init("troubles", .integer(Int64(troubles))),
+            .init("secret", secret.map { .integer(Int64($0)) } ?? .null),
         ])
     }
 
@@ -110,6 +117,8 @@ extension Succession {
             try FailoverHandover(json: json)
         }
         isDrained = try reader.optionalBool("drained") ?? false
+        troubles = UInt32(clamping: try reader.optionalInteger("troubles") ?? 0)
+        secret = try reader.optionalInteger("secret") == nil ? nil : try reader.descriptor("secret")
     }
 
     private static func optional<Value>(
