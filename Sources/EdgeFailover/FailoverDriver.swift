@@ -104,6 +104,7 @@ final class FailoverDriver {
         loop.run()
         presence = nil
         watch = nil
+        RealTime.release(grant)
     }
 
     private func begin(_ instance: InstanceDriver, _ handover: FailoverHandover? = nil) {

@@ -54,6 +54,11 @@ package enum RealTime {
         return grant
     }
 
+    /// Before the thread ends: a process without failover gives memory back as any other.
+    package static func release(_ grant: Grant) {
+        if grant.isLocked { _ = ce_munlockall() }
+    }
+
     /// Nothing that the process has touched, or touches later, leaves memory; what it has merely
     /// reserved stays unused (MCL_ONFAULT), so that this costs nothing at rest.
     private static func lockMemory() -> Bool {

@@ -39,7 +39,16 @@ import Testing
         #expect(!found.isEmpty)
         #expect(found.allSatisfy { $0.policy == 1 && $0.priority == Int(RealTime.priority) })
         #expect(node.lines.contains { $0.contains("real-time priority 20, memory locked") })
+        #expect(Self.lockedKiB > 0)
         node.stop()
+        // What other tests give back goes.
+        #expect(eventually { Self.lockedKiB == 0 })
+    }
+
+    private static var lockedKiB: Int {
+        let text = (try? String(contentsOfFile: "/proc/self/status", encoding: .utf8)) ?? ""
+        let line = text.split(separator: "\n").first { $0.hasPrefix("VmLck:") }
+        return line.flatMap { Int($0.split(whereSeparator: { !$0.isNumber }).first ?? "") } ?? -1
     }
 
     @Test("without the rights it runs as others do, and names what is missing")

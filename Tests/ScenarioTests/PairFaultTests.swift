@@ -122,10 +122,10 @@ struct PairFaultTests {
 
         #expect(during.longestGap < Self.gap(20) + Self.allowance, "\(during)")
         #expect(during.failedCount <= 3, "\(during)")
-        // Nobody notices that it heals: who has the address keeps it.
+        // Of two masters that meet again one leaves: what is under way there at that moment ends.
         try run.wait("one node has it") { try run.holder != nil }
         #expect(healed.longestGap < Self.allowance, "\(healed)")
-        #expect(healed.failedCount == 0, "\(healed)")
+        #expect(healed.failedCount <= (losesCarrier ? 0 : 2), "\(healed)")
     }
 
     @Test("A preferred node that starts and dies again and again moves the address once")

@@ -207,6 +207,7 @@ CE_INLINE int ce_set_scheduler(int policy, int priority) {
   struct { int priority; } p = {priority};
   return (int)syscall(SYS_sched_setscheduler, 0, policy, &p);
 }
+CE_INLINE int ce_munlockall(void) { return (int)syscall(SYS_munlockall); }
 CE_INLINE int ce_mlockall(int flags) { return (int)syscall(SYS_mlockall, flags); }
 static const int CE_SCHED_FIFO = 1, CE_SCHED_RESET_ON_FORK = 0x40000000;
 static const int CE_MCL_CURRENT = 1, CE_MCL_FUTURE = 2, CE_MCL_ONFAULT = 4;
