@@ -8,7 +8,7 @@ import EdgeCore
 /// after it is at most `span` = burst × interval. Intervals are rounded up: below 1,900 per second
 /// to whole ticks, so that the burst is exact and the rate at most 0.1 % lower than said; above, in
 /// fractions of 2^-20 ticks, and each cost is rounded up to a tick.
-package struct RateLimit: Sendable, Hashable {
+package struct RateLimit: Sendable, Hashable, BitwiseCopyable {
     /// Why there is no such limit.
     package enum Failure: Error, Equatable {
         /// Nothing per span, or so many in no time.
@@ -119,5 +119,27 @@ package struct RateLimit: Sendable, Hashable {
         guard product.high < old.interval else { return CellTable.valueMax }
         let (ticks, rest) = old.interval.dividingFullWidth(product)
         return min(CellTable.valueMax, rest == 0 ? ticks : ticks + 1)
+    }
+}
+
+extension RateLimit {
+    /// What each of so many gets, if all ask for more: the same span, and each cost takes as many
+    /// times longer.
+    // hot: no allocation
+    func part(of clients: UInt64) -> RateLimit {
+        let (product, overflow) = interval.multipliedReportingOverflow(by: clients)
+        let one = UInt64(1) << Self.fractionBits
+        let most = CellTable.valueMax << Self.fractionBits
+        let own = overflow ? most : min(product, most)
+        // One at a time is everybody's right.
+        return RateLimit(self, interval: own, span: max(span, (own + one - 1) >> Self.fractionBits))
+    }
+
+    private init(_ whole: RateLimit, interval: UInt64, span: UInt64) {
+        quantity = whole.quantity
+        period = whole.period
+        burst = whole.burst
+        self.interval = interval
+        self.span = span
     }
 }
