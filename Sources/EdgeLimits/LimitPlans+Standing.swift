@@ -76,8 +76,9 @@ extension LimitPlans {
                 table.key(limit.identity, subject), limit.rate, now: now)
             guard !decision.isAdmitted else { continue }
             let key = bans.key(policy.banIdentity, subject)
-            // Known to be banned: his last requests end.
-            guard policy.isShadow || bans.ban(key, for: policy.ban, now: now) else { continue }
+            // Who is banned has his last requests end: nothing gets longer by that.
+            guard policy.isShadow || bans.remaining(key, now: now) == 0 else { continue }
+            if !policy.isShadow { bans.ban(key, for: policy.ban, now: now) }
             banned = number
         }
         return banned
