@@ -68,10 +68,11 @@ let package = Package(
         // policy (pure)
         .target(name: "EdgeRouting", dependencies: ["EdgeCore"], swiftSettings: pure),
         .target(name: "EdgeUpstream", dependencies: ["EdgeCore"], swiftSettings: pure),
+        .target(name: "EdgeLimits", dependencies: ["EdgeCore"], swiftSettings: pure),
         // assembly
         .target(
             name: "EdgeConfig",
-            dependencies: ["EdgeCore", "EdgeRouting", "EdgeUpstream", "CEdge"],
+            dependencies: ["EdgeCore", "EdgeRouting", "EdgeUpstream", "EdgeLimits", "CEdge"],
             swiftSettings: common),
         .target(
             name: "EdgeDNS", dependencies: ["EdgeCore", "EdgeSystem", "CEdge"],
@@ -151,9 +152,10 @@ let package = Package(
         unitTests("EdgeHTTP2", "EdgeHTTP", "EdgeHTTP1", "CEdge"),
         unitTests("EdgeRouting", "EdgeHTTP"),
         unitTests("EdgeUpstream"),
+        unitTests("EdgeLimits"),
         unitTests("EdgeDNS", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
-        unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream"),
+        unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream", "EdgeLimits"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests(
             "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgeProxy",

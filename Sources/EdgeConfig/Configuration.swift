@@ -29,6 +29,7 @@ package struct Configuration: Sendable, Equatable {
     /// A folder of the proxy's user for what outlives a restart; nil: nothing does.
     package let stateDirectory: String?
     package let dns: DNSConfiguration
+    package let rateLimits: RateLimits
 
     package struct RunAs: Sendable, Equatable {
         package let user: String
@@ -229,7 +230,7 @@ package struct Configuration: Sendable, Equatable {
         limits: Limits, requests: Requests = Requests(),
         http2: HTTP2Configuration = HTTP2Configuration(), admin: Admin, process: Process,
         accessLog: AccessLog? = nil, stateDirectory: String? = nil,
-        dns: DNSConfiguration = DNSConfiguration()
+        dns: DNSConfiguration = DNSConfiguration(), rateLimits: RateLimits = RateLimits()
     ) {
         self.runAs = runAs
         self.workers = workers
@@ -249,5 +250,6 @@ package struct Configuration: Sendable, Equatable {
         self.accessLog = accessLog
         self.stateDirectory = stateDirectory
         self.dns = dns
+        self.rateLimits = rateLimits
     }
 }

@@ -68,6 +68,9 @@ package struct Schema: Sendable {
         case prefix = "the path of a URL, such as /api"
         case location = "a URL or a path, with variables"
         case transport = "a duration, or max-age and more as in RFC 6797"
+        case rate = "`N per DURATION` or `N per DURATION burst M`"
+        case byteRate = "`SIZE per DURATION` or `SIZE per DURATION burst SIZE`"
+        case limitKey = "`client`, `peer`, `everybody`, `header NAME` or `cookie NAME`"
     }
 
     /// One key. In `path`, `[]` stands for an entry of a list and `*` for a chosen name.
@@ -122,7 +125,8 @@ package struct Schema: Sendable {
         keys: generalKeys + viewKeys + listenerKeys + siteKeys + pathKeys + ruleKeys + upstreamKeys
             + balanceKeys
             + healthKeys
-            + recoveryKeys + resolverKeys + dnsKeys + forwardingKeys + http2Keys + tuningKeys)
+            + recoveryKeys + rateLimitKeys + resolverKeys + dnsKeys + forwardingKeys + http2Keys
+            + tuningKeys)
 
     package let keys: [Key]
     private let byPath: [String: Key]

@@ -8,6 +8,8 @@ final class DecodingPass {
     let folder: String
     /// Where listeners name upstreams, by listener and key: judged when upstreams are known.
     var listenerPlaces: [String: Location] = [:]
+    /// Policies that views, sites and paths may name.
+    let rateLimits = RateLimitList()
     /// By the path of the mappings.
     private var lists: [String: KeyList] = [:]
 

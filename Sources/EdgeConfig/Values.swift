@@ -250,7 +250,8 @@ extension Schema.Text {
         case .method: try TextValue.method(text)
         case .prefix: try TextValue.prefix(text)
         case .transport: try TextValue.transport(text)
-        case .unknown, .location, .address, .block, .endpoint, .resolver, .server, .hashKey, .field:
+        case .unknown, .location, .address, .block, .endpoint, .resolver, .server, .hashKey, .field,
+            .rate, .byteRate, .limitKey:
             text
         }
     }
