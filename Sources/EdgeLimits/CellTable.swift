@@ -140,8 +140,8 @@ extension CellTable {
 
     /// The cells of a bucket in the order in which a key looks at them: those of the first cache
     /// line in a circle from one that its hash chooses, then those of the second line. In a table
-    /// that is not too full most keys are where they look first: one line, and the processor guesses
-    /// rightly and goes on with the request while memory is being fetched.
+    /// that is not too full most keys are where they look first: one line, and the processor
+    /// guesses rightly and goes on with the request while memory is being fetched.
     ///
     /// - Parameter step: 0…14.
     @inline(__always)

@@ -15,8 +15,8 @@ struct LimitBench {
         return UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec)
     }
 
-    /// Nanoseconds of processor time per decision of `workers` threads, each with `rounds` decisions about random
-    /// keys of a million /64s, hashes included.
+    /// Nanoseconds of processor time per decision of `workers` threads, each with `rounds`
+    /// decisions about random keys of a million /64s, hashes included.
     private func measure(
         _ table: LimitTable, _ workers: Int, keys: UInt64, rounds: Int, from start: UInt64,
         ahead: Int = 1
