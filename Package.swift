@@ -69,10 +69,13 @@ let package = Package(
         .target(name: "EdgeRouting", dependencies: ["EdgeCore"], swiftSettings: pure),
         .target(name: "EdgeUpstream", dependencies: ["EdgeCore"], swiftSettings: pure),
         .target(name: "EdgeLimits", dependencies: ["EdgeCore"], swiftSettings: pure),
+        .target(name: "EdgeVRRP", dependencies: ["EdgeCore"], swiftSettings: pure),
         // assembly
         .target(
             name: "EdgeConfig",
-            dependencies: ["EdgeCore", "EdgeRouting", "EdgeUpstream", "EdgeLimits", "CEdge"],
+            dependencies: [
+                "EdgeCore", "EdgeRouting", "EdgeUpstream", "EdgeLimits", "EdgeVRRP", "CEdge",
+            ],
             swiftSettings: common),
         .target(
             name: "EdgeDNS", dependencies: ["EdgeCore", "EdgeSystem", "CEdge"],
@@ -83,6 +86,9 @@ let package = Package(
                 "EdgeCore", "EdgeSystem", "EdgePreface", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
                 "EdgeHTTP2", "EdgeUpstream", "CEdge",
             ],
+            swiftSettings: common),
+        .target(
+            name: "EdgePair", dependencies: ["EdgeCore", "EdgeSystem", "EdgeTLS", "CEdge"],
             swiftSettings: common),
         .target(name: "EdgeControlAPI", dependencies: ["EdgeCore"], swiftSettings: common),
         .target(
@@ -97,16 +103,22 @@ let package = Package(
             ],
             swiftSettings: hot),
         .target(
+            name: "EdgeFailover", dependencies: ["EdgeCore", "EdgeSystem", "EdgeVRRP", "CEdge"],
+            swiftSettings: common),
+        .target(
             name: "EdgeGuardian",
-            dependencies: ["EdgeCore", "EdgeSystem", "EdgeConfig", "EdgeControlAPI", "CEdge"],
+            dependencies: [
+                "EdgeCore", "EdgeSystem", "EdgeVRRP", "EdgeFailover", "EdgeConfig",
+                "EdgeControlAPI", "CEdge",
+            ],
             swiftSettings: common),
         .target(
             name: "EdgeDaemon",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeConfig", "EdgeDNS", "EdgeHealth",
-                "EdgeRouting", "EdgeUpstream", "EdgeControlAPI", "EdgeControl", "EdgeProxy",
-                "EdgeGuardian", "CEdge",
+                "EdgeConfig", "EdgeDNS", "EdgeHealth", "EdgePair",
+                "EdgeRouting", "EdgeUpstream", "EdgeVRRP", "EdgeControlAPI", "EdgeControl",
+                "EdgeProxy", "EdgeGuardian", "CEdge",
             ],
             swiftSettings: common),
         // executables
@@ -139,7 +151,8 @@ let package = Package(
             name: "EdgeFuzz",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgePreface", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeHTTP2", "EdgeConfig", "EdgeDNS", "EdgeTesting", "CEdge",
+                "EdgeHTTP2", "EdgeConfig", "EdgeDNS", "EdgePair", "EdgeVRRP", "EdgeTesting",
+                "CEdge",
             ],
             path: "Tests/Fuzz", exclude: ["corpus", "run.sh"], swiftSettings: common),
         unitTests("EdgeCore"),
@@ -153,14 +166,20 @@ let package = Package(
         unitTests("EdgeRouting", "EdgeHTTP"),
         unitTests("EdgeUpstream"),
         unitTests("EdgeLimits"),
+        unitTests("EdgeVRRP"),
+        unitTests("EdgeFailover", "EdgeNet", "EdgeSystem", "EdgeVRRP", "CEdge"),
         unitTests("EdgeDNS", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
-        unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream", "EdgeLimits"),
+        unitTests("EdgePair", "EdgeSystem", "EdgeTLS", "CEdge"),
+        unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream", "EdgeLimits", "EdgeVRRP"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests(
-            "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgeProxy",
-            "EdgeRouting", "EdgeSystem", "EdgeTLS", "EdgeUpstream", "CEdge"),
-        unitTests("EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeSystem", "CEdge"),
+            "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgePair",
+            "EdgeProxy", "EdgeRouting", "EdgeSystem", "EdgeTLS", "EdgeUpstream", "CEdge"),
+        unitTests(
+            "EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeFailover", "EdgeSystem",
+            "EdgeVRRP",
+            "CEdge"),
         unitTests(
             "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeRouting", "EdgeTLS",
             "EdgeUpstream", "EdgeSystem", "CEdge"),

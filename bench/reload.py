@@ -158,6 +158,9 @@ def soak(options, origin):
         times.clear()
         for number in range(options.soak):
             reload(number)
+            if number % 100 == 99:
+                each = " + ".join(f"{pss_mib([pid]):.1f}" for pid in program.pids())
+                print(f"after {number + 1}: {each} MiB", flush=True)
         time.sleep(5)
         after = state(program)
         grown = after["MiB"] - before["MiB"]

@@ -19,12 +19,14 @@ extension Configuration {
     /// Reads the file at `path` and those it includes, and checks them: as `load(_:)` of what
     /// `ConfigurationBundle.read(path:)` returns, with the main file parsed once.
     ///
-    /// - Parameter known: what was read before; files of the same bytes are not parsed again.
+    /// - Parameters:
+    ///   - node: what this machine is called; nil: not known.
+    ///   - known: what was read before; files of the same bytes are not parsed again.
     package static func read(
-        path: String, known: ReadConfiguration? = nil
+        path: String, node: String? = nil, known: ReadConfiguration? = nil
     ) throws(ConfigError) -> ReadConfiguration {
         let (bundle, includes, document) = try ConfigurationBundle.readParsing(
-            path: path, known: known)
+            path: path, node: node, known: known)
         if let known, known.bundle == bundle { return known }
         let (configuration, pass) = try decode(bundle, main: document, schema: .current)
         return ReadConfiguration(
@@ -38,7 +40,8 @@ extension Configuration {
     ) throws(ConfigError) -> (Configuration, DecodingPass) {
         let diagnostics = DiagnosticCollector(files: bundle.files.map(\.path))
         let pass = DecodingPass(
-            schema: schema, diagnostics: diagnostics, folder: bundle.main.folder)
+            schema: schema, diagnostics: diagnostics, folder: bundle.main.folder,
+            node: bundle.node)
         var documents = main.map { [$0] } ?? []
         for file in bundle.files.dropFirst(documents.count) {
             do throws(ConfigError) {
@@ -125,6 +128,9 @@ struct Assembly {
                 views, sites: sites.sites, trusted: requests.trusted, in: main)
         }
         checkResolvers(resolvers, upstreams: upstreams, views: views, sites: sites.sites)
+        let nodes = NodeList(main)
+        let failover = failover(nodes)
+        let pair = pair(nodes, listeners: listeners, admin: admin)
         let state = main.path("state")
         checkState(state, upstreams: upstreams)
         return Configuration(
@@ -139,7 +145,14 @@ struct Assembly {
             admin: admin.value, process: .decode(timeouts),
             accessLog: .decode(main.section("access_log")),
             stateDirectory: state?.value, dns: .decode(main.sectionOrDefaults("dns")),
-            rateLimits: rateLimits(limits))
+            node: nodes.own?.node, nodes: nodes.drafts.map(\.node), failover: failover,
+            pair: pair, rateLimits: rateLimits(limits))
+    }
+
+    private func failover(_ nodes: NodeList) -> Configuration.Failover? {
+        guard let draft = FailoverDraft(main) else { return nil }
+        draft.check(nodes, in: main)
+        return draft.configuration(nodes, in: main)
     }
 
     /// Sites, with the checks for which all of them have to be known.

@@ -30,6 +30,13 @@ package struct Configuration: Sendable, Equatable {
     package let stateDirectory: String?
     package let dns: DNSConfiguration
     package let rateLimits: RateLimits
+    /// Which of `nodes` this is; nil: there are none.
+    package let node: Node?
+    package let nodes: [Node]
+    /// Nil: no address moves.
+    package let failover: Failover?
+    /// Nil: there is no link to another node's proxy.
+    package let pair: Pair?
 
     package struct RunAs: Sendable, Equatable {
         package let user: String
@@ -230,8 +237,14 @@ package struct Configuration: Sendable, Equatable {
         limits: Limits, requests: Requests = Requests(),
         http2: HTTP2Configuration = HTTP2Configuration(), admin: Admin, process: Process,
         accessLog: AccessLog? = nil, stateDirectory: String? = nil,
-        dns: DNSConfiguration = DNSConfiguration(), rateLimits: RateLimits = RateLimits()
+        dns: DNSConfiguration = DNSConfiguration(), node: Node? = nil, nodes: [Node] = [],
+        failover: Failover? = nil, pair: Pair? = nil,
+        rateLimits: RateLimits = RateLimits()
     ) {
+        self.pair = pair
+        self.node = node
+        self.nodes = nodes
+        self.failover = failover
         self.runAs = runAs
         self.workers = workers
         self.listeners = listeners

@@ -3,18 +3,21 @@ import Glibc
 extension ConfigurationBundle {
     /// Reads the main file and those it includes, each once.
     ///
+    /// - Parameter node: what this machine is called; nil: not known.
     /// - Throws: what cannot be read, with the place of the `include:` entry that asked for it,
     ///   and the main file's syntax errors. Everything else about the contents is for
     ///   `Configuration.load(_:)`.
-    package static func read(path: String) throws(ConfigError) -> ConfigurationBundle {
-        try readParsing(path: path).0
+    package static func read(
+        path: String, node: String? = nil
+    ) throws(ConfigError) -> ConfigurationBundle {
+        try readParsing(path: path, node: node).0
     }
 
     /// As `read(path:)`, with the main file's document, which has to be parsed for its includes.
     ///
     /// - Parameter known: if its main file is the same, it is not parsed, and there is no document.
     static func readParsing(
-        path: String, known: ReadConfiguration? = nil
+        path: String, node: String? = nil, known: ReadConfiguration? = nil
     ) throws(ConfigError) -> (ConfigurationBundle, includes: [Located<String>], Document?) {
         let (main, identity) = try read(file: path, at: .start(of: path))
         let document: Document?
@@ -33,7 +36,8 @@ extension ConfigurationBundle {
             places: [identity: Location.start(of: path)])
         for entry in includes { inclusion.include(entry) }
         if let error = diagnostics.makeError() { throw error }
-        return (ConfigurationBundle(main: main, included: inclusion.files), includes, document)
+        let bundle = ConfigurationBundle(main: main, included: inclusion.files, node: node)
+        return (bundle, includes, document)
     }
 
     /// The strings of `include:`; what is not a string is for the decoder to report.

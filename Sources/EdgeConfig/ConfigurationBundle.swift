@@ -1,5 +1,6 @@
 /// The exact bytes of a configuration: the main file and those it includes. The guardian reads
 /// them once and hands them on in a sealed memfd, so that both processes check the same bytes.
+/// With them goes which node this is: all else that a configuration depends on.
 package struct ConfigurationBundle: Sendable, Equatable {
     package static let fileBytesMax = 4 << 20
     package static let filesMax = 64
@@ -24,10 +25,13 @@ package struct ConfigurationBundle: Sendable, Equatable {
     package let main: File
     /// In the order in which they were included.
     package let included: [File]
+    /// What this machine is called, by itself or by `--node`; nil: not known.
+    package let node: String?
 
-    package init(main: File, included: [File] = []) {
+    package init(main: File, included: [File] = [], node: String? = nil) {
         self.main = main
         self.included = included
+        self.node = node
     }
 
     package var files: [File] { [main] + included }
@@ -35,13 +39,15 @@ package struct ConfigurationBundle: Sendable, Equatable {
 
 // MARK: - Encoding
 
-/// Little-endian: magic, version, number of files; then per file the lengths of path and
-/// contents, the path, the contents. Nothing follows the last file.
+/// Little-endian: magic, version, number of files; from version 2 on the length of the node's name
+/// and the name; then per file the lengths of path and contents, the path, the contents. Nothing
+/// follows the last file. Without a node it is version 1.
 extension ConfigurationBundle {
     private static let magic: [UInt8] = Array("EDGEDCFG".utf8)
-    private static let version: UInt32 = 1
+    private static let versions: ClosedRange<UInt32> = 1...2
     private static let pathBytesMax = 4096
-    private static let headerBytes = 16
+    private static let nodeBytesMax = 255
+    private static let headerBytes = 16 + 4 + nodeBytesMax
     /// What an encoded bundle can be at most.
     static let encodedBytesMax = headerBytes + filesMax * (8 + pathBytesMax + fileBytesMax)
 
@@ -50,8 +56,13 @@ extension ConfigurationBundle {
         let contents = files.reduce(0) { $0 + 8 + $1.path.utf8.count + $1.bytes.count }
         output.reserveCapacity(Self.headerBytes + contents)
         output += Self.magic
-        Self.append(Self.version, to: &output)
+        Self.append(node == nil ? 1 : 2, to: &output)
         Self.append(UInt32(files.count), to: &output)
+        if let node {
+            let name = node.utf8.prefix(Self.nodeBytesMax)
+            Self.append(UInt32(name.count), to: &output)
+            output += name
+        }
         for file in files {
             Self.append(UInt32(file.path.utf8.count), to: &output)
             Self.append(UInt32(file.bytes.count), to: &output)
@@ -68,12 +79,20 @@ extension ConfigurationBundle {
             throw Reader.error("is not one")
         }
         let version = try reader.number()
-        guard version == Self.version else {
-            throw Reader.error("has version \(version), expected \(Self.version)")
+        guard let version = UInt32(exactly: version), Self.versions.contains(version) else {
+            throw Reader.error("has version \(version), expected \(Self.versions.upperBound)")
         }
         let count = try reader.number()
         guard (1...Self.filesMax).contains(count) else {
             throw Reader.error("has \(count) files, expected 1 to \(Self.filesMax)")
+        }
+        var node: String?
+        if version > 1 {
+            let nodeCount = try reader.number()
+            guard nodeCount <= Self.nodeBytesMax,
+                let name = String(validating: try reader.bytes(nodeCount), as: UTF8.self)
+            else { throw Reader.error("has a node without a name") }
+            node = name
         }
         var files: [File] = []
         for _ in 0..<count {
@@ -88,7 +107,21 @@ extension ConfigurationBundle {
             files.append(File(path: path, bytes: Array(try reader.bytes(byteCount))))
         }
         guard reader.isAtEnd else { throw Reader.error("goes on after its last file") }
-        self.init(main: files[0], included: Array(files.dropFirst()))
+        self.init(main: files[0], included: Array(files.dropFirst()), node: node)
+    }
+
+    /// Of what the files say (FNV-1a), so that nodes with the same ones have the same, wherever
+    /// they are.
+    package var fingerprint: UInt64 {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        func add(_ byte: UInt8) { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
+        for file in files {
+            withUnsafeBytes(of: UInt64(file.bytes.count).littleEndian) {
+                for byte in $0 { add(byte) }
+            }
+            for byte in file.bytes { add(byte) }
+        }
+        return hash
     }
 
     private static func append(_ number: UInt32, to output: inout [UInt8]) {

@@ -50,7 +50,7 @@ package struct EffectiveText {
     private func idleDefaults(in bundle: ConfigurationBundle) -> [String] {
         let file = ConfigurationBundle.File(path: bundle.main.path, bytes: Array(joined.utf8))
         do throws(ConfigError) {
-            _ = try Configuration.load(ConfigurationBundle(main: file))
+            _ = try Configuration.load(ConfigurationBundle(main: file, node: bundle.node))
             return []
         } catch {
             return error.diagnostics.compactMap { defaults[$0.location.line - 1] }

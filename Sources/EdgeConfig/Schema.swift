@@ -71,6 +71,8 @@ package struct Schema: Sendable {
         case rate = "`N per DURATION` or `N per DURATION burst M`"
         case byteRate = "`SIZE per DURATION` or `SIZE per DURATION burst SIZE`"
         case limitKey = "`client`, `peer`, `everybody`, `header NAME` or `cookie NAME`"
+        case network = "an address with the length of its prefix, such as 192.168.1.13/24"
+        case preempt = "`no`, `yes`, or `after` and a duration, such as `after 5m`"
     }
 
     /// One key. In `path`, `[]` stands for an entry of a list and `*` for a chosen name.
@@ -122,7 +124,8 @@ package struct Schema: Sendable {
     }
 
     package static let current = Schema(
-        keys: generalKeys + viewKeys + listenerKeys + siteKeys + pathKeys + ruleKeys + upstreamKeys
+        keys: generalKeys + nodeKeys + failoverKeys + pairKeys + viewKeys + listenerKeys + siteKeys
+            + pathKeys + ruleKeys + upstreamKeys
             + balanceKeys
             + healthKeys
             + recoveryKeys + rateLimitKeys + resolverKeys + dnsKeys + forwardingKeys + http2Keys

@@ -6,6 +6,8 @@ final class DecodingPass {
     let diagnostics: DiagnosticCollector
     /// Relative paths are resolved against this folder; empty: the current one.
     let folder: String
+    /// What this machine is called; nil: not known.
+    let node: String?
     /// Where listeners name upstreams, by listener and key: judged when upstreams are known.
     var listenerPlaces: [String: Location] = [:]
     /// Policies that views, sites and paths may name.
@@ -13,7 +15,10 @@ final class DecodingPass {
     /// By the path of the mappings.
     private var lists: [String: KeyList] = [:]
 
-    init(schema: Schema, diagnostics: DiagnosticCollector, folder: String) {
+    init(
+        schema: Schema, diagnostics: DiagnosticCollector, folder: String, node: String? = nil
+    ) {
+        self.node = node
         self.schema = schema
         self.diagnostics = diagnostics
         self.folder = folder
@@ -182,6 +187,11 @@ struct Section {
     /// Where the key, or the lack of it, is to be seen.
     func location(of name: String) -> Location {
         entries.first { $0.key == name }?.location ?? location
+    }
+
+    /// Where what the key holds is to be seen.
+    func valueLocation(of name: String) -> Location {
+        entries.first { $0.key == name }?.value.location ?? location
     }
 
     func has(_ name: String) -> Bool {

@@ -30,21 +30,29 @@ extension ControlRoute {
             }
         case .drain: node(.drain, by: peer, target: target, reply: reply)
         case .undrain: node(.undrain, by: peer, target: target, reply: reply)
+        case .yieldVIP: yieldVIP(query, by: peer, target: target, reply: reply)
         case .status, .upstreams, .member, .dns, .explain, .configuration, .certificates, .metrics,
-            .livez, .readyz, .figures, .incidents, .doctor:
-            brokenInvariant("only orders are given here", file: #fileID, line: #line)
+            .livez, .readyz, .figures, .incidents, .doctor, .vip:
+            reply(.error(405, "this is asked for with GET"))
         }
     }
 
-    /// `POST /reload`, `?plan=yes` or `?confirm=MILLISECONDS`.
+    /// `POST /reload`, `?plan=yes`, `?confirm=MILLISECONDS` or `?pair=yes`.
     private func reload(
         _ query: String, by peer: PeerCredentials, target: any ControlTarget,
         reply: @escaping (ControlResponse) -> Void
     ) {
         // A misspelt plan must not become a reload.
         let names = query.split(separator: "&").map { $0.prefix { $0 != "=" } }
-        guard names.allSatisfy({ $0 == "plan" || $0 == "confirm" }) else {
-            return reply(.error(400, "/reload takes plan=yes or confirm=MILLISECONDS"))
+        guard names.allSatisfy({ ["plan", "confirm", "pair"].contains($0) }) else {
+            return reply(
+                .error(400, "/reload takes plan=yes, confirm=MILLISECONDS or pair=yes"))
+        }
+        if let pair = PercentText.parameter("pair", in: query) {
+            guard pair == "yes", names.count == 1 else {
+                return reply(.error(400, "only /reload?pair=yes is known, with nothing else"))
+            }
+            return reloadPair(by: peer, target: target, reply: reply)
         }
         let plan = PercentText.parameter("plan", in: query)
         let confirm = PercentText.parameter("confirm", in: query)
@@ -76,15 +84,53 @@ extension ControlRoute {
         }
     }
 
+    private func reloadPair(
+        by peer: PeerCredentials, target: any ControlTarget,
+        reply: @escaping (ControlResponse) -> Void
+    ) {
+        Log.notice("audit: reload of both nodes by \(peer)")
+        target.reloadPair(by: peer) { result in
+            Self.answer(result, "reload of both nodes by \(peer)", reply) { done in
+                (
+                    done.outcome.rawValue,
+                    .json(done.outcome == .refused ? 422 : 200, done.json)
+                )
+            }
+        }
+    }
+
     private func node(
         _ order: NodeOrder, by peer: PeerCredentials, target: any ControlTarget,
-        reply: (ControlResponse) -> Void
+        reply: @escaping (ControlResponse) -> Void
     ) {
         let words = "node \(order.rawValue) by \(peer)"
         Log.notice("audit: \(words)")
-        Self.answer(target.setNode(order), words, reply) { node in
-            let state = node.drainedSince == nil ? "not drained" : "drained"
-            return ("\(state), \(node.connections) connections", .json(200, node.json))
+        target.setNode(order) { result in
+            Self.answer(result, words, reply) { node in
+                let state = node.drainedSince == nil ? "not drained" : "drained"
+                return ("\(state), \(node.connections) connections", .json(200, node.json))
+            }
+        }
+    }
+
+    /// `POST /vip/yield`, or `?force=yes`.
+    private func yieldVIP(
+        _ query: String, by peer: PeerCredentials, target: any ControlTarget,
+        reply: @escaping (ControlResponse) -> Void
+    ) {
+        let force = PercentText.parameter("force", in: query)
+        guard query.isEmpty || query == "force=yes", force == nil || force == "yes" else {
+            return reply(.error(400, "/vip/yield takes force=yes, and nothing else"))
+        }
+        let words = "vip yield\(force == nil ? "" : " with force") by \(peer)"
+        Log.notice("audit: \(words)")
+        target.yieldVIP(isForced: force != nil) { result in
+            Self.answer(result, words, reply) { yielded in
+                (
+                    yielded.isMoved ? "moved" : yielded.lines.joined(separator: "; "),
+                    .json(yielded.isMoved ? 200 : 409, yielded.json)
+                )
+            }
         }
     }
 

@@ -6,7 +6,7 @@ internal import EdgeCore
 enum ControlRoute: CaseIterable {
     case status, upstreams, member, dns, explain, configuration, certificates
     case metrics, livez, readyz, reload
-    case confirm, upgrade, drain, undrain, figures, incidents, doctor
+    case confirm, upgrade, drain, undrain, figures, incidents, doctor, vip, yieldVIP
 
     /// From which side a connection came.
     enum Origin {
@@ -35,15 +35,17 @@ enum ControlRoute: CaseIterable {
         case .figures: "/figures"
         case .incidents: "/incidents"
         case .doctor: "/doctor"
+        case .vip: "/vip"
+        case .yieldVIP: "/vip/yield"
         }
     }
 
     var methods: [String] {
         switch self {
         case .status, .upstreams, .dns, .explain, .configuration, .certificates, .metrics, .livez,
-            .readyz, .figures, .incidents, .doctor:
+            .readyz, .figures, .incidents, .doctor, .vip:
             ["GET", "HEAD"]
-        case .member, .reload, .confirm, .upgrade, .drain, .undrain: ["POST"]
+        case .member, .reload, .confirm, .upgrade, .drain, .undrain, .yieldVIP: ["POST"]
         }
     }
 
@@ -91,7 +93,12 @@ enum ControlRoute: CaseIterable {
         case .figures: reply(.json(200, target.figures().json))
         case .incidents: reply(.json(200, target.incidents().json))
         case .doctor: reply(.json(200, target.doctor().json))
-        case .reload, .confirm, .upgrade, .drain, .undrain:
+        case .vip:
+            guard let vip = target.vip() else {
+                return reply(.error(404, "no address moves between nodes"))
+            }
+            reply(.json(200, vip.json))
+        case .reload, .confirm, .upgrade, .drain, .undrain, .yieldVIP:
             guard case .unixSocket(let peer) = origin else {
                 return reply(.error(403, "only over the admin socket"))
             }

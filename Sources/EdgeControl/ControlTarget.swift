@@ -77,6 +77,10 @@ package protocol ControlTarget: AnyObject {
     func reload(
         by peer: PeerCredentials, options: ReloadOptions,
         completion: @escaping (ReloadReply) -> Void)
+    /// Both nodes of a pair: the standby first, and neither unless both can.
+    func reloadPair(
+        by peer: PeerCredentials,
+        completion: @escaping (Result<ReloadReply, OrderRefusal>) -> Void)
     /// What a reload would do; nothing changes.
     func plan(completion: @escaping (Result<ReloadPlanReply, OrderRefusal>) -> Void)
     /// The newest reload stays.
@@ -87,7 +91,15 @@ package protocol ControlTarget: AnyObject {
     func upgrade(
         by peer: PeerCredentials,
         completion: @escaping (Result<UpgradeReply, OrderRefusal>) -> Void)
-    func setNode(_ order: NodeOrder) -> Result<NodeReply, OrderRefusal>
+    /// Called back when clients have been told and, where addresses move between nodes, when it is
+    /// known what becomes of them.
+    func setNode(
+        _ order: NodeOrder, completion: @escaping (Result<NodeReply, OrderRefusal>) -> Void)
+    /// Nil: no address moves between nodes.
+    func vip() -> VIPReply?
+    /// The addresses are wanted on another node.
+    func yieldVIP(
+        isForced: Bool, completion: @escaping (Result<VIPYieldReply, OrderRefusal>) -> Void)
     /// What rates are made of.
     func figures() -> FiguresReply
     func incidents() -> IncidentsReply
@@ -96,6 +108,14 @@ package protocol ControlTarget: AnyObject {
 }
 
 extension ControlTarget {
+    /// Who has no other node refuses.
+    package func reloadPair(
+        by peer: PeerCredentials,
+        completion: @escaping (Result<ReloadReply, OrderRefusal>) -> Void
+    ) {
+        completion(.failure(OrderRefusal("there is no other node (`pair` in the configuration)")))
+    }
+
     /// Who counts nothing has nothing to say.
     package func traffic(completion: @escaping ([UInt8]) -> Void) { completion([]) }
 }

@@ -17,6 +17,15 @@ extension ControlClient {
         return try decode(json)
     }
 
+    /// Both nodes; as `reload`.
+    package func reloadPair() throws(ControlFailure) -> ReloadReply {
+        let (code, json) = try exchange("POST", "/reload?pair=yes")
+        guard code == 200 || code == 422 && json["outcome"] != nil else {
+            throw refusal(code, json)
+        }
+        return try decode(json)
+    }
+
     /// What a reload would do.
     package func plan() throws(ControlFailure) -> ReloadPlanReply {
         let (code, json) = try exchange("POST", "/reload?plan=yes")
@@ -48,6 +57,15 @@ extension ControlClient {
 
     package func incidents() throws(ControlFailure) -> IncidentsReply {
         try ask("GET", "/incidents")
+    }
+
+    package func vip() throws(ControlFailure) -> VIPReply { try ask("GET", "/vip") }
+
+    /// Addresses that stay are a reply (`isMoved`), not a failure.
+    package func yieldVIP(isForced: Bool) throws(ControlFailure) -> VIPYieldReply {
+        let (code, json) = try exchange("POST", "/vip/yield" + (isForced ? "?force=yes" : ""))
+        guard code == 200 || code == 409 && json["moved"] != nil else { throw refusal(code, json) }
+        return try decode(json)
     }
 
     package func doctor() throws(ControlFailure) -> DoctorReply { try ask("GET", "/doctor") }

@@ -1,4 +1,11 @@
 extension IncidentsReply {
+    /// What clients saw of it.
+    private static func behaviour(_ incident: Incident) -> String {
+        guard let requests = incident.requests, let failures = incident.failures else { return "" }
+        guard requests > 0 else { return "no requests" }
+        return failures == 0 ? "0 of \(requests) failed" : "\(failures) of \(requests) failed"
+    }
+
     /// For a person, the newest last.
     package var text: String {
         guard !incidents.isEmpty else {
@@ -8,20 +15,24 @@ extension IncidentsReply {
             [
                 UTCTime.text(incident.begun), Self.length(incident, now: now),
                 Self.words(incident.kind), incident.subject, incident.text,
+                Self.behaviour(incident),
             ]
         }
-        var text = StatusText.aligned([["begun", "took", "what", "who", "why"]] + rows)
+        var text = StatusText.aligned(
+            [["begun", "took", "what", "affected", "cause", "requests"]] + rows)
         if dropped > 0 { text += "\(dropped) older ones were dropped\n" }
         return text
     }
 
     /// A table for a report.
     package var markdown: String {
-        var text = "| Begun (UTC) | Took | What | Who | Why |\n|---|---|---|---|---|\n"
+        var text = "| Date (UTC) | Duration | What | Affected | Cause | Behaviour |\n"
+        text += "|---|---|---|---|---|---|\n"
         for incident in incidents {
             let cells = [
                 UTCTime.text(incident.begun), Self.length(incident, now: now),
                 Self.words(incident.kind), incident.subject, incident.text,
+                Self.behaviour(incident),
             ]
             text += "| " + cells.map(Self.cell).joined(separator: " | ") + " |\n"
         }

@@ -8,6 +8,11 @@ package struct Incident: WireValue {
         case reloadRefused = "reload_refused"
         case certificateQuarantined = "certificate_quarantined"
         case nodeDrained = "node_drained"
+        case pairLost = "pair_lost"
+        /// Addresses went from one node to another, or nobody has them.
+        case failover
+        /// The daemon was not there.
+        case daemonDown = "daemon_down"
     }
 
     package var kind: Kind
@@ -19,8 +24,17 @@ package struct Incident: WireValue {
     package var begun: Int64
     /// Nil: it goes on. The same as `begun`: it took no time.
     package var ended: Int64?
+    /// Requests that were answered from its beginning to its end, or so far; nil: not known.
+    package var requests: Int64?
+    /// Those of them that failed: 5xx, whoever answered it.
+    package var failures: Int64?
 
-    package init(kind: Kind, subject: String, text: String, begun: Int64, ended: Int64? = nil) {
+    package init(
+        kind: Kind, subject: String, text: String, begun: Int64, ended: Int64? = nil,
+        requests: Int64? = nil, failures: Int64? = nil
+    ) {
+        self.requests = requests
+        self.failures = failures
         self.kind = kind
         self.subject = subject
         self.text = text
@@ -35,6 +49,8 @@ package struct Incident: WireValue {
         text = try reader.string("text")
         begun = try reader.integer("begun")
         ended = try reader.optionalInteger("ended")
+        requests = try reader.optionalInteger("requests")
+        failures = try reader.optionalInteger("failures")
     }
 
     package var json: JSONValue {
@@ -44,6 +60,8 @@ package struct Incident: WireValue {
             .init("text", .string(text)),
             .init("begun", .integer(begun)),
             .init("ended", .optional(ended)),
+            .init("requests", .optional(requests)),
+            .init("failures", .optional(failures)),
         ])
     }
 }

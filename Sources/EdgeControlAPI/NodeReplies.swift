@@ -14,8 +14,13 @@ package struct NodeReply: WireValue {
     package var drainedSince: Int64?
     /// Client connections that are open.
     package var connections: Int64
+    /// What became of the addresses that move between nodes, as a sentence; nil: there are none.
+    package var addresses: String?
 
-    package init(order: NodeOrder, drainedSince: Int64?, connections: Int64) {
+    package init(
+        order: NodeOrder, drainedSince: Int64?, connections: Int64, addresses: String? = nil
+    ) {
+        self.addresses = addresses
         self.order = order
         self.drainedSince = drainedSince
         self.connections = connections
@@ -26,6 +31,7 @@ package struct NodeReply: WireValue {
         order = try reader.word("order")
         drainedSince = try reader.optionalInteger("drained_since")
         connections = try reader.integer("connections")
+        addresses = try reader.optionalString("addresses")
     }
 
     package var json: JSONValue {
@@ -33,14 +39,15 @@ package struct NodeReply: WireValue {
             .init("order", .string(order.rawValue)),
             .init("drained_since", .optional(drainedSince)),
             .init("connections", .integer(connections)),
+            .init("addresses", .optional(addresses)),
         ])
     }
 
     /// For a person.
     package var text: String {
         let open = "\(connections) connection\(connections == 1 ? "" : "s") open"
-        return drainedSince == nil
-            ? "clients are welcome, \(open)\n" : "clients are told to go, \(open)\n"
+        let clients = drainedSince == nil ? "clients are welcome" : "clients are told to go"
+        return "\(clients), \(open)\n" + (addresses.map { $0 + "\n" } ?? "")
     }
 }
 

@@ -11,6 +11,22 @@ package struct StatusDoctor {
     /// Each is there, also if there is nothing wrong with it.
     package var checks: [DoctorCheck] {
         [state, workers, upstreams, members, resolvers, names, certificates, log]
+            + (reply.pair.map { [pair($0)] } ?? [])
+    }
+
+    /// Only where there is another node.
+    private func pair(_ pair: PairStatus) -> DoctorCheck {
+        let findings = pair.findings.map { String($0.dropFirst("pair: ".count)) }
+        guard !findings.isEmpty else {
+            return DoctorCheck("pair", .fine, "linked with \(pair.peer)")
+        }
+        let remedy =
+            switch pair.state {
+            case .unpaired: "edgectl pair init, on both nodes"
+            case .lost: "this node serves all the same; look at the other one"
+            case .linked: "make both nodes the same: edgectl check --peer"
+            }
+        return DoctorCheck("pair", .warning, Self.list(findings), remedy: remedy)
     }
 
     private var state: DoctorCheck {

@@ -28,6 +28,8 @@ package struct StatusReply: WireValue {
     package var drainedSince: Int64?
     /// When the newest reload is undone if nobody confirms it; nil: it stays.
     package var confirmUntil: Int64?
+    /// Nil: there is no other node.
+    package var pair: PairStatus?
     package var workers: [WorkerStatus]
     package var listeners: [ListenerStatus]
     package var upstreams: [UpstreamStatus]
@@ -42,6 +44,8 @@ package struct StatusReply: WireValue {
     package var clock = ""
     /// Files of certificates that cannot be used.
     package var quarantinedCount: Int64 = 0
+    /// The addresses that move between the nodes; nil: there are none.
+    package var vip: VIPReply?
     /// The counters, summed over the workers.
     package var counters: [NamedCount]
     /// Why connections and requests failed; those that are not 0.
@@ -95,6 +99,7 @@ package struct StatusReply: WireValue {
         configFingerprint = try reader.string("config_fingerprint")
         drainedSince = try reader.optionalInteger("drained_since")
         confirmUntil = try reader.optionalInteger("confirm_until")
+        pair = try reader.optional("pair")
         workers = try reader.list("workers")
         listeners = try reader.list("listeners")
         upstreams = try reader.list("upstreams")
@@ -104,6 +109,7 @@ package struct StatusReply: WireValue {
         certificateCount = try reader.integer("certificate_count")
         clock = try reader.optionalString("clock") ?? ""
         quarantinedCount = try reader.optionalInteger("quarantined_count") ?? 0
+        vip = try reader.optional("vip")
         counters = try reader.counts("counters")
         reasons = try reader.counts("reasons")
         log = try reader.strings("log")
@@ -123,6 +129,7 @@ package struct StatusReply: WireValue {
             .init("config_fingerprint", .string(configFingerprint)),
             .init("drained_since", .optional(drainedSince)),
             .init("confirm_until", .optional(confirmUntil)),
+            .init("pair", pair?.json ?? .null),
             .init("workers", .list(workers)),
             .init("listeners", .list(listeners)),
             .init("upstreams", .list(upstreams)),
@@ -132,6 +139,7 @@ package struct StatusReply: WireValue {
             .init("certificate_count", .integer(certificateCount)),
             .init("clock", .string(clock)),
             .init("quarantined_count", .integer(quarantinedCount)),
+            .init("vip", vip?.json ?? .null),
             .init("counters", .counts(counters)),
             .init("reasons", .counts(reasons)),
             .init("log", .strings(log)),

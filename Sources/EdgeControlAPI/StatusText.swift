@@ -10,8 +10,10 @@ package struct StatusText {
     package mutating func render(logLines: Int = 5) -> String {
         text = ""
         summary()
+        failover()
         trouble()
         listeners()
+        pair()
         upstreams()
         names()
         resolvers()
@@ -51,6 +53,27 @@ package struct StatusText {
             rows.append(["traffic", list.joined(separator: ", ")])
         }
         table(rows)
+    }
+
+    private mutating func pair() {
+        guard let pair = reply.pair else { return }
+        text += "\npair\n"
+        table(Self.pairRows(pair, now: reply.now), indent: "  ")
+    }
+
+    private mutating func failover() {
+        guard let vip = reply.vip else { return }
+        section("addresses", ["name", "state", "since", "addresses", "why"], vip.summary)
+        section(
+            "nodes", ["name", "heard", "fitness"],
+            [[vip.node, "this one", vip.fitness]]
+                + vip.peers.map { peer in
+                    [
+                        peer.name,
+                        peer.isLive ? "now" : "\(Self.span(vip.now - peer.heard)) ago",
+                        peer.fitness,
+                    ]
+                })
     }
 
     private mutating func listeners() {

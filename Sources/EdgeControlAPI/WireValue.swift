@@ -100,6 +100,12 @@ package struct WireReader {
         return result
     }
 
+    /// Nil if it is null, or if an older daemon does not say it.
+    package func optional<Value: WireValue>(_ name: String) throws(WireFailure) -> Value? {
+        guard let value = members[name], value != .null else { return nil }
+        return try Value(json: value)
+    }
+
     /// Empty if an older daemon does not say it.
     package func listIfAny<Element: WireValue>(
         _ name: String

@@ -152,6 +152,56 @@ package struct NameCache: Sendable {
         machines[name]?.hurry(now: now, timing: timing)
     }
 
+    /// What somebody else remembers. Where nobody has answered here, it is proposed; names that are
+    /// not in use are remembered in case they will be, up to `suggestionsMax`.
+    ///
+    /// - Parameter wallSeconds: since 1970 by the other one's clock, at the same moment as `now`.
+    /// - Returns: names whose addresses have changed.
+    package mutating func suggest(
+        _ records: NameRecords, wallSeconds: Int64, now: Instant
+    ) -> Set<String> {
+        var changed: Set<String> = []
+        func age(_ seconds: Int64) -> Duration {
+            .seconds(min(max(wallSeconds.subtractingReportingOverflow(seconds).0, 0), 1 << 40))
+        }
+        func remember(_ seconds: Int64) -> Int64 {
+            let since = Int64(now.nanoseconds(since: rememberedAt.instant) / 1_000_000_000)
+            return rememberedAt.wallSeconds + since - age(seconds).components.seconds
+        }
+        for (name, entry) in records.services {
+            if var service = services[name] {
+                guard service.records.isEmpty else { continue }
+                service.restore(entry.records, age: age(entry.seconds), now: now)
+                service.advance(now: now, timing: timing)
+                services[name] = service
+                changed.insert(name)
+            } else if remembered.services[name] == nil, hasRoom {
+                remembered.services[name] = .init(
+                    records: entry.records, seconds: remember(entry.seconds))
+            }
+        }
+        if !changed.isEmpty { trackTargets(now: now) }
+        for (name, entry) in records.names {
+            if machines[name] != nil {
+                let isNew = machines[name]?.suggest(
+                    entry.addresses, age: age(entry.seconds), now: now)
+                machines[name]?.advance(now: now, timing: timing)
+                if isNew == true { changed.insert(name) }
+            } else if remembered.names[name] == nil, hasRoom {
+                remembered.names[name] = .init(
+                    addresses: entry.addresses, seconds: remember(entry.seconds))
+            }
+        }
+        return changed
+    }
+
+    private var hasRoom: Bool {
+        remembered.names.count + remembered.services.count < Self.suggestionsMax
+    }
+
+    /// Names that are remembered without being in use.
+    package static let suggestionsMax = 10_000
+
     // MARK: - Queries
 
     /// When `takeDue` or `takeDueServices` has something next; `.never` if nothing waits.

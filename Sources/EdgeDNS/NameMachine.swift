@@ -24,6 +24,8 @@ package struct NameMachine: Sendable {
     package private(set) var isAnswered = false
     /// Whether there was something on disk at the start.
     package private(set) var isRestored = false
+    /// Whether an answer was believed since the start.
+    private var hasAnswer = false
     private var suspectedSince: Instant?
 
     package init(name: String, now: Instant) {
@@ -60,6 +62,25 @@ package struct NameMachine: Sendable {
         confirmation.restored(age: age, now: now)
     }
 
+    /// What somebody else has heard of the name: good for as long as nobody has answered here, and
+    /// nothing better is remembered. It then proposes no less than what was there, for it confirms
+    /// nothing.
+    ///
+    /// - Returns: whether `addresses` is another set than before.
+    package mutating func suggest(_ known: [SocketAddress], age: Duration, now: Instant) -> Bool {
+        let before = addresses
+        let isBetter = confirmation.age(now: now).map { age + Self.clearlyNewer < $0 } ?? true
+        guard !hasAnswer, !schedule.isLiteral, isBetter, !Self.canonical(known).isEmpty else {
+            return false
+        }
+        addresses = []
+        restore(known, age: age, now: now)
+        return addresses != before
+    }
+
+    /// Less is no reason to believe another instead of oneself.
+    private static let clearlyNewer = Duration.seconds(60)
+
     package mutating func asked(now: Instant) { schedule.asked(now: now) }
 
     /// The query has ended. An answer that nobody waits for is as good as any.
@@ -83,6 +104,7 @@ package struct NameMachine: Sendable {
             addresses = good.addresses
             suspects = []
             suspectedSince = nil
+            hasAnswer = true
             confirmation.confirmed(now: now)
             lastFailure = Self.partialFailure(answer)
             schedule.succeeded(ttl: good.ttl, now: now, timing: timing, random: &random)

@@ -27,6 +27,7 @@ package final class Resolver {
     private(set) var ownAddresses: Set<SocketAddress>
     var cache: NameCache
     let store: NameStore?
+    private var isKeeping = true
     var hosts: HostsFile
     /// Names whose newest answer is from the hosts file.
     var fromHosts: Set<String> = []
@@ -202,7 +203,7 @@ package final class Resolver {
         guard !isClosed else { return }
         let now = Instant.now()
         save(now: now)
-        var next = min(cache.nextExpiry, store?.due(now: now, stale: settings.stale) ?? .never)
+        var next = min(cache.nextExpiry, saveDue(now) ?? .never)
         next = min(next, cache.nextSettlement, nextDue)
         for round in rounds.values { next = min(next, round.due) }
         for server in servers.values {
@@ -219,8 +220,15 @@ package final class Resolver {
         return cache.nextDue { !full.contains(groupIndex(for: $0)) }
     }
 
+    /// What is known is another's to keep from now on.
+    package func stopKeeping() { isKeeping = false }
+
+    private func saveDue(_ now: Instant) -> Instant? {
+        isKeeping ? store?.due(now: now, stale: settings.stale) : nil
+    }
+
     private func save(now: Instant) {
-        guard let store, store.due(now: now, stale: settings.stale) <= now else { return }
+        guard let store, let due = saveDue(now), due <= now else { return }
         store.write(cache.records(now: now, wallSeconds: Self.wallSeconds), now: now)
     }
 

@@ -45,7 +45,6 @@ final class CertificateAudit {
 
         func work() {
             _ = ce_set_thread_name("certificates")
-            CrashReport.prepareThread()
             // Of this thread only; that is how Linux has it.
             _ = nice(19)
             let checker = CertificateChecker()

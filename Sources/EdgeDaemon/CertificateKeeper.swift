@@ -50,6 +50,8 @@ final class CertificateKeeper {
         adopt(preparation)
     }
 
+    func stopKeeping() { clock.stopKeeping() }
+
     /// - Parameter use: puts other files of the same configuration into use.
     func watch(_ use: @escaping (RotatingFiles) -> Void) {
         self.use = use
@@ -133,7 +135,6 @@ final class CertificateKeeper {
         do throws(SystemError) {
             try BackgroundThread.start {
                 _ = ce_set_thread_name("rotation")
-                CrashReport.prepareThread()
                 // Of this thread only; that is how Linux has it.
                 _ = nice(5)
                 body()

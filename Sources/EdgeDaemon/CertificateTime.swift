@@ -51,6 +51,9 @@ final class CertificateTime {
         if isKnown { save() }
     }
 
+    /// The time is another's to keep from now on.
+    func stopKeeping() { file = nil }
+
     /// For status.
     var text: String {
         guard isKnown else { return "believed: the kernel does not say whether it is right" }

@@ -4,6 +4,7 @@ internal import EdgeCore
 internal import EdgeDNS
 internal import EdgeGuardian
 internal import EdgeSystem
+internal import EdgeTLS
 internal import Glibc
 
 /// The `edged` command: what its arguments ask for, carried out.
@@ -20,9 +21,14 @@ package enum EdgedCommand {
     }
 
     private static let usage = """
-        usage: edged -c FILE            run in the foreground
-               edged --check -c FILE    check the configuration and everything it names
+        usage: edged -c FILE [--node NAME]
+                                        run in the foreground; as which of 'nodes', if not as the
+                                        host name says
+               edged --check -c FILE [--node NAME]
+                                        check the configuration and everything it names
                edged --check --dns -c FILE    and whether DNS says what the views' clients need
+               edged --pair-init [--peer-certificate FILE] [--replace] -c FILE
+                                        make this node's certificate for the pair, pin the other's
                edged --check-certificates PATH [--json]
                                         what would become of a file or folder if it were dropped
                edged --explain URL [--view NAME] [--interface NAME] [--from ADDRESS]
@@ -38,7 +44,7 @@ package enum EdgedCommand {
         """
 
     private enum Mode {
-        case run, check, checkCertificates, explain, version, help, proxy, successor
+        case run, check, checkCertificates, pairInit, explain, version, help, proxy, successor
         case checkSuccessor
     }
 
@@ -47,7 +53,10 @@ package enum EdgedCommand {
         var asksDNS = false
         var question: ExplainQuestion?
         var wantsJSON = false
+        var pair = PairInit.Options()
         var file: String?
+        /// Which of the configuration's nodes this is; nil: as the machine calls itself.
+        var node: String?
         var certificates: String?
         var user: String?
         var group: String?
@@ -78,19 +87,18 @@ package enum EdgedCommand {
         case .proxy: return ProxyMain.run(user: parsed.user, group: parsed.group)
         case .checkCertificates:
             return checkCertificates(parsed.certificates ?? "", json: parsed.wantsJSON)
-        case .check, .explain, .run, .successor:
+        case .check, .explain, .run, .successor, .pairInit:
             guard let file = parsed.file else {
                 complain("edged: a configuration file is needed\n\(usage)")
                 return Code.usage
             }
             let path = absolute(file)
             if let question = parsed.question {
-                return explain(path, question, json: parsed.wantsJSON)
+                return explain(path, question, parsed)
             }
-            guard parsed.mode == .check else {
-                return supervise(path, successor: parsed.successor)
-            }
-            return check(path, asksDNS: parsed.asksDNS)
+            if parsed.mode == .pairInit { return pairInit(path, parsed) }
+            guard parsed.mode == .check else { return supervise(path, parsed) }
+            return check(path, parsed)
         }
     }
 
@@ -102,8 +110,12 @@ package enum EdgedCommand {
         while let word = rest.popFirst() {
             switch word {
             case "-c", "--config": result.file = try value(word, &rest)
+            case "--node": result.node = try node(try value(word, &rest))
             case "--check": result.mode = .check
             case "--dns": result.asksDNS = true
+            case "--pair-init": result.mode = .pairInit
+            case "--peer-certificate": result.pair.peerCertificate = try value(word, &rest)
+            case "--replace": result.pair.replaces = true
             case "--check-certificates":
                 result.mode = .checkCertificates
                 result.certificates = try value(word, &rest)
@@ -130,6 +142,9 @@ package enum EdgedCommand {
             default: throw UsageError(text: "unknown argument '\(word)'")
             }
         }
+        guard result.mode == .pairInit || result.pair == PairInit.Options() else {
+            throw UsageError(text: "--peer-certificate and --replace go with --pair-init")
+        }
         guard !result.asksDNS || result.mode == .check else {
             throw UsageError(text: "--dns goes with --check")
         }
@@ -140,6 +155,20 @@ package enum EdgedCommand {
             throw UsageError(text: "--view and the like go with --explain")
         }
         return result
+    }
+
+    /// A name that no file can have is not that of a node.
+    private static func node(_ name: String) throws(UsageError) -> String {
+        let isName = name.utf8.allSatisfy { byte in
+            switch byte {
+            case 0x2D, 0x2E, 0x5F, 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+            default: false
+            }
+        }
+        guard isName, (1...64).contains(name.utf8.count) else {
+            throw UsageError(text: "--node needs the name of a node")
+        }
+        return name
     }
 
     private static func value(
@@ -163,9 +192,11 @@ package enum EdgedCommand {
         _ = write(2, &bytes, bytes.count)
     }
 
-    private static func supervise(_ path: String, successor: Int32?) -> Int32 {
-        Guardian(options: GuardianOptions(configPath: path), source: FileConfiguration())
-            .run(successor: successor)
+    private static func supervise(_ path: String, _ arguments: Arguments) -> Int32 {
+        var options = GuardianOptions(configPath: path)
+        options.node = arguments.node
+        return Guardian(options: options, source: FileConfiguration(node: arguments.node))
+            .run(successor: arguments.successor)
     }
 
     /// Whether this program could go on for the guardian that asks; its state is at descriptor 3.
@@ -183,10 +214,16 @@ package enum EdgedCommand {
 
     /// Reads everything a start would read. As root, certificates are read as the proxy's user
     /// would read them.
-    private static func check(_ path: String, asksDNS: Bool) -> Int32 {
+    private static func check(_ path: String, _ arguments: Arguments) -> Int32 {
         do throws(ConfigError) {
-            let read = try Configuration.read(path: path)
+            let read = try Configuration.read(path: path, node: arguments.node ?? OwnName.host)
             for warning in read.warnings { complain("warning: \(warning)") }
+            // The guardian's files: read with its rights, not with those of the proxy's user.
+            let problems = OwnerOnlyFile.problems(of: read.configuration.failover)
+            guard problems.isEmpty else {
+                for problem in problems { complain("\(path): \(problem)") }
+                return Code.configuration
+            }
             if let runAs = read.configuration.runAs, Privileges.canChangeUser {
                 do throws(SystemError) {
                     try Privileges.drop(user: runAs.user, group: runAs.group)
@@ -202,14 +239,52 @@ package enum EdgedCommand {
                 let routing = SnapshotBuilder().build(result, workers: 1) { _ in [] }.routing
                 let findings = Coalescing(result, routing, at: Int64(time(nil))).findings
                 for finding in findings { complain("warning: \(finding)") }
+                if let problem = pairProblem(result.configuration.pair) {
+                    complain("warning: pair: \(problem)")
+                }
                 print(
                     "\(path): ok (\(result.configuration.sites.count) sites, "
                         + "\(result.configuration.upstreams.count) upstreams, "
                         + "\(result.certificateEntries.count) certificates)")
-                return asksDNS ? checkDNS(result.configuration) : Code.ok
+                return arguments.asksDNS ? checkDNS(result.configuration) : Code.ok
             } catch {
                 for line in error.diagnostics { complain(line) }
                 return Code.configuration
+            }
+        } catch {
+            for line in error.diagnostics { complain("\(line)") }
+            return Code.configuration
+        }
+    }
+
+    /// A node without its files of the pair serves all the same.
+    private static func pairProblem(_ pair: Configuration.Pair?) -> String? {
+        guard let pair else { return nil }
+        do throws(CertificateProblem) {
+            _ = try PinnedIdentity.load(
+                certificate: pair.certificate, key: pair.key, peer: pair.peerCertificate)
+            return nil
+        } catch {
+            return "there is no link: \(error)"
+        }
+    }
+
+    private static func pairInit(_ path: String, _ arguments: Arguments) -> Int32 {
+        do throws(ConfigError) {
+            let read = try Configuration.read(path: path, node: arguments.node ?? OwnName.host)
+            guard let pair = read.configuration.pair else {
+                complain("\(path): there is no other node: set 'pair'")
+                return Code.configuration
+            }
+            do throws(PairInit.Refusal) {
+                let lines = try PairInit(
+                    pair: pair, runAs: read.configuration.runAs, options: arguments.pair
+                ).run()
+                for line in lines { print(line) }
+                return Code.ok
+            } catch {
+                for line in error.lines { complain(line) }
+                return Code.refused
             }
         } catch {
             for line in error.diagnostics { complain("\(line)") }
@@ -229,9 +304,12 @@ package enum EdgedCommand {
     // MARK: - Explain
 
     /// By the tables that workers would have, made from the files as a start would make them.
-    private static func explain(_ path: String, _ question: ExplainQuestion, json: Bool) -> Int32 {
+    private static func explain(
+        _ path: String, _ question: ExplainQuestion, _ arguments: Arguments
+    ) -> Int32 {
+        let json = arguments.wantsJSON
         do throws(ConfigError) {
-            let read = try Configuration.read(path: path)
+            let read = try Configuration.read(path: path, node: arguments.node ?? OwnName.host)
             do throws(Preparation.Refusal) {
                 let preparation = try Preparation.prepare(
                     read.bundle, previous: nil, workers: nil,

@@ -5,18 +5,22 @@ internal import EdgeGuardian
 /// The guardian's configuration: the YAML file and what it includes, read once and sealed. Files
 /// that have not changed since the last time are not parsed again.
 final class FileConfiguration: ConfigurationSource {
+    private let node: String?
     private var last: ReadConfiguration?
+
+    /// - Parameter node: what this machine is called in the file; nil: as it calls itself.
+    init(node: String? = nil) { self.node = node ?? OwnName.host }
 
     func read(path: String) throws(ConfigurationRefusal) -> LoadedConfiguration {
         do throws(ConfigError) {
-            let found = try Configuration.read(path: path, known: last)
+            let found = try Configuration.read(path: path, node: node, known: last)
             let configuration = found.configuration.withoutSites
             last = found.replacing(configuration)
             // A large file's tree has just been freed.
             if found.bundle.main.bytes.count > 1 << 16 { ce_give_back_memory() }
             return LoadedConfiguration(
                 configuration: configuration, warnings: found.warnings.map(\.description),
-                descriptor: try found.bundle.sealed())
+                descriptor: try found.bundle.sealed(), fingerprint: found.bundle.fingerprint)
         } catch {
             throw ConfigurationRefusal(error.diagnostics.map(\.description))
         }
@@ -28,7 +32,7 @@ final class FileConfiguration: ConfigurationSource {
             let (configuration, warnings) = try Configuration.load(bundle)
             return LoadedConfiguration(
                 configuration: configuration.withoutSites, warnings: warnings.map(\.description),
-                descriptor: descriptor)
+                descriptor: descriptor, fingerprint: bundle.fingerprint)
         } catch {
             throw ConfigurationRefusal(error.diagnostics.map(\.description))
         }
@@ -42,6 +46,6 @@ extension Configuration {
             runAs: runAs, workers: workers, listeners: listeners, certificates: certificates,
             tls: tls, sites: [], upstreams: [], resolvers: resolvers, timeouts: timeouts,
             limits: limits, requests: requests, admin: admin, process: process,
-            accessLog: accessLog)
+            accessLog: accessLog, node: node, nodes: nodes, failover: failover)
     }
 }

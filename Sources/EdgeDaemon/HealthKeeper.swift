@@ -204,6 +204,14 @@ final class HealthKeeper {
         }
     }
 
+    /// The other node finds a member down: it is looked at here.
+    func hint(_ upstream: String, _ address: SocketAddress) {
+        guard upstreams[upstream] != nil else { return }
+        let now = Instant.now()
+        upstreams[upstream]?.health.hint(address, now: now)
+        settle(upstream, now: now)
+    }
+
     /// An administrator's word about a member.
     ///
     /// - Returns: false if there is no such member.

@@ -44,7 +44,8 @@ struct Preparation {
         parsed: (Configuration, warnings: [Diagnostic])? = nil,
         checking: CertificateFolder.Checking = .upTo(CertificateFolder.checkedMax)
     ) throws(Refusal) -> Preparation {
-        let (fingerprint, byteCount) = fingerprint(bundle)
+        let fingerprint = bundle.fingerprint
+        let byteCount = bundle.files.reduce(0) { $0 + $1.bytes.count }
         let configuration: Configuration
         let warnings: [String]
         if let previous, previous.fingerprint == fingerprint, previous.byteCount == byteCount {
@@ -139,12 +140,5 @@ struct Preparation {
         let (pages, problems) = ErrorPageFolder.load(directory)
         diagnostics += problems.map { "error_pages.directory: \($0)" }
         return pages
-    }
-
-    private static func fingerprint(_ bundle: ConfigurationBundle) -> (UInt64, count: Int) {
-        let bytes = bundle.encode()
-        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
-        for byte in bytes { hash = (hash ^ UInt64(byte)) &* 0x100_0000_01B3 }
-        return (hash, bytes.count)
     }
 }

@@ -44,6 +44,7 @@ extension ProxyService {
 
     /// The end, at once; but with a log, workers hand over their lines first.
     func stopNow() {
+        closeIncidents()
         guard current?.accessLog != nil, stopWorkers() else { return exit(0) }
         loop.schedule(after: Self.stopGrace) { [weak self] in self?.exit(0) }
     }

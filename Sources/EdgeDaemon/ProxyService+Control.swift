@@ -20,6 +20,8 @@ extension ProxyService: ControlTarget {
         reply.confirmUntil = confirmUntil.flatMap { $0 >= reply.now ? $0 : nil }
         guard let board, let current else { return reply }
         reply.drainedSince = operation.drainedSince
+        reply.pair = pair?.status
+        reply.vip = vip()
         reply.workers = (1...board.workers).map { worker($0, board.block($0)) }
         reply.listeners = current.configuration.listeners.enumerated().map { index, listener in
             ListenerStatus(
@@ -105,7 +107,9 @@ extension ProxyService: ControlTarget {
                 epoch: snapshot?.epoch ?? 0,
                 violationLabel: { HTTP1Violation(rawValue: $0)?.label }))
         metrics.upstreams(status())
+        if let vip = vip() { metrics.failover(vip) }
         certificateMetrics(into: &metrics)
+        if let pair { metrics.pair(pair.status, drifts: pair.driftKinds) }
         text += metrics.text
     }
 
@@ -160,7 +164,7 @@ extension ProxyService: ControlTarget {
             switch outcome {
             case .committed: answer = .reloaded
             case .unchanged: answer = .unchanged
-            case .refused, .needsRestart, .failed, .planned, .confirmed, .upgraded:
+            case .refused, .needsRestart, .failed, .planned, .confirmed, .upgraded, .done:
                 answer = .refused
             }
             if answer == .refused { lines += lastRefusal.filter { !lines.contains($0) } }

@@ -1,4 +1,6 @@
 internal import EdgeControlAPI
+internal import EdgeCore
+internal import EdgeSystem
 internal import EdgeUpstream
 internal import Glibc
 
@@ -7,8 +9,8 @@ internal import Glibc
 extension ProxyService {
     func incidents() -> IncidentsReply {
         IncidentsReply(
-            now: Int64(time(nil)), since: startedTime, dropped: operation.incidents.dropped,
-            incidents: operation.incidents.incidents)
+            now: Int64(time(nil)), since: incidentsSince, dropped: operation.incidents.dropped,
+            incidents: operation.incidents.rows)
     }
 
     func note(_ kind: Incident.Kind, _ text: String) {
@@ -18,6 +20,7 @@ extension ProxyService {
     /// At every beat.
     func observeNode() {
         let now = Int64(time(nil))
+        operation.incidents.totals = totals
         let degraded = (resolver?.serverReports ?? []).filter { !$0.degraded.isEmpty }
         operation.incidents.observe(
             .resolverDegraded, scope: "",
@@ -35,6 +38,27 @@ extension ProxyService {
             .nodeDrained, scope: "",
             operation.drainedSince == nil
                 ? [] : [.init(subject: "", text: "clients are told to go")], at: now)
+        observePair(now)
+        tellFitness()
+        keepIncidents()
+    }
+
+    /// What clients have seen since the daemon began.
+    private var totals: IncidentBook.Totals? {
+        guard let board else { return nil }
+        func total(_ counters: [Counter]) -> Int64 {
+            board.allBlocks.reduce(0) { sum, block in
+                counters.reduce(sum) { $0 &+ Int64(truncatingIfNeeded: block.value($1)) }
+            }
+        }
+        return .init(
+            requests: total([.responses2xx, .responses3xx, .responses4xx, .responses5xx]),
+            failures: total([.responses5xx]))
+    }
+
+    private func observePair(_ now: Int64) {
+        let lost = pair?.lostText.map { IncidentBook.Condition(subject: $0.peer, text: $0.why) }
+        operation.incidents.observe(.pairLost, scope: "", lost.map { [$0] } ?? [], at: now)
     }
 
     /// After verdicts about members have changed.

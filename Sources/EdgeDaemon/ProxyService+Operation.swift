@@ -11,11 +11,34 @@ extension ProxyService {
         plansWanted += 1
         lastPlan = nil
         lastRefusal = []
-        ask({ .reloadPlease(requestID: $0, mode: .plan) }) { [self] outcome, said in
-            plansWanted -= 1
-            let lines = said + lastRefusal.filter { !said.contains($0) }
-            completion(planAnswer(outcome, lines))
+        countRequests { [self] in
+            ask({ .reloadPlease(requestID: $0, mode: .plan) }) { [self] outcome, said in
+                plansWanted -= 1
+                let lines = said + lastRefusal.filter { !said.contains($0) }
+                completion(planAnswer(outcome, lines))
+            }
         }
+    }
+
+    /// Has the workers count what they have under way.
+    ///
+    /// - Parameter body: called when all of them have, or one takes too long.
+    private func countRequests(then body: @escaping () -> Void) {
+        operation.requestCounts = [:]
+        operation.awaitingCounts.append(body)
+        workers?.post(.countRequests)
+        loop.schedule(after: .milliseconds(200)) { [weak self] in self?.endCounting() }
+    }
+
+    func counted(_ worker: Int, _ counts: [Int32: Int]) {
+        operation.requestCounts[worker] = counts
+        if operation.requestCounts.count == hello?.workers { endCounting() }
+    }
+
+    private func endCounting() {
+        let waiting = operation.awaitingCounts
+        operation.awaitingCounts = []
+        for body in waiting { body() }
     }
 
     /// What is prepared, beside what is in use.
@@ -89,19 +112,38 @@ extension ProxyService {
         loop.schedule(after: .milliseconds(250)) { [weak self] in self?.closeServer() }
     }
 
-    func setNode(_ order: NodeOrder) -> Result<NodeReply, OrderRefusal> {
+    func setNode(
+        _ order: NodeOrder, completion: @escaping (Result<NodeReply, OrderRefusal>) -> Void
+    ) {
         guard phase == .serving else {
-            return .failure(OrderRefusal("the node does not serve", isUnavailable: true))
+            return completion(
+                .failure(OrderRefusal("the node does not serve", isUnavailable: true)))
         }
         switch order {
         case .drain: operation.drainedSince = operation.drainedSince ?? Int64(time(nil))
         case .undrain: operation.drainedSince = nil
         }
-        workers?.post(.dismissClients(order == .drain))
+        dismissClients(order == .drain)
+        let answer = { [self] (addresses: String?) in
+            completion(
+                .success(
+                    NodeReply(
+                        order: order, drainedSince: operation.drainedSince,
+                        connections: openConnections, addresses: addresses)))
+        }
+        // Nobody to ask, or nothing to ask for.
+        guard operation.news != nil else { return answer(nil) }
+        let hasAddresses = operation.news?.vip != nil
+        ask({ .nodePlease(requestID: $0, drains: order == .drain) }) { outcome, said in
+            answer(hasAddresses && order == .drain ? said.first ?? "\(outcome)" : nil)
+        }
+    }
+
+    /// Clients are told to go, or are welcome, by an administrator here or by the guardian.
+    func dismissClients(_ dismisses: Bool) {
+        operation.isDismissing = dismisses
+        workers?.post(.dismissClients(dismisses))
         observeNode()
-        return .success(
-            NodeReply(
-                order: order, drainedSince: operation.drainedSince, connections: openConnections))
     }
 
     /// Clients' connections that are open.

@@ -21,8 +21,7 @@ extension ProxyService {
         }
     }
 
-    /// What is open of a listener or a view, or under way with an upstream. Of a site nothing is
-    /// counted while it goes on.
+    /// What is open of a listener or a view, or under way with an upstream or for a site.
     private func liveConnections(
         _ kind: PlannedKind, _ name: String, in preparation: Preparation
     ) -> Int64? {
@@ -34,7 +33,13 @@ extension ProxyService {
         case .view:
             return viewConnections().first { $0.view == name }.map { Int64($0.connections) }
         case .upstream: return Int64(requestsActive(upstream: name))
-        case .site, .resolver, .certificate, .file, .setting: return nil
+        case .site:
+            guard operation.requestCounts.count == hello?.workers else { return nil }
+            let rows = builder.traffic.rows(ofHost: name)
+            return operation.requestCounts.values.reduce(0) { sum, counts in
+                rows.reduce(sum) { $0 + Int64(counts[$1] ?? 0) }
+            }
+        case .resolver, .certificate, .file, .setting: return nil
         }
     }
 
@@ -52,7 +57,7 @@ extension ProxyService {
         case .refused, .needsRestart:
             return .success(
                 ReloadPlanReply(outcome: .refused, diagnostics: lines, epoch: epoch))
-        case .committed, .failed, .confirmed, .upgraded: break
+        case .committed, .failed, .confirmed, .upgraded, .done: break
         }
         return .failure(
             OrderRefusal(

@@ -20,7 +20,9 @@ extension ProxyService {
     }
 
     func isReady() -> (Bool, String) {
-        guard operation.drainedSince == nil else { return (false, "draining") }
+        guard operation.drainedSince == nil, !operation.isDismissing else {
+            return (false, "draining")
+        }
         return (phase == .serving, phase.rawValue)
     }
 

@@ -5,6 +5,7 @@ internal import EdgeControlAPI
 internal import EdgeCore
 internal import EdgeDNS
 internal import EdgeHTTP
+internal import EdgePair
 internal import EdgeProxy
 internal import EdgeRing
 internal import EdgeSystem
@@ -35,7 +36,7 @@ final class ProxyService {
     private var bundle: ConfigurationBundle?
     private(set) var board: SharedBoard?
     private var ticketMemory: TicketMemory?
-    private var tickets: TicketKeeper?
+    private(set) var tickets: TicketKeeper?
     private var adminSocket: Int32?
     var sockets = ListenerSockets()
 
@@ -76,6 +77,9 @@ final class ProxyService {
     var confirmUntil: Int64?
     /// What administrators have ordered of the node, and what happened to it.
     let operation = NodeOperation()
+    /// The link to the other node, once this one serves.
+    private(set) var pair: PairSide?
+    var pairReload: PairReloadRun?
     /// Why the newest reload was refused by this process.
     var lastRefusal: [String] = []
 
@@ -109,6 +113,9 @@ final class ProxyService {
         case .stop(let milliseconds, let isReplaced): stop(milliseconds, isReplaced: isReplaced)
         case .stopNow: stopNow()
         case .reopenLogs: reopenLogs()
+        case .news: took(descriptors)
+        case .dismissClients(let dismisses):
+            dismissClients(dismisses || operation.drainedSince != nil)
         }
     }
 
@@ -132,6 +139,9 @@ final class ProxyService {
         }
         for descriptor in descriptors.prefix(3) { Glibc.close(descriptor) }
         if descriptors.count > 3 { adminSocket = descriptors[3] }
+        guard hello.flags.contains(.drained) else { return }
+        operation.drainedSince = Int64(time(nil))
+        operation.isDismissing = true
     }
 
     // MARK: - Starting
@@ -141,7 +151,6 @@ final class ProxyService {
             return
         }
         enter(.starting)
-        if hello.flags.contains(.restarted) { note(.proxyRestarted, "the proxy was started again") }
         do {
             try Ring.probe()
         } catch {
@@ -176,6 +185,7 @@ final class ProxyService {
             Log.error("\(error)")
             exit(71)
         }
+        rememberIncidents(preparation, hello.flags)
         ce_give_back_memory()
         beat()
     }
@@ -204,6 +214,7 @@ final class ProxyService {
         let text = addresses.map { "\($0)" }.joined(separator: ", ")
         Log.notice("dns: addresses", ["name": name, "addresses": text.isEmpty ? "none" : text])
         health?.proposalChanged(name)
+        pair?.nameChanged(name)
         if !addresses.isEmpty { nameWait.found(name) }
     }
 
@@ -331,6 +342,7 @@ final class ProxyService {
         switch event {
         case .applied(let worker, let epoch): applied(worker, epoch)
         case .left(_, let descriptor): left(descriptor)
+        case .counted(let worker, let counts): counted(worker, counts)
         case .drained:
             workersDrained += 1
             if workersDrained == hello?.workers { allDrained() }
@@ -357,11 +369,13 @@ final class ProxyService {
         guard phase == .prepared else { return }
         enter(.serving)
         workers?.post(.serve)
+        if operation.isDismissing { workers?.post(.dismissClients(true)) }
         channel?.send(.serving)
         listenForAdmins()
         useProbes()
         auditCertificates()
         certificateKeeper.watch { [weak self] in self?.use($0) }
+        beginPair()
         Log.notice("serving with \(hello?.workers ?? 0) workers")
     }
 
@@ -383,6 +397,7 @@ final class ProxyService {
         self.snapshot = snapshot
         workers?.post(.apply(snapshot))
         observeAllMembers()
+        pair?.stateChanged()
     }
 
     /// Gives the workers new verdicts about some upstreams' members.
@@ -394,6 +409,7 @@ final class ProxyService {
         self.snapshot = snapshot
         workers?.post(.apply(snapshot))
         observeMembers(of: upstreams)
+        pair?.membersChanged()
     }
 
     /// Gives the workers other files of the same configuration.
@@ -473,6 +489,7 @@ final class ProxyService {
         health?.use(prepared.preparation)
         tickets?.use(lifetime: prepared.preparation.configuration.tls.ticketLifetime)
         publish()
+        beginPair()
         listenAsPlaced()
         useProbes()
         ce_give_back_memory()
@@ -497,6 +514,8 @@ final class ProxyService {
         let wasStarted = workersUp == hello?.workers && phase != .awaitingStart
         enter(.draining)
         closeProbes()
+        closePair()
+        if !isReplaced { closeIncidents() }
         guard wasStarted else { return exit(0) }
         drainAt = Instant.now().advanced(by: .milliseconds(milliseconds))
         isPatient = isReplaced
@@ -504,8 +523,30 @@ final class ProxyService {
         workers?.post(.stopAccepting)
     }
 
+    /// As the configuration in use has it.
+    private func beginPair() {
+        guard phase == .serving, let configuration = current?.configuration else { return }
+        if pair == nil, configuration.pair != nil { pair = PairSide(self) }
+        pair?.use(configuration.pair)
+        guard configuration.pair == nil else { return }
+        pair = nil
+        // A predecessor may have followed another node.
+        tickets?.follow(0)
+    }
+
+    /// The other node is told that it is not it that failed.
+    private func closePair() {
+        pair?.close()
+        pair = nil
+    }
+
     /// What only one process may keep is another's from now on.
-    func stopKeepers() { tickets = nil }
+    func stopKeepers() {
+        tickets = nil
+        resolver?.stopKeeping()
+        certificateKeeper.stopKeeping()
+        operation.incidentStore = nil
+    }
 
     func closeServer() {
         server?.close()
@@ -565,6 +606,7 @@ extension Configuration {
     /// Addresses that clients reach us at: nobody's server is there.
     private var ownAddresses: [SocketAddress] {
         listeners.flatMap(\.addresses).filter { !$0.isUnspecified && !$0.isLoopback }
+            + (failover?.addresses ?? [])
     }
 
     var resolverSettings: ResolverSettings {

@@ -146,12 +146,27 @@ extension RotatingFiles {
             stamp(paths)
             do throws(TLSFailure) {
                 let trust = try ClientTrust.load(wanted)
+                try requireNotOlder(trust, known, wanted)
                 files.trusts[wanted] = known?.isEquivalent(to: trust) == true ? known : trust
             } catch {
                 files.trusts[wanted] = known
                 for path in paths { files.stamps[path] = nil }
                 fail(CertificateProblem(error), hasOld: known != nil, owner)
             }
+        }
+
+        /// A list of revoked certificates only ever gets newer: an older one in its place, such as
+        /// from a backup, would trust again what has been revoked since.
+        private func requireNotOlder(
+            _ trust: ClientTrust, _ known: ClientTrust?, _ wanted: ClientTrust.Files
+        ) throws(TLSFailure) {
+            guard let path = wanted.revocations, let old = known?.revocationsStart,
+                let new = trust.revocationsStart, new < old
+            else { return }
+            throw .authority(
+                file: path,
+                reason: "a list of \(CertificateClock.day(new)), older than the one in use, of "
+                    + CertificateClock.day(old))
         }
 
         // MARK: - Certificates of our own
@@ -171,6 +186,14 @@ extension RotatingFiles {
                         certificate: wanted.certificateFile, key: wanted.keyFile)
                     let isSame = known?.isEquivalent(to: identity) == true
                     files.identities[wanted] = isSame ? known : identity
+                    let now = CertificateClock.now()
+                    guard !isSame, let problem = identity.problem(at: now) else { continue }
+                    // What is refused anyway never replaces what is not.
+                    if let known, known.problem(at: now) == nil {
+                        files.identities[wanted] = known
+                    }
+                    for path in paths { files.stamps[path] = nil }
+                    files.problems.append(problem)
                 } catch {
                     files.identities[wanted] = known
                     for path in paths { files.stamps[path] = nil }

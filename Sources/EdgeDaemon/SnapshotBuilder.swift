@@ -19,15 +19,21 @@ final class SnapshotBuilder {
     /// spoken with it, whom it is trusted by, the certificate it is shown, and the name it is asked
     /// for.
     private struct PoolKey: Hashable {
+        let lineage: Int32
+        let trust: ObjectNumber?
+        let identity: ObjectNumber?
+    }
+
+    /// What of that does not change when certificates are rotated.
+    private struct Lineage: Hashable {
         let upstream: String
         let version: UpstreamProtocol
         let isTLS: Bool
-        let trust: ObjectNumber?
-        let identity: ObjectNumber?
         let name: String?
     }
 
     private var numbers: [PoolKey: Int32] = [:]
+    private var lineages: [Lineage: Int32] = [:]
     /// Of upstreams, by name.
     private var viewNumbers: [String: Int32] = [:]
     private var routing = RoutingBuilder()
@@ -191,15 +197,18 @@ final class SnapshotBuilder {
         let own = host.hasPrefix("*") ? nil : host
         let name = upstream.tls.flatMap { $0.name ?? own }
         let version = self.version(upstream)
+        let line = Lineage(
+            upstream: upstream.name, version: version, isTLS: group.trust != nil, name: name)
+        let lineage = lineages[line] ?? Int32(lineages.count)
+        lineages[line] = lineage
         let key = PoolKey(
-            upstream: upstream.name, version: version, isTLS: group.trust != nil,
-            trust: group.trust?.number, identity: group.identity?.number, name: name)
+            lineage: lineage, trust: group.trust?.number, identity: group.identity?.number)
         let number = numbers[key] ?? Int32(numbers.count)
         numbers[key] = number
         if upstream.tls == nil || upstream.tls?.name != nil { group.shared = number }
         guard pools[number] == nil else { return number }
         pools[number] = RuntimeSnapshot.Pool(
-            id: number, view: group.view,
+            id: number, lineage: lineage, view: group.view,
             tls: group.trust.map {
                 RuntimeSnapshot.PoolTLS(trust: $0, identity: group.identity, name: name)
             },

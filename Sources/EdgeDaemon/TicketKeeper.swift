@@ -10,7 +10,9 @@ final class TicketKeeper {
     let memory: TicketMemory
     private let loop: PollLoop
     private let block: SharedBoard.Block
-    private var ring: TicketKeyRing
+    private(set) var ring: TicketKeyRing
+    /// Called when there are other keys, or another one seals.
+    var onChange: () -> Void = {}
     private var timer: TimerID?
 
     /// Between two attempts when the kernel gives no random bytes.
@@ -66,9 +68,33 @@ final class TicketKeeper {
         let now = loop.now
         let key = TicketKey(random: random, madeAt: now, createdSeconds: Int64(time(nil)))
         ring.rotate(to: key, now: now)
+        block.add(.ticketKeyRotations)
+        publish()
+    }
+
+    private func publish() {
         memory.publish(ring.keys)
         block.set(.ticketKeys, UInt64(ring.keys.count))
-        block.add(.ticketKeyRotations)
+        onChange()
+    }
+
+    // MARK: - Of a pair
+
+    /// The newest key of that node seals from now on; 0: this one's.
+    func follow(_ leader: UInt64) {
+        if ring.follow(leader, now: .now()) { publish() }
+        check()
+    }
+
+    /// Takes up keys of the other node.
+    ///
+    /// - Returns: how many of them were not known.
+    func merge(_ keys: [TicketKey]) -> Int {
+        let known = Set(ring.keys.map(\.id))
+        guard ring.merge(keys, now: .now()) else { return 0 }
+        publish()
+        check()
+        return ring.keys.reduce(0) { $0 + (known.contains($1.id) ? 0 : 1) }
     }
 
     private func schedule() {

@@ -42,6 +42,9 @@ struct TrafficRows {
         return number
     }
 
+    /// The rows of a site by its first host, one per view at most. O(rows).
+    func rows(ofHost host: String) -> [Int32] { current.filter { keys[Int($0)].host == host } }
+
     func key(_ row: Int32) -> Key { keys[Int(row)] }
 
     /// As they stand between the braces of a sample.

@@ -47,7 +47,8 @@ final class WorkerGroup {
                 &thread, nil,
                 { raw in
                     if let raw {
-                        Unmanaged<Start>.fromOpaque(raw).takeRetainedValue().run()
+                        let start = Unmanaged<Start>.fromOpaque(raw).takeRetainedValue()
+                        CrashReport.withSignalStack { start.run() }
                     }
                     return nil
                 }, argument.toOpaque())
@@ -89,7 +90,6 @@ final class WorkerGroup {
         /// The whole life of a worker thread.
         func run() {
             _ = ce_set_thread_name("worker-\(setup.index)")
-            CrashReport.prepareThread()
             OpenSSLMemory.attachThread(setup.index)
             do {
                 let ring = try Ring()

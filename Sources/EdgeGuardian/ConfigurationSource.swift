@@ -23,11 +23,17 @@ package final class LoadedConfiguration {
     package let configuration: Configuration
     /// What the operator should know though it is valid.
     package let warnings: [String]
+    /// Of the files: the same on nodes that have the same ones.
+    package let fingerprint: UInt64
     /// A sealed memfd, owned here.
     package let descriptor: Int32
 
     /// Takes ownership of `descriptor`.
-    package init(configuration: Configuration, warnings: [String], descriptor: Int32) {
+    package init(
+        configuration: Configuration, warnings: [String], descriptor: Int32,
+        fingerprint: UInt64 = 0
+    ) {
+        self.fingerprint = fingerprint
         self.configuration = configuration
         self.warnings = warnings
         self.descriptor = descriptor

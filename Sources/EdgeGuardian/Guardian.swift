@@ -2,11 +2,14 @@ internal import CEdge
 internal import EdgeConfig
 internal import EdgeControlAPI
 internal import EdgeCore
+internal import EdgeFailover
 package import EdgeSystem
 internal import Glibc
 
 package struct GuardianOptions: Sendable {
     package var configPath: String
+    /// Which of the configuration's nodes this is, if it was said; for the programs we start.
+    package var node: String?
     /// The program that is the proxy.
     package var executable: String
     /// Its name and first arguments; user and group are added.
@@ -17,6 +20,10 @@ package struct GuardianOptions: Sendable {
     package var installedProgram = InstalledProgram.path
     /// After an upgrade the guardian itself becomes the new program.
     package var becomesSuccessor = true
+    /// False: failover is refused.
+    package var canMoveAddresses = Privileges.canMoveAddresses
+    /// Starts what moves them.
+    package var failover: FailoverFactory = FailoverService.factory
 
     package init(
         configPath: String, executable: String = "/proc/self/exe",
@@ -83,6 +90,12 @@ package final class Guardian {
             lines = ["\(error)"]
         }
 
+        /// Without the rights that failover takes.
+        init(unable configuration: String) {
+            code = 77
+            lines = ["\(configuration): \(FailoverKeeper.rightsMissing)"]
+        }
+
         init(_ error: ConfigurationRefusal) {
             code = 78
             lines = error.diagnostics
@@ -113,6 +126,7 @@ package final class Guardian {
         do throws(ConfigurationRefusal) {
             loaded = try source.resume(descriptor: succession.configuration)
         } catch { throw StartFailure(error) }
+        let secret = try secret(of: loaded)
         do throws(SystemError) {
             for number in succession.descriptors { try Descriptor.setCloseOnExec(number) }
             let loop = try PollLoop()
@@ -121,7 +135,7 @@ package final class Guardian {
                 property: try GuardianProperty(succession), manager: ServiceNotify())
             service.store.resume(
                 succession.listeners, service.property.places.current)
-            try service.start(succession)
+            try service.start(succession, secret: secret)
             return service
         } catch { throw StartFailure(error) }
     }
@@ -140,6 +154,7 @@ package final class Guardian {
             loaded = try source.read(path: options.configPath)
         } catch { throw StartFailure(error) }
         for warning in loaded.warnings { Log.warning(warning) }
+        let secret = try secret(of: loaded)
         do throws(SystemError) {
             let loop = try PollLoop()
             let property = try GuardianProperty(
@@ -147,8 +162,24 @@ package final class Guardian {
             let service = GuardianService(
                 options: options, source: source, loaded: loaded, loop: loop, property: property,
                 manager: manager)
-            try service.start()
+            try service.start(secret: secret)
             return service
+        } catch { throw StartFailure(error) }
+    }
+
+    /// Whether failover could begin, and with which secret.
+    private func secret(of loaded: LoadedConfiguration) throws(StartFailure) -> [UInt8]? {
+        guard let failover = loaded.configuration.failover else { return nil }
+        guard options.canMoveAddresses else {
+            throw StartFailure(unable: options.configPath)
+        }
+        let problems = OwnerOnlyFile.problems(of: failover)
+        guard problems.isEmpty else {
+            throw StartFailure(
+                ConfigurationRefusal(problems.map { "\(options.configPath): \($0)" }))
+        }
+        do throws(ConfigurationRefusal) {
+            return try OwnerOnlyFile.secret(of: failover)
         } catch { throw StartFailure(error) }
     }
 }

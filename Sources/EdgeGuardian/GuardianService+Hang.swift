@@ -59,11 +59,13 @@ extension GuardianService {
         case .stopping: state = .draining
         case .idle, .serving, .suspended, .aborting, .killed, .backingOff, .stopped: break
         }
-        return StatusReply(
+        var reply = StatusReply(
             version: EdgedVersion.text, state: state, since: time - age, why: reason(now),
             now: time, pid: Int64(getpid()), started: startedTime, epoch: 0,
             configPath: options.configPath, configFingerprint: "",
             log: property.board.lastLogLines(50))
+        reply.vip = vip
+        return reply
     }
 
     private func reason(_ now: Instant) -> String {

@@ -142,13 +142,32 @@ extension GuardianService {
                         + fixed.joined(separator: ", ")
                         + " (the running configuration stays; systemctl restart edged)"))
         }
+        let secret: [UInt8]?
+        switch failoverSecret(of: loaded) {
+        case .success(let bytes): secret = bytes
+        case .failure(let refusal): return .failure(refusal)
+        }
         do throws(SystemError) {
             return .success(
-                Offer(loaded: loaded, layout: try property.places.layout(for: loaded.configuration))
-            )
+                Offer(
+                    loaded: loaded, layout: try property.places.layout(for: loaded.configuration),
+                    secret: secret))
         } catch {
             return .failure(Refusal(outcome: .refused, text: "\(options.configPath): \(error)"))
         }
+    }
+
+    private func failoverSecret(of loaded: LoadedConfiguration) -> Result<[UInt8]?, Refusal> {
+        guard let failover = loaded.configuration.failover else { return .success(nil) }
+        var problems = OwnerOnlyFile.problems(of: failover)
+        if !options.canMoveAddresses { problems.append(FailoverKeeper.rightsMissing) }
+        do throws(ConfigurationRefusal) {
+            if problems.isEmpty { return .success(try OwnerOnlyFile.secret(of: failover)) }
+        } catch { problems += error.diagnostics }
+        return .failure(
+            Refusal(
+                outcome: .refused,
+                text: problems.map { "\(options.configPath): \($0)" }.joined(separator: "\n")))
     }
 
     /// Keys whose change cannot be applied while running, by their names in the file.
@@ -175,11 +194,18 @@ extension GuardianService {
         supervisor.configuration = .init(process)
         detector = HangDetector(
             threads: property.workers + 1, hangTimeout: process.hangTimeout)
+        // Last: whatever else could be refused is in use.
+        do throws(SystemError) {
+            try useFailover(offer.secret)
+        } catch {
+            Log.error("failover: \(error)")
+        }
+        noteFitness()
     }
 
     private func finish(_ outcome: ReloadOutcome, _ requests: [UInt64], _ reason: String) {
         switch outcome {
-        case .committed, .unchanged, .planned, .confirmed, .upgraded:
+        case .committed, .unchanged, .planned, .confirmed, .upgraded, .done:
             Log.notice("reload: \(outcome)")
         case .refused, .needsRestart, .failed:
             log(reason)
@@ -238,7 +264,7 @@ extension GuardianService {
     private var startTotals: BurstDetector.Totals { .init(answers: 0, errors: 0) }
 
     /// Of all workers since the board was made.
-    private var totals: BurstDetector.Totals {
+    var totals: BurstDetector.Totals {
         var totals = BurstDetector.Totals(answers: 0, errors: 0)
         for block in property.board.allBlocks {
             for counter in [
@@ -258,6 +284,8 @@ extension GuardianService {
 struct Offer {
     let loaded: LoadedConfiguration
     let layout: ListenerPlaces.Layout
+    /// Of the nodes that addresses move between.
+    let secret: [UInt8]?
 }
 
 extension SupervisorMachine.Configuration {

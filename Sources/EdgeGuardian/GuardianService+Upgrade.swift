@@ -1,4 +1,5 @@
 internal import EdgeCore
+internal import EdgeFailover
 internal import EdgeSystem
 internal import Glibc
 
@@ -9,6 +10,8 @@ extension GuardianService {
         Log.notice("upgrade to \(options.installedProgram)")
         perform(upgrade.requested(request, obstacle: upgradeObstacle, now: loop.now))
     }
+
+    private var nodeArguments: [String] { options.node.map { ["--node", $0] } ?? [] }
 
     private var upgradeObstacle: String? {
         guard case .serving = supervisor.state else { return "no proxy serves" }
@@ -33,7 +36,8 @@ extension GuardianService {
 
     private func perform(_ action: UpgradeMachine.Action) {
         switch action {
-        case .check: ask(["edged", "--check", "-c", options.configPath], about: nil)
+        case .check:
+            ask(["edged", "--check", "-c", options.configPath] + nodeArguments, about: nil)
         case .startNext: startNext()
         case .serveNext:
             next?.mayHaveClients = true
@@ -185,9 +189,7 @@ extension GuardianService {
         // Another upgrade has begun: it ends with this as well.
         guard !upgrade.isActive else { return }
         // What is in the middle of something comes to its end first.
-        guard !reload.isActive, reload.confirmationDue == nil, property.places.leaving.isEmpty,
-            link?.channel?.isIdle == true, leaving.allSatisfy({ $0.channel?.isIdle != false })
-        else {
+        guard isStill else {
             loop.schedule(after: .milliseconds(50)) { [weak self] in self?.becomeSuccessor() }
             return
         }
@@ -195,15 +197,29 @@ extension GuardianService {
             Log.error("the guardian stays what it is: the proxy died meanwhile")
             return
         }
-        let state = succession
+        failover.prepareForExec { [weak self] handover in self?.execute(handover) }
+    }
+
+    /// The failover thread is still, and says so to its peers for a second.
+    private func execute(_ handover: FailoverHandover?) {
+        guard !upgrade.isActive, isStill, case .serving = supervisor.state else {
+            failover.cancelExec()
+            loop.schedule(after: .milliseconds(50)) { [weak self] in self?.becomeSuccessor() }
+            return
+        }
+        var state = succession
+        state.failover = handover
+        state.isDrained = failover.isDrained
         do throws(SystemError) {
             let file = try MemoryFile.makeSealed(
                 name: "edged-guardian", Array(state.json.text.utf8))
             let all = state.descriptors + [file.raw]
             for descriptor in all { try Descriptor.setCloseOnExec(descriptor, false) }
-            let arguments = [
-                options.installedProgram, "--successor", String(file.raw), "-c", options.configPath,
-            ]
+            let arguments =
+                [
+                    options.installedProgram, "--successor", String(file.raw), "-c",
+                    options.configPath,
+                ] + nodeArguments
             let words = arguments.map { strdup($0) } + [nil]
             execv(options.installedProgram, words)
             let error = SystemError(errnoOf: "execv", subject: options.installedProgram)
@@ -211,8 +227,16 @@ extension GuardianService {
             for descriptor in all { try Descriptor.setCloseOnExec(descriptor) }
             throw error
         } catch {
+            failover.cancelExec()
             Log.error("the guardian stays what it is: \(error)")
         }
+    }
+
+    /// Nothing is in the middle of something.
+    private var isStill: Bool {
+        !reload.isActive && reload.confirmationDue == nil && property.places.leaving.isEmpty
+            && link?.channel?.isIdle == true && leaving.allSatisfy { $0.channel?.isIdle != false }
+            && failover.handoverText.isEmpty && failover.hooks.isIdle && !isLeavingAddresses
     }
 
     /// All that another program needs to go on as this process.

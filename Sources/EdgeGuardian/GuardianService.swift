@@ -1,6 +1,8 @@
 internal import EdgeConfig
+internal import EdgeControlAPI
 internal import EdgeCore
 package import EdgeSystem
+internal import EdgeVRRP
 internal import Glibc
 
 /// The running guardian: carries out what its machines decide, on one loop, without ever waiting.
@@ -51,6 +53,19 @@ package final class GuardianService {
     /// Unix seconds.
     private(set) var startedTime = Int64(time(nil))
 
+    /// Addresses that move between nodes.
+    private(set) lazy var failover = makeFailover()
+    /// What the proxy says that it lacks.
+    var troubles: Fitness.Troubles = []
+    /// A stop has begun with the addresses.
+    var isLeavingAddresses = false
+    private var hasEndedFailover = false
+    /// What the proxy has not been told yet.
+    var untold: [Incident] = []
+    var isNewsDue = false
+    /// Since when no proxy serves (Unix seconds), and why.
+    var outage: (begun: Int64, why: String, totals: BurstDetector.Totals)?
+
     private var responder: StatusResponder?
     private var signals: SignalSource?
     private var timer: TimerID?
@@ -58,6 +73,8 @@ package final class GuardianService {
 
     /// A proxy that breaks the protocol so often is replaced.
     private static let offencesMax = 16
+    /// In this time the addresses are off, whoever has them then.
+    private static let failoverEnd = Duration.seconds(3)
     /// A proxy that closed its channel and lives on longer is replaced.
     private static let orphanGrace = Duration.seconds(1)
 
@@ -83,8 +100,10 @@ package final class GuardianService {
 
     deinit { Log.removeTap(tap) }
 
-    /// - Parameter succession: what this process had as another program; nil: this is a start.
-    func start(_ succession: Succession? = nil) throws(SystemError) {
+    /// - Parameters:
+    ///   - succession: what this process had as another program; nil: this is a start.
+    ///   - secret: of the nodes that addresses move between.
+    func start(_ succession: Succession? = nil, secret: [UInt8]? = nil) throws(SystemError) {
         if options.takesSignals {
             signals = try SignalSource(loop: loop) { [weak self] in self?.deliver($0) }
         }
@@ -94,6 +113,11 @@ package final class GuardianService {
         }
         if let interval = service?.watchdogInterval { keepAlive(every: interval) }
         takeOver()
+        if let succession { failover.resume(succession) }
+        if current.configuration.failover != nil {
+            try useFailover(secret, resuming: succession?.failover)
+        }
+        refreshNews()
         if let succession { return resume(succession) }
         perform(
             supervisor.start(
@@ -125,6 +149,7 @@ package final class GuardianService {
             perform([SupervisorMachine.Action.notify(.ready)])
             store.keep(property.groups)
             startSampling()
+            noteFitness()
             // They may have changed meanwhile.
             for link in [link].compactMap({ $0 }) + leaving { link.process?.wait() }
         }
@@ -139,6 +164,14 @@ package final class GuardianService {
             if upgrade.isActive { isReloadDue = true } else { perform(supervisor.hangUp(now: now)) }
         case .terminate:
             perform(upgrade.stop())
+            if leaveAddresses() { break }
+            if isLeavingAddresses, case .serving = supervisor.state {
+                // A second one: what is left of the way is cut short.
+                failover.hurry()
+                endLeaving()
+                perform(supervisor.interrupt(now: now))
+                break
+            }
             switch supervisor.state {
             // A second one.
             case .stopping, .stopped: endLeaving()
@@ -149,6 +182,8 @@ package final class GuardianService {
             perform(supervisor.terminate(now: now))
         case .interrupt:
             perform(upgrade.stop())
+            isLeavingAddresses = true
+            failover.hurry()
             endLeaving()
             perform(supervisor.interrupt(now: now))
         case .user1:
@@ -158,6 +193,7 @@ package final class GuardianService {
         case .child:
             for link in [link, next].compactMap({ $0 }) + leaving { link.process?.wait() }
             helper?.wait()
+            failover.hooks.wait()
         }
     }
 
@@ -176,6 +212,7 @@ package final class GuardianService {
         } else if exitCode == nil, supervisor.notServingSince != nil {
             responder?.activate()
         }
+        noteFitness()
         reschedule()
     }
 
@@ -207,6 +244,7 @@ package final class GuardianService {
     }
 
     private func announce(_ notice: SupervisorMachine.Notice) {
+        noteServing(notice)
         switch notice {
         case .ready:
             Log.notice("serving, proxy \(proxy?.processID ?? 0)")
@@ -224,7 +262,14 @@ package final class GuardianService {
     /// quick.
     func exitIfDone() {
         guard let pendingExit, leaving.isEmpty || pendingExit != 0 else { return }
-        exitCode = pendingExit
+        guard failover.isActive, !hasEndedFailover else {
+            exitCode = pendingExit
+            return
+        }
+        failover.end(within: Self.failoverEnd) { [weak self] in
+            self?.hasEndedFailover = true
+            self?.exitIfDone()
+        }
     }
 
     private func endLeaving() {
@@ -329,8 +374,10 @@ package final class GuardianService {
             case .groupLeft(let number): groupLeft(number)
             case .reloadPlease(let id, _), .confirmPlease(let id), .upgradePlease(let id):
                 link.channel?.send(.reloadResult(requestID: id, outcome: .failed))
+            case .nodePlease(let id, _), .yieldPlease(let id, _):
+                link.channel?.send(.reloadResult(requestID: id, outcome: .failed))
             case .prepared, .serving, .reloadPrepared, .reloadRefused, .reloadCommitted, .drained,
-                .finished:
+                .finished, .fitness:
                 break
             }
         }
@@ -340,6 +387,7 @@ package final class GuardianService {
         _ channel: ProxyChannel, _ given: ProxyCommand.Flags, bank: Int
     ) {
         var flags = given
+        if failover.isDrained { flags.insert(.drained) }
         var descriptors = [
             current.descriptor, property.boardFile.raw, property.ticketFile.raw,
         ]
@@ -396,6 +444,9 @@ package final class GuardianService {
         case .confirmPlease(let id): perform(reload.confirmed(id))
         case .upgradePlease(let id): upgradeRequested(id)
         case .groupLeft(let number): groupLeft(number)
+        case .fitness(let troubles): proxyTold(troubles)
+        case .nodePlease(let id, let drains): nodeRequested(id, drains: drains)
+        case .yieldPlease(let id, let isForced): yieldRequested(id, isForced: isForced)
         case .reloadPrepared(let id): perform(reload.prepared(id: id, now: now))
         case .reloadRefused(let id, let reason):
             perform(reload.refused(id: id, reason: reason))

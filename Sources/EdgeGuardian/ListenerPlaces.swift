@@ -33,7 +33,9 @@ package final class ListenerPlaces {
         for listener in configuration.listeners {
             var places: [Place] = []
             for address in listener.addresses {
-                let group = try ListenerGroup(address: address, count: workers, stored: stored)
+                let group = try ListenerGroup(
+                    address: address, count: workers, stored: stored,
+                    isAbsent: configuration.mayLack(address))
                 places.append(Place(number: number, asked: address, group: group))
                 number += 1
             }
@@ -75,7 +77,9 @@ package final class ListenerPlaces {
                 places.append(
                     Place(
                         number: number, asked: address,
-                        group: try ListenerGroup(address: address, count: workers)))
+                        group: try ListenerGroup(
+                            address: address, count: workers,
+                            isAbsent: configuration.mayLack(address))))
             }
             result.append(places)
         }
@@ -109,5 +113,12 @@ package final class ListenerPlaces {
     func dropLeaving() -> [Place] {
         defer { leaving = [] }
         return leaving
+    }
+}
+
+extension Configuration {
+    /// Whether it is an address that moves, and so may be another node's.
+    fileprivate func mayLack(_ address: SocketAddress) -> Bool {
+        failover?.addresses.contains(address.with(port: 0)) ?? false
     }
 }

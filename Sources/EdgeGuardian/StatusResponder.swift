@@ -130,6 +130,11 @@ final class StatusResponder {
         }
         switch words[1] {
         case "/status": return Self.message(200, status().json.text + "\n")
+        case "/vip":
+            guard let vip = status().vip else {
+                return Self.message(404, "{\"error\":\"no address moves between nodes\"}\n")
+            }
+            return Self.message(200, vip.json.text + "\n")
         case "/livez": return Self.message(200, "ok\n")
         case "/readyz": return Self.message(503, status().json.text + "\n")
         default: return Self.message(503, "{\"error\":\"no proxy serves\"}\n")
@@ -138,7 +143,7 @@ final class StatusResponder {
 
     private static func message(_ code: Int, _ body: String) -> [UInt8] {
         let phrases = [
-            200: "OK", 400: "Bad Request", 431: "Request Header Fields Too Large",
+            200: "OK", 400: "Bad Request", 404: "Not Found", 431: "Request Header Fields Too Large",
             503: "Service Unavailable",
         ]
         let type = body.hasPrefix("{") ? "application/json" : "text/plain"

@@ -1,5 +1,6 @@
 package import EdgeControlAPI
 package import EdgeCore
+package import EdgeFailover
 
 /// What a guardian leaves to the program that it becomes: numbers of descriptors and processes,
 /// which stay the same over an exec. As JSON in a memfd; newer programs read older versions.
@@ -45,12 +46,17 @@ package struct Succession: WireValue {
     package var proxy: Proxy?
     package var leaving: [Proxy]
     package var isReloadDue: Bool
+    /// Of the failover thread; nil: there was none.
+    package var failover: FailoverHandover?
+    /// An administrator has drained the node.
+    package var isDrained = false
 
     /// All of them, each once.
     package var descriptors: [Int32] {
         [configuration, board, tickets] + (admin.map { [$0.socket] } ?? [])
             + listeners.flatMap { $0 }.flatMap(\.sockets)
             + ([proxy].compactMap { $0 } + leaving).compactMap(\.channel)
+            + (failover?.descriptors ?? [])
     }
 }
 
@@ -68,6 +74,8 @@ extension Succession {
             .init("proxy", proxy?.json ?? .null),
             .init("leaving", .array(leaving.map(\.json))),
             .init("reload_due", .bool(isReloadDue)),
+            .init("failover", failover?.json ?? .null),
+            .init("drained", .bool(isDrained)),
         ])
     }
 
@@ -98,6 +106,10 @@ extension Succession {
         leaving = []
         for item in former { leaving.append(try Proxy(json: item)) }
         isReloadDue = try reader.bool("reload_due")
+        failover = try Self.optional(json["failover"]) { json throws(WireFailure) in
+            try FailoverHandover(json: json)
+        }
+        isDrained = try reader.optionalBool("drained") ?? false
     }
 
     private static func optional<Value>(
@@ -170,14 +182,14 @@ extension Succession.Admin {
 }
 
 extension WireReader {
-    fileprivate func count(_ name: String) throws(WireFailure) -> Int {
+    func count(_ name: String) throws(WireFailure) -> Int {
         let number = try integer(name)
         guard (0...Int64(Int32.max)).contains(number) else { throw .wrongType(name) }
         return Int(number)
     }
 
     /// A descriptor or a process's number.
-    fileprivate func descriptor(_ name: String) throws(WireFailure) -> Int32 {
+    func descriptor(_ name: String) throws(WireFailure) -> Int32 {
         Int32(try count(name))
     }
 }

@@ -245,18 +245,20 @@ package struct SupervisorMachine {
         if let servedSince, now.nanoseconds(since: servedSince) >= Self.steadyAfter.nanoseconds {
             failures = 0
         }
+        let delay = Self.backOff(failuresBefore: failures, hasServed: servedSince != nil)
         servedSince = nil
         failures += 1
-        let delay = Self.backOff(failures: failures)
         guard delay > .zero else { return notices + spawnNext(now: now) }
         state = .backingOff(until: now.advanced(by: delay))
         return notices
     }
 
-    /// The first restart at once, then 100 ms, doubled up to 5 s.
-    package static func backOff(failures: Int) -> Duration {
-        guard failures > 1 else { return .zero }
-        return min(backOffMax, backOffMin * (1 << min(failures - 2, 10)))
+    /// What has served is restarted at once three times, what has not once; then after 100 ms,
+    /// doubled up to 5 s.
+    package static func backOff(failuresBefore: Int, hasServed: Bool) -> Duration {
+        let free = hasServed ? 3 : 1
+        guard failuresBefore >= free else { return .zero }
+        return min(backOffMax, backOffMin * (1 << min(failuresBefore - free, 10)))
     }
 
     private mutating func spawnNext(now: Instant) -> [Action] {

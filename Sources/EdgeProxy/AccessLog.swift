@@ -70,8 +70,8 @@ package final class AccessLog: Sendable {
             { raw in
                 if let raw {
                     _ = ce_set_thread_name("access-log")
-                    CrashReport.prepareThread()
-                    Unmanaged<AccessLog>.fromOpaque(raw).takeRetainedValue().run()
+                    let log = Unmanaged<AccessLog>.fromOpaque(raw).takeRetainedValue()
+                    CrashReport.withSignalStack { log.run() }
                 }
                 return nil
             }, argument.toOpaque())

@@ -220,5 +220,7 @@ struct Exchange: BitwiseCopyable {
     var sent: UInt64 = 0
     /// What the request, as it was forwarded, may switch to.
     var upgrade = UpgradeProtocol.none
+    /// Of what an upgrade to WebSocket brings down.
+    var frames = WebSocketBoundary()
     var requestID = RequestID()
 }

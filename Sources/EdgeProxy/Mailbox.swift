@@ -33,6 +33,8 @@ package enum WorkerCommand: Sendable {
     case drain(until: Instant, isPatient: Bool = false)
     /// Tell clients to go after their answer (true), or no longer. New ones are served.
     case dismissClients(Bool)
+    /// Report `counted`.
+    case countRequests
     /// Leave the loop now.
     case stop
 }
@@ -42,6 +44,8 @@ package enum WorkerEvent: Sendable {
     case applied(worker: Int, epoch: UInt64)
     /// The socket is no longer used: it may be closed.
     case left(worker: Int, descriptor: Int32)
+    /// Requests under way, by the row of their site (`TrafficTable.site`).
+    case counted(worker: Int, [Int32: Int])
     /// Nothing more is accepted.
     case drained(worker: Int)
     case stopped(worker: Int)

@@ -65,6 +65,9 @@ package final class RuntimeSnapshot: Sendable {
         /// Stable over snapshots as long as the key (upstream, protocol, trust, identity, name) is
         /// the same.
         package let id: Int32
+        /// The same for pools that differ in whom they trust and which certificate they show alone:
+        /// the newest takes over what waits in the others.
+        package let lineage: Int32
         package let view: UpstreamView
         package let tls: PoolTLS?
         /// `auto` with TLS only.
@@ -81,7 +84,7 @@ package final class RuntimeSnapshot: Sendable {
         package let idleTimeout: UInt64
 
         package init(
-            id: Int32, view: UpstreamView, tls: PoolTLS?,
+            id: Int32, lineage: Int32? = nil, view: UpstreamView, tls: PoolTLS?,
             version: UpstreamProtocol = .http1, sendsProxyHeader: Bool = false,
             queueMax: Int = 0,
             queueTimeout: Duration = .seconds(5),
@@ -89,6 +92,7 @@ package final class RuntimeSnapshot: Sendable {
             idleTimeout: Duration
         ) {
             self.id = id
+            self.lineage = lineage ?? id
             self.view = view
             self.tls = tls
             self.version = version
@@ -103,6 +107,7 @@ package final class RuntimeSnapshot: Sendable {
 
         fileprivate init(_ other: Pool, view: UpstreamView) {
             id = other.id
+            lineage = other.lineage
             self.view = view
             tls = other.tls
             version = other.version

@@ -46,6 +46,8 @@ final class UpstreamGroup {
 
     func join(_ pool: UpstreamPool) { pools.append(pool) }
 
+    func leave(_ pool: UpstreamPool) { pools.removeAll { $0 === pool } }
+
     /// The oldest unused connection to the member, of whichever pool, if one more would be more
     /// than the member may have: the caller closes it before it opens another.
     func takeSurplus(_ member: Int) -> Int32? {
@@ -69,6 +71,9 @@ final class UpstreamPool {
     var idle = IdleConnections()
     /// Not in the newest snapshot: finishes what it has.
     private(set) var isRetired = false
+    /// Who serves its requests once it is retired: the pool that differs in certificates alone; -1:
+    /// nobody.
+    private(set) var heir: Int32 = -1
     /// Exchanges that wait for a member with room, first come first served (`Exchange.queueNext`).
     var queueFirst: Int32 = -1
     var queueLast: Int32 = -1
@@ -101,9 +106,15 @@ final class UpstreamPool {
     func update(_ settings: RuntimeSnapshot.Pool) {
         self.settings = settings
         isRetired = false
+        heir = -1
     }
 
     func retire() { isRetired = true }
+
+    func bequeath(to pool: Int32) { heir = pool }
+
+    /// Nobody waits in it or for it, and it has no connection of its own accord.
+    var isEmpty: Bool { queueCount == 0 && unclaimed == 0 && http2.isEmpty && idle.isEmpty }
 
     /// A connection that was to be shared is ready, or could not be made.
     func sharedEnded(_ member: Int) {

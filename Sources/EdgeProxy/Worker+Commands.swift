@@ -25,6 +25,7 @@ extension Worker {
         case .stopAccepting: stopAccepting()
         case .drain(let deadline, let isPatient): drain(until: deadline, isPatient: isPatient)
         case .dismissClients(let dismisses): dismissClients(dismisses)
+        case .countRequests: countRequests()
         case .stop: phase = .stopped
         }
     }
@@ -62,21 +63,23 @@ extension Worker {
                 isJudgedAnew = true
             }
         }
-        var isAnyRetired = false
+        var retired: [UpstreamPool] = []
         for (id, pool) in pools.enumerated() {
             guard let pool else { continue }
             if !isCurrent[id], !pool.isRetired {
                 pool.retire()
-                retirements.append(.init(what: .pool(Int32(id)), at: retirementEnd))
                 leaveAllHTTP2(pool)
-                isAnyRetired = true
+                retired.append(pool)
             }
             for slot in pool.takeStale(all: pool.isRetired) { endIdle(Int(slot)) }
             leaveMembers(pool)
             callOwnQueue(pool)
         }
         if isJudgedAnew { raceAgain() }
-        if isAnyRetired { upstreamSessions.removeAll { !isCurrent[Int($0)] } }
+        if !retired.isEmpty {
+            upstreamSessions.removeAll { !isCurrent[Int($0)] }
+            retirePools(retired)
+        }
         engine.keepClients(snapshot.clientPolicies)
         useAccessLog(of: snapshot)
         block.epoch = snapshot.epoch
@@ -172,6 +175,21 @@ extension Worker {
             phase = .stopped
         } else {
             nextHousekeeping = min(nextHousekeeping, drainDeadline)
+            dismissWebSockets()
+        }
+    }
+
+    /// Shortly before what is left is cut.
+    private func dismissWebSockets() {
+        let end = drainDeadline.nanoseconds
+        let begin = Instant(nanoseconds: end - min(end, Worker.drainLinger))
+        guard now >= begin else {
+            nextHousekeeping = min(nextHousekeeping, begin)
+            return
+        }
+        for exchange in 0..<exchangeSlots.touched
+        where exchanges[exchange].pointee.phase == .answering {
+            _ = dismissWebSocket(exchange)
         }
     }
 

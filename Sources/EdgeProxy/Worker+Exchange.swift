@@ -177,10 +177,11 @@ extension Worker {
     /// Step 6: the next member in turn; an unused connection of its, or a new one.
     func acquireUpstream(_ exchange: Int, allowsReuse: Bool) {
         let state = exchanges[exchange]
-        guard let pool = pool(Int(state.pointee.pool)) else {
+        guard var pool = pool(Int(state.pointee.pool)) else {
             failExchange(exchange, .noAddress)
             return
         }
+        if pool.isRetired { pool = inherit(exchange, from: pool) }
         guard admit(exchange, pool) else { return }
         if pool.queueCount > 0, !state.pointee.flags.contains(.queued) {
             // Behind those that wait for a connection which all of them will share.

@@ -147,6 +147,7 @@ extension Worker {
         let state = exchanges[Int(upstream(slot).pointee.exchange)]
         let client = Int(state.pointee.downstream)
         state.pointee.sent &+= UInt64(content.count)
+        if state.pointee.upgrade == .webSocket { state.pointee.frames.pass(content) }
         moveTunnelDeadline(slot)
         relay(content, to: client)
     }
@@ -194,7 +195,12 @@ extension Worker {
             exchanges[Int(downstreams[slot].pointee.exchange)].pointee.received &+=
                 UInt64(chunk.count)
         } else {
-            exchanges[Int(upstream(slot).pointee.exchange)].pointee.sent &+= UInt64(chunk.count)
+            let state = exchanges[Int(upstream(slot).pointee.exchange)]
+            state.pointee.sent &+= UInt64(chunk.count)
+            if state.pointee.upgrade == .webSocket {
+                let bytes = UnsafeRawBufferPointer(start: chunk.waiting, count: chunk.count)
+                bytes.withMemoryRebound(to: UInt8.self) { state.pointee.frames.pass($0.span) }
+            }
         }
         moveTunnelDeadline(isDownstream(slot) ? peer : slot)
         flushStage()
@@ -248,6 +254,22 @@ extension Worker {
 
     /// Both sides are done, or one is and that is all there is to it: what is on its way is
     /// delivered, then both are closed.
+    /// Tells the client of a WebSocket that it has to come again (1012), and ends the connection,
+    /// if there is a place for it: not in a frame, or behind what a client does not take.
+    func dismissWebSocket(_ exchange: Int) -> Bool {
+        let state = exchanges[exchange]
+        let client = Int(state.pointee.downstream)
+        guard state.pointee.upgrade == .webSocket, downstreams[client].pointee.phase == .tunnel,
+            state.pointee.frames.isBetweenFrames, !isBlocked(client)
+        else { return false }
+        state.pointee.reason = .draining
+        block.add(.draining)
+        let frame = WebSocketBoundary.serviceRestart
+        relay(frame.span, to: client)
+        tunnelEnded(exchange)
+        return true
+    }
+
     func tunnelEnded(_ exchange: Int) {
         guard exchange >= 0 else { return }
         let client = Int(exchanges[exchange].pointee.downstream)

@@ -67,8 +67,69 @@ extension Worker {
         return !profiles.indices.contains(number) || profiles[number] == nil
     }
 
+    /// Pools whose certificates have changed leave their requests to the pools that have come in
+    /// their place, and what goes through them already ends by itself; others end at the deadline.
+    func retirePools(_ retired: [UpstreamPool]) {
+        var current: [Int32: Int32] = [:]
+        for settings in snapshot.pools { current[settings.lineage] = settings.id }
+        for pool in retired {
+            guard let heir = current[pool.settings.lineage] else {
+                retirements.append(.init(what: .pool(pool.id), at: retirementEnd))
+                continue
+            }
+            for other in pools where other?.heir == pool.id { other?.bequeath(to: heir) }
+            pool.bequeath(to: heir)
+            while pool.queueFirst >= 0 {
+                let exchange = Int(pool.queueFirst)
+                leaveQueue(exchange)
+                exchanges[exchange].pointee.pool = heir
+                guard let heir = self.pool(Int(heir)) else { continue }
+                enqueue(exchange, heir, isBounded: false)
+                callOwnQueue(heir)
+            }
+        }
+        hasRetiredPools = true
+    }
+
+    /// The pool that an exchange asks from now on, if the one it has asked is there no more.
+    func inherit(_ exchange: Int, from pool: UpstreamPool) -> UpstreamPool {
+        guard pool.heir >= 0, let heir = self.pool(Int(pool.heir)) else { return pool }
+        leaveQueue(exchange)
+        exchanges[exchange].pointee.pool = heir.id
+        return heir
+    }
+
+    /// Once a second: retired pools that nothing refers to are freed.
+    private func freeRetiredPools() {
+        guard hasRetiredPools else { return }
+        var isInUse = [Bool](repeating: false, count: pools.count)
+        for index in 0..<upstreamSlots.touched
+        where channels[upstreamBase + index].pointee.phase != .free {
+            isInUse[Int(upstreams[index].pointee.pool)] = true
+        }
+        for index in 0..<upstreamStreamSlots.touched {
+            let slot = upstreamStreamBase + index
+            guard channels[slot].pointee.phase != .free else { continue }
+            isInUse[Int(upstreams[slot - upstreamBase].pointee.pool)] = true
+        }
+        for index in 0..<exchangeSlots.touched where exchanges[index].pointee.phase != .free {
+            isInUse[Int(exchanges[index].pointee.pool)] = true
+        }
+        hasRetiredPools = false
+        for (id, pool) in pools.enumerated() {
+            guard let pool, pool.isRetired else { continue }
+            if isInUse[id] || !pool.isEmpty || pool.isCalled {
+                hasRetiredPools = true
+            } else {
+                pool.group.leave(pool)
+                pools[id] = nil
+            }
+        }
+    }
+
     /// Once a second: what has outlived its deadline is cut and counted.
     func endRetired() {
+        freeRetiredPools()
         guard retirements.contains(where: { $0.at <= now }) else { return }
         let due = retirements.filter { $0.at <= now }
         retirements.removeAll { $0.at <= now }
@@ -96,6 +157,7 @@ extension Worker {
 
     private func cut(_ slot: Int) {
         let exchange = Int(downstreams[slot].pointee.exchange)
+        if exchange >= 0, dismissWebSocket(exchange) { return }
         if exchange >= 0 {
             downstreams[slot].pointee.exchange = -1
             abandon(exchange, .draining)
@@ -108,6 +170,6 @@ extension Worker {
             upstreams[index].pointee.pool == pool
         else { return }
         let exchange = Int(upstreams[index].pointee.exchange)
-        if exchange >= 0 { failExchange(exchange, .draining) }
+        if exchange >= 0, !dismissWebSocket(exchange) { failExchange(exchange, .draining) }
     }
 }

@@ -216,10 +216,11 @@ extension Worker {
         state.pointee.flags.subtract([.prefixSent, .heldAgainst])
         state.pointee.phase = .awaitingUpstream
         block.add(.upstreamRetries)
-        guard let pool = pools[Int(state.pointee.pool)] else {
+        guard var pool = pools[Int(state.pointee.pool)] else {
             failExchange(exchange, reason)
             return
         }
+        if pool.isRetired { pool = inherit(exchange, from: pool) }
         var choice = choice(exchange, pool)
         if pool.group.members.isWorthWaiting(choice), !pool.group.members.hasRoom(choice) {
             enqueue(exchange, pool)

@@ -3,6 +3,16 @@ internal import EdgeCore
 /// What is counted per site. Every request that `edged_requests_total` counts is in exactly one
 /// row in the end: that of its site, or the one for all others.
 extension Worker {
+    /// For whoever asks what a change would touch: looked through, so that requests need not count
+    /// themselves in and out.
+    func countRequests() {
+        var counts: [Int32: Int] = [:]
+        for exchange in 0..<exchangeSlots.touched where exchanges[exchange].pointee.phase != .free {
+            counts[exchanges[exchange].pointee.traffic, default: 0] += 1
+        }
+        report(.counted(worker: setup.index, counts))
+    }
+
     /// An exchange is over. Relayed connections are no requests.
     // hot: once per request; no allocation.
     @inline(__always)

@@ -197,6 +197,8 @@ package final class Worker {
     var sockets: [ServedSocket?]
     /// When listeners that have left the configuration are cut off.
     var retirements: [Retirement] = []
+    /// Some of `pools` are retired.
+    var hasRetiredPools = false
     var retiredListeners = ListenerSet()
     var nextHousekeeping: Instant
     /// Listeners' queues were not emptied: out of slots, descriptors, or turn.

@@ -17,7 +17,10 @@ package enum BackgroundThread {
         let code = pthread_create(
             &thread, nil,
             { context in
-                if let context { Unmanaged<Job>.fromOpaque(context).takeRetainedValue().body() }
+                if let context {
+                    let job = Unmanaged<Job>.fromOpaque(context).takeRetainedValue()
+                    CrashReport.withSignalStack(job.body)
+                }
                 return nil
             }, context.toOpaque())
         guard code == 0 else {

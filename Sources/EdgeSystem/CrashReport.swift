@@ -8,11 +8,11 @@ package enum CrashReport {
     private static let signals = [SIGABRT, SIGSEGV, SIGBUS, SIGILL, SIGTRAP, SIGFPE]
 
     /// Installs the handler for the process and a signal stack for this thread. Other threads
-    /// call `prepareThread`, or an overflow of their stack is not reported.
+    /// have theirs by `withSignalStack`, or an overflow of their stack is not reported.
     package static func install() {
         // The first backtrace loads libgcc, which allocates: not in the handler.
         backtrace(frames, framesMax)
-        prepareThread()
+        setSignalStack(.allocate(byteCount: signalStackBytes, alignment: 16))
         var action = sigaction()
         action.__sigaction_handler.sa_handler = handleCrash
         action.sa_flags = SA_ONSTACK | Int32(bitPattern: UInt32(SA_RESETHAND))
@@ -20,11 +20,23 @@ package enum CrashReport {
         for number in signals { sigaction(number, &action, nil) }
     }
 
-    /// Gives this thread a stack for signals (leaked: it must outlive everything).
-    package static func prepareThread() {
+    private static let signalStackBytes = 1 << 16
+
+    /// Runs `body`, for as long as which this thread has a stack for signals.
+    package static func withSignalStack(_ body: () -> Void) {
+        let memory = UnsafeMutableRawPointer.allocate(byteCount: signalStackBytes, alignment: 16)
+        setSignalStack(memory)
+        body()
+        var none = stack_t()
+        none.ss_flags = Int32(SS_DISABLE)
+        sigaltstack(&none, nil)
+        memory.deallocate()
+    }
+
+    private static func setSignalStack(_ memory: UnsafeMutableRawPointer) {
         var stack = stack_t()
-        stack.ss_size = 1 << 16
-        stack.ss_sp = UnsafeMutableRawPointer.allocate(byteCount: stack.ss_size, alignment: 16)
+        stack.ss_size = signalStackBytes
+        stack.ss_sp = memory
         sigaltstack(&stack, nil)
     }
 }

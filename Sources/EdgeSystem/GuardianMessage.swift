@@ -120,6 +120,11 @@ package enum ProxyCommand: GuardianMessage {
     /// Leave now.
     case stopNow
     case reopenLogs
+    /// What only the guardian knows (descriptor: `GuardianNews` as JSON in a sealed memfd). Who has
+    /// got one may send `fitness`, `nodePlease` and `yieldPlease`.
+    case news
+    /// Clients are told to go, or are welcome again; nobody is turned away.
+    case dismissClients(Bool)
 
     package struct Hello: Equatable, Sendable {
         package let workers: Int
@@ -151,7 +156,9 @@ package enum ProxyCommand: GuardianMessage {
         package static let restarted = Flags(rawValue: 2)
         /// Another proxy serves the same sockets until this one does.
         package static let successor = Flags(rawValue: 4)
-        static let all: Flags = [.adminSocket, .restarted, .successor]
+        /// An administrator has drained the node: clients are told to go.
+        package static let drained = Flags(rawValue: 8)
+        static let all: Flags = [.adminSocket, .restarted, .successor, .drained]
     }
 
     package struct ListenerSockets: Equatable, Sendable {
@@ -205,6 +212,8 @@ package enum ReloadOutcome: UInt64, Sendable, CaseIterable {
     case confirmed = 6
     /// Another binary serves.
     case upgraded = 7
+    /// What was ordered of the node is done.
+    case done = 8
 }
 
 /// What somebody wants of a configuration.
@@ -248,6 +257,8 @@ extension ProxyCommand {
         case .place(let place):
             GuardianWire(12, UInt64(place.listener), UInt64(place.address), UInt64(place.group))
         case .leaveGroup(let group): GuardianWire(13, UInt64(group))
+        case .news: GuardianWire(14)
+        case .dismissClients(let dismisses): GuardianWire(15, dismisses ? 1 : 0)
         }
     }
 
@@ -294,6 +305,10 @@ extension ProxyCommand {
         case 13:
             used = 1
             self = .leaveGroup(try wire.int(0, max: Self.listenerAddressesMax))
+        case 14: self = .news
+        case 15:
+            used = 1
+            self = .dismissClients(try wire.int(0, max: 1) == 1)
         default: throw .unknownType(wire.type)
         }
         try wire.checkUnused(from: used)
@@ -328,10 +343,10 @@ extension ProxyCommand {
         case .hello(let hello):
             hello.flags.contains(.adminSocket) ? 4...4 : 3...3
         case .listener(let sockets): sockets.count...sockets.count
-        case .reload: 1...1
+        case .reload, .news: 1...1
         case .reloadResult: 0...1
         case .start, .serve, .reloadCommit, .reloadAbort, .stop, .stopNow, .reopenLogs, .place,
-            .leaveGroup:
+            .leaveGroup, .dismissClients:
             0...0
         }
     }
@@ -356,6 +371,13 @@ package enum ProxyReport: GuardianMessage {
     case confirmPlease(requestID: UInt64)
     /// Somebody asked for another binary; answered with `reloadResult`.
     case upgradePlease(requestID: UInt64)
+    /// How well the proxy serves: bits that `EdgeVRRP.Fitness.Troubles` names.
+    case fitness(troubles: UInt32)
+    /// Somebody wants the node to be left by its clients and addresses, or the end of that;
+    /// answered with `reloadResult`.
+    case nodePlease(requestID: UInt64, drains: Bool)
+    /// Somebody wants the addresses on another node; answered with `reloadResult`.
+    case yieldPlease(requestID: UInt64, isForced: Bool)
     /// After `leaveGroup`: nothing waits on these sockets, and the proxy has closed them.
     case groupLeft(Int)
     /// After `stop`: what was queued is accepted, nothing more is taken.
@@ -381,6 +403,9 @@ package enum ProxyReport: GuardianMessage {
         case .groupLeft(let group): GuardianWire(73, UInt64(group))
         case .confirmPlease(let id): GuardianWire(74, id)
         case .upgradePlease(let id): GuardianWire(75, id)
+        case .fitness(let troubles): GuardianWire(76, UInt64(troubles))
+        case .nodePlease(let id, let drains): GuardianWire(77, id, drains ? 1 : 0)
+        case .yieldPlease(let id, let isForced): GuardianWire(78, id, isForced ? 1 : 0)
         }
     }
 
@@ -413,6 +438,18 @@ package enum ProxyReport: GuardianMessage {
         case 75:
             used = 1
             self = .upgradePlease(requestID: wire.fields[0])
+        case 76:
+            used = 1
+            guard let troubles = UInt32(exactly: wire.fields[0]) else { throw .fieldOutOfRange }
+            self = .fitness(troubles: troubles)
+        case 77:
+            used = 2
+            self = .nodePlease(
+                requestID: wire.fields[0], drains: try wire.int(1, max: 1) == 1)
+        case 78:
+            used = 2
+            self = .yieldPlease(
+                requestID: wire.fields[0], isForced: try wire.int(1, max: 1) == 1)
         default: throw .unknownType(wire.type)
         }
         try wire.checkUnused(from: used)

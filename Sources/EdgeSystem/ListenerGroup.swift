@@ -35,16 +35,21 @@ package final class ListenerGroup {
     /// accept has TCP_NODELAY, and is probed when silent: a peer that is gone is known within 90 s.
     ///
     /// - Throws: the address with EADDRINUSE, EACCES, EADDRNOTAVAIL or another errno, with a hint.
+    ///
+    /// - Parameter isAbsent: the machine may not have the address (yet).
     package init(
-        address: SocketAddress, count: Int, stored: StoredListeners? = nil
+        address: SocketAddress, count: Int, stored: StoredListeners? = nil, isAbsent: Bool = false
     ) throws(SystemError) {
         invariant(count > 0 && count <= Self.socketsMax, "a listener has a socket per worker")
         let owned = OwnedDescriptors(stored?.take(address, max: Self.socketsMax) ?? [])
         adoptedCount = owned.count
         do throws(SystemError) {
-            for socket in owned.borrowed { try Self.prepare(socket, isIPv4: address.isIPv4) }
-            let bound = owned.count > 0 ? address : try Self.chosenAddress(address)
-            while owned.count < count { owned.append(try Self.makeSocket(bound)) }
+            for socket in owned.borrowed {
+                try Self.prepare(socket, isIPv4: address.isIPv4)
+                Self.openDoor(of: socket)
+            }
+            let bound = owned.count > 0 ? address : try Self.chosenAddress(address, isAbsent)
+            while owned.count < count { owned.append(try Self.makeSocket(bound, isAbsent)) }
             self.address = bound
         } catch {
             // Nobody would serve them.
@@ -126,9 +131,22 @@ package final class ListenerGroup {
         }
     }
 
+    /// Lets everybody in again, after `closeDoor`.
+    package func openDoor() { for socket in sockets { Self.openDoor(of: socket) } }
+
+    private static func openDoor(of socket: Int32) {
+        // ENOENT: there is no filter. The kernel wants a number, and does not look at it.
+        var unused: Int32 = 0
+        _ = setsockopt(
+            socket, SOL_SOCKET, SO_DETACH_FILTER, &unused,
+            socklen_t(MemoryLayout<Int32>.size))
+    }
+
     // MARK: - Sockets
 
-    private static func makeSocket(_ address: SocketAddress) throws(SystemError) -> FileDescriptor {
+    private static func makeSocket(
+        _ address: SocketAddress, _ isAbsent: Bool
+    ) throws(SystemError) -> FileDescriptor {
         let kind =
             Int32(SOCK_STREAM.rawValue) | Int32(SOCK_NONBLOCK.rawValue)
             | Int32(SOCK_CLOEXEC.rawValue)
@@ -140,6 +158,13 @@ package final class ListenerGroup {
             let isDualStack = address.high == 0 && address.low == 0
             try setOption(
                 fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, isDualStack ? 0 : 1, "IPV6_V6ONLY")
+        }
+        if isAbsent {
+            if address.isIPv4 {
+                try setOption(fd, Int32(IPPROTO_IP), CE_IP_FREEBIND, 1, "IP_FREEBIND")
+            } else {
+                try setOption(fd, Int32(IPPROTO_IPV6), CE_IPV6_FREEBIND, 1, "IPV6_FREEBIND")
+            }
         }
         guard withKernelForm(address, { bind(fd, $0, $1) }) == 0 else {
             throw bindError("bind", address)
@@ -181,9 +206,9 @@ package final class ListenerGroup {
     /// bound to port 0 loses its port when it stops listening (tried): a probe is given one, and
     /// all of ours are bound to that number.
     private static func chosenAddress(
-        _ address: SocketAddress
+        _ address: SocketAddress, _ isAbsent: Bool
     ) throws(SystemError) -> SocketAddress {
-        let probe = try makeSocket(address)
+        let probe = try makeSocket(address, isAbsent)
         guard let local = localAddress(probe.raw) else {
             throw SystemError(errnoOf: "getsockname")
         }

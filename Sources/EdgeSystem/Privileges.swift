@@ -7,6 +7,11 @@ package enum Privileges {
     /// Whether this process may become another user.
     package static var canChangeUser: Bool { geteuid() == 0 || hasCapability(CE_CAP_SETUID) }
 
+    /// Whether this process may give interfaces addresses and speak for them.
+    package static var canMoveAddresses: Bool {
+        hasCapability(CE_CAP_NET_ADMIN) && hasCapability(CE_CAP_NET_RAW)
+    }
+
     /// Becomes `user` (and `group`, else the user's own) with that user's supplementary groups and
     /// without any capability, now and after any exec. Call before the first thread is started:
     /// user and capabilities belong to a thread.

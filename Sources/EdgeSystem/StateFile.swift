@@ -115,9 +115,14 @@ package struct StateFile: Sendable {
     }
 
     /// Replaces the file; a crash leaves the old one or the new one. Waits for the disk: not on a
-    /// thread that others wait for. One writer at a time.
+    /// thread that others wait for. Writers of one folder, also of other processes, take turns.
     package func write(_ content: [UInt8]) throws(StateFileError) {
         guard content.count <= Self.contentMax else { throw .tooLarge }
+        let number = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard number >= 0 else { throw failed("open", directory) }
+        // Closing it ends the turn. File systems without locks have one writer but for upgrades.
+        let folder = FileDescriptor(owning: number)
+        while flock(folder.raw, LOCK_EX) != 0, errno == EINTR {}
         let temporary = path + ".tmp"
         _ = unlink(temporary)
         let fd = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
@@ -136,10 +141,7 @@ package struct StateFile: Sendable {
             throw error
         }
         // The name, too, has to be on the disk.
-        let folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard folder >= 0 else { throw failed("open", directory) }
-        defer { close(folder) }
-        guard fsync(folder) == 0 else { throw failed("fsync", directory) }
+        guard fsync(folder.raw) == 0 else { throw failed("fsync", directory) }
     }
 
     private func failed(_ call: String, _ subject: String? = nil) -> StateFileError {

@@ -51,6 +51,25 @@ package final class CertificateEntry: Sendable {
 
     package var file: String { "\(folder)/\(name)" }
 
+    /// Tells it from another certificate, on any machine; no proof of anything (FNV-1a).
+    package var fingerprint: UInt64 {
+        var hash: UInt64 = 0xCBF2_9CE4_8422_2325
+        bytes.withUnsafeBytes { raw in
+            var offset = 0
+            while offset + 8 <= leafCount {
+                let word = raw.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                hash = (hash ^ UInt64(littleEndian: word)) &* 0x100_0000_01B3
+                hash ^= hash >> 32
+                offset += 8
+            }
+            while offset < leafCount {
+                hash = (hash ^ UInt64(raw[offset])) &* 0x100_0000_01B3
+                offset += 1
+            }
+        }
+        return hash
+    }
+
     /// - Parameter seconds: since 1970.
     package func isValid(at seconds: Int64) -> Bool {
         notBefore <= seconds && seconds <= notAfter

@@ -1,4 +1,5 @@
 internal import CEdge
+internal import EdgeX509
 
 /// The certificate that we show to an upstream that asks for one, as read and checked once; each
 /// worker makes its own objects from it. Compared by identity: one object per distinct content.
@@ -7,7 +8,7 @@ package final class ClientIdentity: Sendable {
     package let keyFile: String
     /// For keys that are kept longer than this object.
     package let number = ObjectNumber()
-    private let leaf: [UInt8]
+    let leaf: [UInt8]
     /// The issuers sent along, in the file's order.
     private let chain: [[UInt8]]
     private let privateKey: [UInt8]
@@ -27,6 +28,30 @@ package final class ClientIdentity: Sendable {
     package func isEquivalent(to other: ClientIdentity) -> Bool {
         certificateFile == other.certificateFile && keyFile == other.keyFile
             && leaf == other.leaf && chain == other.chain && privateKey == other.privateKey
+    }
+
+    /// Why whoever is shown it will refuse it at a time (Unix seconds); nil: its dates are right.
+    package func problem(at seconds: Int64) -> CertificateProblem? {
+        let outline: CertificateOutline
+        do throws(X509Violation) {
+            let der = leaf
+            outline = try CertificateOutline(der.span)
+        } catch {
+            // OpenSSL has read it: what its dates are is the peer's to judge.
+            return nil
+        }
+        let hint = "whom it is shown to will refuse it"
+        if outline.notAfter < seconds {
+            return CertificateProblem(
+                .expired, file: certificateFile,
+                reason: "expired on \(CertificateClock.day(outline.notAfter))", hint: hint)
+        }
+        if outline.notBefore > seconds {
+            return CertificateProblem(
+                .notYetValid, file: certificateFile,
+                reason: "not valid before \(CertificateClock.day(outline.notBefore))", hint: hint)
+        }
+        return nil
     }
 
     /// - Parameter key: PEM file of the key; the certificates' own file if they are in one.

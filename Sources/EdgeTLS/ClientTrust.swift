@@ -112,18 +112,11 @@ package final class ClientTrust: Sendable {
     }
 
     private static func read(_ path: String) throws(TLSFailure) -> [UInt8] {
-        guard let bio = BIO_new_file(path, "r") else {
-            throw .authority(file: path, reason: "cannot be read: \(TLSFailure.takeErrorText())")
+        do throws(CertificateProblem) {
+            return try PEMFile.read(path, secret: false, upTo: 16 << 20)
+        } catch {
+            throw .authority(file: path, reason: error.reason)
         }
-        defer { BIO_free(bio) }
-        var bytes: [UInt8] = []
-        var block = [UInt8](repeating: 0, count: 65536)
-        while bytes.count < 16 << 20 {
-            let count = BIO_read(bio, &block, Int32(block.count))
-            guard count > 0 else { break }
-            bytes.append(contentsOf: block.prefix(Int(count)))
-        }
-        return bytes
     }
 
     /// Adds the CAs to a context of the calling thread.

@@ -6,8 +6,11 @@ internal import Glibc
 enum PEMFile {
     private static let fileBytesMax = 1 << 20
 
-    static func read(_ path: String, secret: Bool) throws(CertificateProblem) -> [UInt8] {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    /// A pipe or a device in a file's place is refused, and nobody waits for its other end.
+    static func read(
+        _ path: String, secret: Bool, upTo byteCountMax: Int = fileBytesMax
+    ) throws(CertificateProblem) -> [UInt8] {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else {
             let reason = String(cString: strerror(errno))
             throw CertificateProblem(
@@ -17,10 +20,11 @@ enum PEMFile {
         defer { close(descriptor) }
         var status = stat()
         guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG,
-            status.st_size <= fileBytesMax
+            status.st_size <= byteCountMax
         else {
             throw CertificateProblem(
-                .unreadable, file: path, reason: "not a regular file of at most 1 MiB",
+                .unreadable, file: path,
+                reason: "not a regular file of at most \(byteCountMax >> 20) MiB",
                 hint: "PEM files are a few KiB")
         }
         if secret, status.st_mode & 0o007 != 0 {

@@ -51,6 +51,12 @@ package struct TLSSession: BitwiseCopyable {
     /// - Returns: false if a record is in between: try again after the next.
     package func releaseBuffers() -> Bool { !hasPending && SSL_free_buffers(ssl) == 1 }
 
+    /// Has both sides change their keys with what is written next (RFC 8446 §4.6.3). TLS 1.3 only,
+    /// and not before the handshake is done.
+    package func updateKeys() {
+        if SSL_key_update(ssl, SSL_KEY_UPDATE_REQUESTED) != 1 { ERR_clear_error() }
+    }
+
     package var isTLS13: Bool { SSL_version(ssl) == TLS1_3_VERSION }
 
     /// Decrypts at most one record.

@@ -10,6 +10,8 @@ package struct IdleConnections: Sendable {
 
     package var memberCount: Int { lists.count }
 
+    package var isEmpty: Bool { lists.allSatisfy(\.isEmpty) }
+
     package func count(_ member: Int) -> Int { member < lists.count ? lists[member].count : 0 }
 
     /// - Returns: false if the member has enough.

@@ -141,6 +141,12 @@ package struct UpstreamHealth: Sendable {
         settle(now)
     }
 
+    /// Somebody else finds the member down: it is checked soon, and no more.
+    package mutating func hint(_ address: SocketAddress, now: Instant) {
+        guard let index = index(of: address), members[index].verdict != .down else { return }
+        members[index].clock.hurry(now: now)
+    }
+
     /// What one worker has counted, about once a second.
     package mutating func summarised(_ summaries: [MemberSummary], now: Instant) {
         for summary in summaries {

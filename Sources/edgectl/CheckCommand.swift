@@ -10,7 +10,7 @@ struct CheckCommand: ParsableCommand {
         abstract: "Check the configuration file and everything that it names.",
         discussion: """
             Runs 'edged --check'. Nothing is changed, and no daemon is needed if --config is \
-            given. Exit codes: 4 it is not valid, 5 findings of --dns.
+            given. Exit codes: 4 it is not valid, 5 findings of --dns and --peer.
             """)
 
     @ParentCommand var root: EdgeCtl
@@ -23,6 +23,15 @@ struct CheckCommand: ParsableCommand {
 
     @Flag(help: "Ask, too, whether DNS says what the views' clients need.")
     var dns = false
+
+    @Option(
+        help: ArgumentHelp(
+            "Which of the file's nodes to check it for; default: the one with this host name.",
+            valueName: "name"))
+    var node: String?
+
+    @Flag(help: "Ask the daemon, too, what is not the same on the other node.")
+    var peer = false
 
     @Option(help: ArgumentHelp("The program edged.", valueName: "path"))
     var program: String?
@@ -37,38 +46,23 @@ struct CheckCommand: ParsableCommand {
                 try client.status()
             }.configPath
         }
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: try edged())
-        process.arguments = ["--check"] + (dns ? ["--dns"] : []) + ["-c", path]
-        do {
-            try process.run()
-        } catch {
-            printError("edgectl: \(error.localizedDescription)")
-            throw ExitStatus.refused.code
-        }
-        process.waitUntilExit()
-        switch (process.terminationReason, process.terminationStatus) {
-        case (.exit, 0): return
-        case (.exit, 5): throw ExitStatus.findings.code
-        case (.exit, 64): throw ExitStatus.usage.code
-        case (.exit, 78): throw ExitStatus.configurationRejected.code
-        default: throw ExitStatus.refused.code
-        }
+        let status = try EdgedProgram.run(
+            program,
+            ["--check"] + (dns ? ["--dns"] : []) + (node.map { ["--node", $0] } ?? [])
+                + ["-c", path])
+        guard status == .done || status == .findings else { throw status.code }
+        let findings = peer ? try peerFindings(connection) : []
+        for finding in findings { print(finding) }
+        guard status == .done, findings.isEmpty else { throw ExitStatus.findings.code }
     }
 
-    /// Where it is installed: beside us, in the usual folders, or as the path says.
-    private func edged() throws -> String {
-        if let program { return program }
-        let own = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath()
-            .deletingLastPathComponent().path
-        let folders = [own, "/usr/local/sbin", "/usr/sbin", "/usr/local/bin", "/usr/bin"]
-        let found = folders.map { $0 + "/edged" }.first {
-            FileManager.default.isExecutableFile(atPath: $0)
+    private func peerFindings(_ connection: ConnectionOptions) throws -> [String] {
+        let reply = try connection.ask(within: .seconds(5)) { client throws(ControlFailure) in
+            try client.status()
         }
-        guard let found else {
-            printError("edgectl: edged is not in \(folders.joined(separator: ", ")); say --program")
-            throw ExitStatus.refused.code
+        guard let pair = reply.pair else {
+            return ["pair: there is no other node in the configuration in use"]
         }
-        return found
+        return pair.findings
     }
 }

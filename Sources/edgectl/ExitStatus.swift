@@ -2,6 +2,7 @@ import ArgumentParser
 
 /// What the process says to a script. Part of the interface: numbers do not change.
 enum ExitStatus: Int32 {
+    case done = 0
     case refused = 1
     case usage = 2
     case unreachable = 3

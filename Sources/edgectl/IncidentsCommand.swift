@@ -8,7 +8,8 @@ struct IncidentsCommand: ParsableCommand {
         abstract: "Show what went wrong lately, from when to when.",
         discussion: """
             Members and upstreams that were down, DNS servers that answered wrongly, refused \
-            reloads, restarts of the proxy; since the proxy started, the newest 256.
+            reloads, restarts of the proxy, addresses that moved, and what clients saw \
+            meanwhile; the newest 256, kept over restarts where the configuration has 'state'.
             """)
 
     @ParentCommand var root: EdgeCtl

@@ -9,7 +9,9 @@ struct NodeCommand: ParsableCommand {
         discussion: """
             While the node is drained /readyz says 503, answers close their connection \
             (HTTP/1.1) or are followed by GOAWAY (HTTP/2), and who comes all the same is served. \
-            It outlives reloads, not a restart.
+            Addresses that move between nodes go to the other one, if it is ready, when clients \
+            have left, or after timeouts.drain; until then the command waits. \
+            It outlives reloads, not a restart of the daemon.
             """,
         subcommands: [NodeDrainCommand.self, NodeUndrainCommand.self])
 
@@ -18,7 +20,7 @@ struct NodeCommand: ParsableCommand {
 
     func give(_ order: NodeOrder, _ own: ConnectionOptions) throws {
         let connection = own.merged(with: options.merged(with: root.connection))
-        let reply = try connection.ask(within: .seconds(5)) { client throws(ControlFailure) in
+        let reply = try connection.ask(within: .seconds(3700)) { client throws(ControlFailure) in
             try client.order(order)
         }
         if connection.json {

@@ -9,7 +9,8 @@ struct ReloadCommand: ParsableCommand {
         discussion: """
             Nothing that is unchanged is touched. A bad configuration changes nothing. With \
             --confirm the old configuration comes back by itself unless 'edgectl confirm' is said \
-            in time, or as soon as failures burst.
+            in time, or as soon as failures burst. With --pair each node reads its own files; \
+            whichever refuses, both go on as before.
             """)
 
     @ParentCommand var root: EdgeCtl
@@ -24,7 +25,13 @@ struct ReloadCommand: ParsableCommand {
             valueName: "time"))
     var confirm: TimeSpan?
 
+    @Flag(help: "Both nodes of a pair: the standby first, and neither unless both can.")
+    var pair = false
+
     func validate() throws {
+        guard !pair || !plan && confirm == nil else {
+            throw ValidationError("--pair goes with neither --plan nor --confirm")
+        }
         guard !plan || confirm == nil else {
             throw ValidationError("--plan changes nothing that could be confirmed")
         }
@@ -37,8 +44,10 @@ struct ReloadCommand: ParsableCommand {
         let connection = options.merged(with: root.connection)
         guard !plan else { return try runPlan(connection) }
         let span = confirm?.duration
-        let reply = try connection.ask(within: .seconds(60)) { client throws(ControlFailure) in
-            try client.reload(confirmWithin: span)
+        let both = pair
+        let reply = try connection.ask(within: .seconds(both ? 120 : 60)) {
+            client throws(ControlFailure) in
+            both ? try client.reloadPair() : try client.reload(confirmWithin: span)
         }
         if connection.json {
             print(reply.json.prettyText)

@@ -198,7 +198,7 @@ struct BundleTests {
         }
 
         #expect(reason { $0[0] = 0 } == "the configuration bundle is not one")
-        #expect(reason { $0[8] = 2 } == "the configuration bundle has version 2, expected 1")
+        #expect(reason { $0[8] = 3 } == "the configuration bundle has version 3, expected 2")
         #expect(
             reason { $0[12] = 0 } == "the configuration bundle has 0 files, expected 1 to 64")
         #expect(

@@ -21,10 +21,10 @@ import Testing
         "Loaded again it is the same configuration",
         arguments: ["minimal", "edged", "bridging", "views", "reference"])
     func examples(name: String) throws {
-        let read = try Configuration.read(path: "\(Self.folder)/\(name).yaml")
+        let read = try Configuration.read(path: "\(Self.folder)/\(name).yaml", node: "lb-01")
         let text = try EffectiveText.render(read.bundle)
         let again = ConfigurationBundle(
-            main: .init(path: read.bundle.main.path, bytes: Array(text.utf8)))
+            main: .init(path: read.bundle.main.path, bytes: Array(text.utf8)), node: "lb-01")
 
         do {
             let (configuration, _) = try Configuration.load(again)

@@ -9,9 +9,11 @@ struct ExampleTests {
         "edged.yaml", "minimal.yaml", "bridging.yaml", "views.yaml", "reference.yaml",
     ]
 
-    @Test("Every example is accepted without a warning", arguments: names)
-    func accepted(name: String) throws {
-        let bundle = try ConfigurationBundle.read(path: Repository.conf + name)
+    @Test(
+        "Every example is accepted on either node without a warning", arguments: names,
+        ["lb-01", "lb-02"])
+    func accepted(name: String, node: String) throws {
+        let bundle = try ConfigurationBundle.read(path: Repository.conf + name, node: node)
 
         let (configuration, warnings) = try Configuration.load(bundle)
 

@@ -40,7 +40,7 @@ struct Mistake: Sendable, CustomTestStringConvertible {
 
     var testDescription: String { name }
 
-    static let all = syntax + keys + values + names + references + rules + policies
+    static let all = syntax + keys + values + names + references + rules + policies + failover
 
     var bytes: [UInt8] {
         let text = Self.base.replacing(old, with: new)
@@ -124,6 +124,21 @@ struct Mistake: Sendable, CustomTestStringConvertible {
           http: 127.0.0.1:9464
         access_log:
           path: /var/log/edged/access.log
+        nodes:
+          lb-01:
+            address: 192.168.1.11
+            priority: 101
+          lb-02:
+            address: 192.168.1.12
+        failover:
+          interface: eth0
+          addresses:
+            - 192.168.1.13/24
+            - 2001:db8:1::13/64
+          router_id: 101
+          interval: 20ms
+          preempt: after 5m
+          secret: failover.key
         """
 }
 
@@ -131,7 +146,9 @@ struct Mistake: Sendable, CustomTestStringConvertible {
 struct HundredMistakesTests {
     @Test("The configuration without mistakes is accepted without a word")
     func base() throws {
-        let (_, warnings) = try Configuration.load(ConfigurationBundle(Mistake.base))
+        let (_, warnings) = try Configuration.load(
+            ConfigurationBundle(
+                main: .init(path: "main.yaml", bytes: Array(Mistake.base.utf8)), node: "lb-01"))
         #expect(warnings.isEmpty)
     }
 
@@ -151,7 +168,8 @@ struct HundredMistakesTests {
     @Test("It is told with its line, its column and the way out", arguments: Mistake.all)
     func told(mistake: Mistake) {
         let found = errors(
-            ConfigurationBundle(main: .init(path: "main.yaml", bytes: mistake.bytes), included: []))
+            ConfigurationBundle(
+                main: .init(path: "main.yaml", bytes: mistake.bytes), node: "lb-01.home.example"))
         #expect(found == mistake.findings.map(\.text))
     }
 }

@@ -31,7 +31,8 @@ struct LoadingTests {
 
     @Test("The reference example gives exactly this configuration")
     func everything() throws {
-        let bundle = try ConfigurationBundle.read(path: Repository.conf + "edged.yaml")
+        let bundle = try ConfigurationBundle.read(
+            path: Repository.conf + "edged.yaml", node: "lb-01")
 
         let (configuration, _) = try Configuration.load(bundle)
 

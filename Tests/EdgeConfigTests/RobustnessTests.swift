@@ -1,4 +1,5 @@
 import EdgeCore
+import Foundation
 import Testing
 
 @testable import EdgeConfig
@@ -20,6 +21,8 @@ private struct Random: RandomNumberGenerator {
 
 @Suite("Hostile bytes")
 struct RobustnessTests {
+    private static let isLong = ProcessInfo.processInfo.environment["EDGED_LONG"] != nil
+
     /// What text is likely to go wrong on, inserted whole.
     private static let tokens: [[UInt8]] = [
         "&a ", "*a", "!!str ", "<<: ", "---\n", "...\n", "%YAML 1.1\n", "\t", "\n", "'", "\"", "[",
@@ -30,7 +33,7 @@ struct RobustnessTests {
     ].map { Array($0.utf8) }
 
     private static func example(_ name: String) throws -> ConfigurationBundle {
-        try ConfigurationBundle.read(path: Repository.conf + name)
+        try ConfigurationBundle.read(path: Repository.conf + name, node: "lb-01")
     }
 
     private static func mutate(_ bytes: [UInt8], _ random: inout Random) -> [UInt8] {
@@ -92,13 +95,17 @@ struct RobustnessTests {
     func truncated(name: String) throws {
         let bundle = try Self.example(name)
 
-        // Each cut reads all that is in front of it: large files are cut at every second byte.
-        let step = 1 + bundle.main.bytes.count / 8192
-        for count in stride(from: 0, to: bundle.main.bytes.count, by: step) {
+        // Each cut reads all that is in front of it: of large files a quarter of a thousand are
+        // made, at other places in each, and with EDGED_LONG all.
+        let step = Self.isLong ? 1 : 1 + bundle.main.bytes.count / 256
+        var random = Random(state: UInt64(bundle.main.bytes.count))
+        for start in stride(from: 0, to: bundle.main.bytes.count, by: step) {
+            let count = start + random.below(step)
             let main = ConfigurationBundle.File(
                 path: bundle.main.path, bytes: Array(bundle.main.bytes.prefix(count)))
             _ = Self.probe(
-                ConfigurationBundle(main: main, included: bundle.included), "cut at \(count)")
+                ConfigurationBundle(main: main, included: bundle.included, node: bundle.node),
+                "cut at \(count)")
         }
     }
 
@@ -106,14 +113,15 @@ struct RobustnessTests {
     func mutated(name: String) throws {
         let bundle = try Self.example(name)
         var accepted = 0
-        let rounds = 5000
+        let rounds = Self.isLong ? 20_000 : 500
 
         for seed in 0..<rounds {
             var random = Random(state: UInt64(seed))
             let files = bundle.files.map {
                 ConfigurationBundle.File(path: $0.path, bytes: Self.mutate($0.bytes, &random))
             }
-            let damaged = ConfigurationBundle(main: files[0], included: Array(files.dropFirst()))
+            let damaged = ConfigurationBundle(
+                main: files[0], included: Array(files.dropFirst()), node: bundle.node)
             if Self.probe(damaged, "\(name), seed \(seed)") { accepted += 1 }
         }
 

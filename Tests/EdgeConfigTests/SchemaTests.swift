@@ -34,7 +34,8 @@ struct SchemaTests {
 
     @Test("The decoder reads every key of the schema and no other")
     func decoded() throws {
-        let bundle = try ConfigurationBundle.read(path: Repository.conf + "edged.yaml")
+        let bundle = try ConfigurationBundle.read(
+            path: Repository.conf + "edged.yaml", node: "lb-01")
 
         let (_, pass) = try Configuration.decode(bundle, schema: .current)
 
@@ -88,6 +89,8 @@ struct SchemaTests {
         case .sizeOrUnlimited, .durationOrUnlimited: #expect(text == "unlimited")
         case .choice(let words): #expect(words.contains(text))
         case .texts(.address, _): #expect(text == "\"::\"")
+        case .text(.preempt): #expect(text == "no")
+        case .text(.path) where path == "pair.directory": #expect(text == "pair")
         case .text where path == "views.*.unknown":
             #expect(try TextValue.unknown(text) == .notFound)
         case .text, .texts, .textsByView, .textOrMapping, .fields, .statuses, .mapping,

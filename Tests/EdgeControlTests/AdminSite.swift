@@ -22,7 +22,10 @@ final class AdminSite: Sendable {
         var confirm: Result<ConfirmReply, OrderRefusal> = .success(ConfirmReply(epoch: 4))
         var upgrade: Result<UpgradeReply, OrderRefusal> = .success(
             UpgradeReply(outcome: .upgraded, version: "0.2.0", milliseconds: 350))
+        /// Nil: there is no other node.
+        var pairReload: Result<ReloadReply, OrderRefusal>?
         var nodeRefusal: OrderRefusal?
+        var yield: Result<VIPYieldReply, OrderRefusal> = .success(OperationSamples.yielded)
         var figures = OperationSamples.figures
         var incidents = OperationSamples.incidents
         var doctor = OperationSamples.doctor
@@ -96,6 +99,15 @@ final class AdminSite: Sendable {
         }
 
         func status() -> StatusReply { site.read(\.status) }
+
+        func reloadPair(
+            by peer: PeerCredentials,
+            completion: @escaping (Result<ReloadReply, OrderRefusal>) -> Void
+        ) {
+            completion(
+                site.read(\.pairReload) ?? .failure(OrderRefusal("there is no other node")))
+        }
+
         func metrics(into text: inout String) { text += "edged_up 1\n" }
         func traffic(completion: @escaping ([UInt8]) -> Void) {
             completion(Array("edged_more 2\n".utf8))
@@ -176,8 +188,10 @@ final class AdminSite: Sendable {
             completion(site.read(\.upgrade))
         }
 
-        func setNode(_ order: NodeOrder) -> Result<NodeReply, OrderRefusal> {
-            site.script.withLock { script in
+        func setNode(
+            _ order: NodeOrder, completion: @escaping (Result<NodeReply, OrderRefusal>) -> Void
+        ) {
+            let result: Result<NodeReply, OrderRefusal> = site.script.withLock { script in
                 if let refusal = script.nodeRefusal { return .failure(refusal) }
                 script.orders.append("node \(order.rawValue)")
                 script.status.drainedSince = order == .drain ? 1000 : nil
@@ -185,6 +199,16 @@ final class AdminSite: Sendable {
                     NodeReply(
                         order: order, drainedSince: script.status.drainedSince, connections: 12))
             }
+            completion(result)
+        }
+
+        func vip() -> VIPReply? { site.read(\.status.vip) }
+
+        func yieldVIP(
+            isForced: Bool, completion: @escaping (Result<VIPYieldReply, OrderRefusal>) -> Void
+        ) {
+            site.script.withLock { $0.orders.append("yield\(isForced ? " force" : "")") }
+            completion(site.read(\.yield))
         }
 
         func figures() -> FiguresReply { site.read(\.figures) }

@@ -28,6 +28,7 @@ import Testing
             [],
             CertificateFigures(
                 quarantined: 0, rotations: 0, failures: [], isClockSynchronised: true))
+        metrics.failover(OperationSamples.vip)
         var traffic = TrafficText()
         traffic.sites([], [])
         traffic.upstreams([], [])

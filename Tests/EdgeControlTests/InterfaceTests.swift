@@ -46,6 +46,7 @@ import Testing
             ("figures", OperationSamples.figures.json),
             ("incidents", OperationSamples.incidents.json),
             ("doctor", OperationSamples.doctor.json),
+            ("vip", OperationSamples.vip.json), ("yield", OperationSamples.yielded.json),
             ("error", ErrorReply(error: "no such path").json),
         ]
     }

@@ -15,7 +15,8 @@ import Testing
         "status", "cert list", "cert check", "upstream list", "upstream drain", "upstream ready",
         "upstream maint",
         "dns export", "explain", "config show", "reload", "confirm", "upgrade", "node drain",
-        "node undrain", "cert list", "cert check", "check", "doctor", "incidents", "top", "version",
+        "node undrain", "cert list", "cert check", "check", "pair init", "pair status", "doctor",
+        "incidents", "top", "version", "vip status", "vip yield",
     ]
 
     private static let makers = [

@@ -45,7 +45,7 @@ enum OperationSamples {
         incidents: [
             Incident(
                 kind: .resolverDegraded, subject: "192.0.2.54:53", text: "lost names it knew",
-                begun: 900, ended: 960),
+                begun: 900, ended: 960, requests: 7200, failures: 0),
             Incident(
                 kind: .reloadRefused, subject: "", text: "a.yaml:1:2: error: a | b", begun: 970,
                 ended: 970),
@@ -53,6 +53,37 @@ enum OperationSamples {
                 kind: .memberDown, subject: "app 10.0.0.2:80", text: "no answer within 1s",
                 begun: 990),
         ])
+
+    static let yielded = VIPYieldReply(
+        isMoved: true, lines: ["the addresses are on another node"], milliseconds: 140)
+
+    static let vip = VIPReply(
+        now: 1000, node: "lb-01", fitness: "fit", scheduling: "real-time priority 20",
+        instances: [
+            VIPInstance(
+                name: "lan", routerID: 101, interface: "eth0", link: "up",
+                addresses: ["192.168.1.13/24", "fd00::13/64"], state: .master, since: 940,
+                cause: "the master is silent", priority: 101, intervalMilliseconds: 20,
+                heardMaster: "192.168.1.12", heardPriority: 100,
+                transitions: [
+                    VIPTransition(
+                        from: .backup, to: .master, cause: "the master is silent",
+                        atMilliseconds: 940_125)
+                ], counters: [NamedCount("take_overs", 1)]),
+            VIPInstance(
+                name: "storage", routerID: 102, interface: "eth1", link: "no_carrier",
+                addresses: ["10.0.9.13/24"], state: .fault, since: 990, cause: "link is down",
+                priority: 101, intervalMilliseconds: 100, waitsFor: "link_down"),
+        ],
+        peers: [
+            VIPPeer(
+                name: "lb-02", address: "192.168.1.12", fitness: "degraded (upstreams)",
+                isInMaintenance: false, heard: 999, isLive: true, version: "0.1.0",
+                hasSameFiles: false, clockMilliseconds: -2500,
+                states: [
+                    VIPPeerState(instance: "lan", state: .backup, priority: 100, isReady: true)
+                ])
+        ], counters: [NamedCount("packets_sent", 3000)])
 
     static let doctor = DoctorReply(checks: [
         DoctorCheck("descriptors", .fine, "65536 allowed, 40 open"),

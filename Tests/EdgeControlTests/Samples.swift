@@ -5,6 +5,12 @@ enum Samples {
         version: "0.1.0", state: .serving, since: 900, why: "", now: 1000, pid: 7, started: 800,
         epoch: 3, configPath: "/etc/edged/edged.yaml", configFingerprint: "ab12")
 
+    static let pair = PairStatus(
+        state: .linked, since: 930, peer: "lb-02", address: "192.0.2.12:8947",
+        ownCertificate: "AB:01", peerCertificate: "CD:02", software: "0.1.0", version: 1,
+        clockMilliseconds: -3, roundTripMicroseconds: 210, leadsTickets: false,
+        drift: ["configuration: 01 here, 02 there"], counters: [NamedCount("links", 2)])
+
     static let status: StatusReply = {
         var reply = bare
         reply.workers = [
@@ -50,6 +56,7 @@ enum Samples {
         reply.counters = [NamedCount("requests", 99), NamedCount("connections_open", 12)]
         reply.reasons = [NamedCount("upstream_connect_refused", 4)]
         reply.log = ["edged[7]: notice: serving"]
+        reply.pair = pair
         return reply
     }()
 }

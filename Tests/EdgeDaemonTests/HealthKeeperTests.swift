@@ -125,7 +125,8 @@ private final class KeeperSite {
         try site.use("localhost:\(server.port)", keys: keys)
 
         #expect(site.turn { site.rows.first?.state == .up })
-        #expect(server.connections.last?.serverName == "localhost")
+        // The server's side of the handshake may end a moment after ours.
+        #expect(site.turn { server.connections.contains { $0.serverName == "localhost" } })
     }
 
     @Test("Checks begin with a PROXY header where traffic does, and not at a port of their own")

@@ -82,4 +82,64 @@ import Testing
         }
         #expect(book.dropped > 0)
     }
+
+    @Test("What clients saw is counted from the beginning to the end, or so far")
+    func behaviour() {
+        var book = IncidentBook()
+        let down = [Condition(subject: "app", text: "x")]
+        book.totals = .init(requests: 100, failures: 7)
+        book.observe(.upstreamDown, scope: "app", down, at: 10)
+        book.totals = .init(requests: 150, failures: 9)
+
+        #expect(book.rows.map(\.requests) == [50])
+        #expect(book.rows.map(\.failures) == [2])
+        #expect(book.goesOn(.upstreamDown) && !book.goesOn(.memberDown))
+
+        book.observe(.upstreamDown, scope: "app", [], at: 12)
+        book.totals = .init(requests: 900, failures: 90)
+        #expect(book.rows.map(\.requests) == [50])
+        #expect(!book.goesOn(.upstreamDown))
+    }
+
+    @Test("What others have seen is in the book as they say it")
+    func others() {
+        var book = IncidentBook()
+        let moved = Incident(
+            kind: .failover, subject: "vip", text: "backup → master: the master is silent",
+            begun: 5, ended: 5)
+
+        book.take(moved)
+
+        #expect(book.incidents == [moved])
+    }
+
+    @Test("Kept and read again it goes on; what went on then has ended when it was kept last")
+    func kept() throws {
+        var book = IncidentBook()
+        book.note(.reloadRefused, "", "a", at: 10)
+        book.observe(.memberDown, scope: "b", [Condition(subject: "b 1", text: "x")], at: 20)
+        let kept = book.kept(since: 3, at: 40, isEnded: true)
+        let read = try IncidentBook.Kept(json: JSONValue(parsing: Array(kept.json.text.utf8)))
+        #expect(read == kept)
+
+        let again = IncidentBook(read, at: 60, isDaemonNew: true)
+
+        #expect(again.since == 3)
+        #expect(again.incidents.map(\.begun) == [10, 20])
+        #expect(again.incidents.map(\.ended) == [10, 40])
+        #expect(!again.goesOn(.memberDown))
+    }
+
+    @Test("A daemon that was not told to end was down from when it was last there")
+    func crashed() {
+        let kept = IncidentBook().kept(since: 3, at: 40, isEnded: false)
+
+        let again = IncidentBook(kept, at: 60, isDaemonNew: true)
+        #expect(again.incidents.map(\.kind) == [.daemonDown])
+        #expect(again.incidents.first?.begun == 40 && again.incidents.first?.ended == 60)
+        // Another proxy of the same guardian: the guardian tells of the one before.
+        #expect(IncidentBook(kept, at: 60, isDaemonNew: false).incidents.isEmpty)
+        // A clock that was set back meanwhile.
+        #expect(IncidentBook(kept, at: 20, isDaemonNew: true).incidents.first?.begun == 20)
+    }
 }

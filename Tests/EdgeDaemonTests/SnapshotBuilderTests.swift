@@ -111,13 +111,16 @@ import Testing
         let authority = try folder.write("ca.pem", CertificateMint().rootPEM)
         let builder = SnapshotBuilder(servesHTTP2: true)
         var numbers: Set<Int32> = []
+        var lineages: Set<Int32> = []
 
         for _ in 0..<50 {
             // Nothing of the reload before is kept: what is new may lie where the old one lay.
             let pools = try Self.snapshot(builder, "tls: { ca: \(authority) }").pools
             numbers.formUnion(pools.map(\.id))
+            lineages.formUnion(pools.map(\.lineage))
         }
 
         #expect(numbers.count == 50)
+        #expect(lineages.count == 1, "each takes over what waits in the one before")
     }
 }

@@ -19,6 +19,7 @@ let fakeProxyScript = #"""
         message = struct.unpack("<HHI7Q", data)
         return message[1], message[3:], list(fds)
     if mode == "fail": os._exit(78)
+    if mode == "mute" and not first: time.sleep(60)
     if leaked or os.environ.get("NOTIFY_SOCKET"): os._exit(99)
     board, workers, listeners, admin, bank, groups = None, 0, [], None, 0, {}
     def beat(busy):
@@ -34,6 +35,7 @@ let fakeProxyScript = #"""
             workers, bank = fields[0], fields[4]
             board = mmap.mmap(fds[1], os.fstat(fds[1]).st_size)
             if len(fds) == 4: admin = fds[3]
+            if fields[3] & 8: open(marker + ".dismiss", "a").write("1")
         elif kind == 2:
             sockets = [socket.socket(fileno=fd) for fd in fds]
             for given in sockets: given.setblocking(False)
@@ -57,6 +59,10 @@ let fakeProxyScript = #"""
         elif kind == 8:
             text = os.pread(fds[0], 4096, 0).decode() if fds else ""
             open(marker, "a").write("outcome %d %s" % (fields[1], text))
+        elif kind == 14:
+            open(marker + ".news", "w").write(os.pread(fds[0], 1 << 20, 0).decode())
+            os.close(fds[0])
+        elif kind == 15: open(marker + ".dismiss", "a").write("%d" % fields[0])
         elif kind == 9:
             if mode == "stubborn": return
             if mode == "slow" and fields[1]:
@@ -66,6 +72,10 @@ let fakeProxyScript = #"""
     connections = 0
     while True:
         ready, _, _ = select.select([channel] + listeners, [], [], 0.05)
+        if os.path.exists(marker + ".say"):
+            words = open(marker + ".say").read().split()
+            os.unlink(marker + ".say")
+            send(*[int(word) for word in words])
         if channel in ready: step()
         for listener in listeners:
             try: connection, _ = listener.accept()

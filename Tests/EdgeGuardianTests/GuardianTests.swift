@@ -29,6 +29,14 @@ final class GuardianRig {
         }
     }
 
+    final class Fakes: @unchecked Sendable {
+        // Sendable: the test's thread is the guardian's loop.
+        var last: FakeFailover?
+    }
+
+    private let fakes = Fakes()
+    /// In place of the thread that moves addresses; nil: none was begun.
+    var failover: FakeFailover? { fakes.last }
     let service: GuardianService
     let source: Source
     let marker: String
@@ -40,7 +48,8 @@ final class GuardianRig {
     init(
         mode: String, drainDeadline: Duration = .seconds(5),
         address: SocketAddress = SocketAddress(ipv4: 0x7F00_0001, port: 0), workers: Int = 2,
-        stored: StoredListeners = .init(), manager: ServiceNotify? = nil
+        stored: StoredListeners = .init(), manager: ServiceNotify? = nil,
+        failover: Configuration.Failover? = nil
     ) throws {
         var template = Array("/tmp/edged-test-XXXXXX".utf8CString)
         folder = String(cString: try #require(mkdtemp(&template)))
@@ -52,19 +61,27 @@ final class GuardianRig {
         source = Source(
             Self.configuration(
                 socket: folder + "/admin.sock", drainDeadline: drainDeadline, workers: workers,
-                address: address))
+                address: address, failover: failover))
         var options = GuardianOptions(
             configPath: "edged.yaml", executable: "/usr/bin/env",
             arguments: ["env", "python3", script, mode, marker], takesSignals: false)
         options.installedProgram = folder + "/program"
         options.becomesSuccessor = false
+        options.canMoveAddresses = true
+        let fakes = fakes
+        options.failover = { beginning, poster, handler throws(SystemError) in
+            let fake = FakeFailover(beginning, poster, handler)
+            fakes.last = fake
+            return fake
+        }
         let guardian = Guardian(options: options, source: source)
         service = try guardian.start(stored: stored, manager: manager)
     }
 
     static func configuration(
         socket: String?, drainDeadline: Duration = .seconds(5), workers: Int = 2,
-        address: SocketAddress = SocketAddress(ipv4: 0x7F00_0001, port: 0)
+        address: SocketAddress = SocketAddress(ipv4: 0x7F00_0001, port: 0),
+        failover: Configuration.Failover? = nil
     ) -> Configuration {
         Configuration(
             runAs: nil, workers: workers,
@@ -83,7 +100,7 @@ final class GuardianRig {
             admin: .init(socket: socket, group: nil, http: nil),
             process: .init(
                 serveDeadline: .seconds(2), hangTimeout: .milliseconds(500),
-                drainDeadline: drainDeadline))
+                drainDeadline: drainDeadline), failover: failover)
     }
 
     /// Installs a program that can be upgraded to.

@@ -104,16 +104,17 @@ final class Bench {
 
     static func snapshot(
         _ epoch: UInt64, _ options: Options, _ members: [SocketAddress],
-        pool: Int32 = 0, hosts: [String] = ["home.example"]
+        pool: Int32 = 0, replaces other: Int32? = nil, hosts: [String] = ["home.example"]
     ) -> RuntimeSnapshot {
         snapshot(
             epoch, options, ranked: members.map { RankedMember(address: $0) }, pool: pool,
-            hosts: hosts)
+            replaces: other, hosts: hosts)
     }
 
+    /// - Parameter other: a pool of the same upstream, which this one is there in place of.
     static func snapshot(
         _ epoch: UInt64, _ options: Options, ranked: [RankedMember],
-        pool: Int32 = 0, hosts: [String] = ["home.example"]
+        pool: Int32 = 0, replaces other: Int32? = nil, hosts: [String] = ["home.example"]
     ) -> RuntimeSnapshot {
         RuntimeSnapshot(
             epoch: epoch,
@@ -129,8 +130,8 @@ final class Bench {
             ],
             pools: [
                 .init(
-                    id: pool,
-                    view: view(options, ranked, pool),
+                    id: pool, lineage: other ?? pool,
+                    view: view(options, ranked, other ?? pool),
                     tls: options.isTLSUpstream,
                     version: options.version, sendsProxyHeader: options.sendsProxyHeader,
                     queueMax: options.queueMax, queueTimeout: .seconds(4),
@@ -226,8 +227,11 @@ final class Bench {
     static let ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
     /// The members of the pool, for other snapshots.
-    func apply(_ epoch: UInt64, _ members: [SocketAddress], pool: Int32 = 0) {
-        worker.handle(.apply(Bench.snapshot(epoch, options, members, pool: pool)))
+    func apply(
+        _ epoch: UInt64, _ members: [SocketAddress], pool: Int32 = 0, replaces other: Int32? = nil
+    ) {
+        worker.handle(
+            .apply(Bench.snapshot(epoch, options, members, pool: pool, replaces: other)))
     }
 
     /// The same with other views and rules.

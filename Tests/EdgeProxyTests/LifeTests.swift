@@ -333,6 +333,113 @@ import Testing
         #expect(bench.ring.address(of: bench.upstream) == Bench.member(1))
     }
 
+    @Test("What waits for an upstream whose certificates rotate is served by the pool that comes")
+    func rotated() throws {
+        var options = Bench.Options()
+        options.memberMax = 1
+        let bench = try Bench(options)
+        let clients = (0..<3).map { _ in bench.client() }
+        for client in clients { bench.send(client, bench.get()) }
+        let old = bench.upstream
+        #expect(bench.count(Counter.requestsWaiting) == 2)
+
+        bench.apply(2, [Bench.member(1)], pool: 1, replaces: 0)
+        bench.settle()
+        #expect(bench.count(Counter.requestsWaiting) == 2)
+        // Again before anybody was served: the chain of pools is not lost.
+        bench.apply(3, [Bench.member(1)], pool: 2, replaces: 0)
+        bench.settle()
+        bench.send(old, Bench.ok)
+        #expect(bench.ring.takeSent(to: clients[0]).hasSuffix("ok"))
+        #expect(bench.ring.isClosed(old), "nothing verified by the old rules is used again")
+        for client in clients.dropFirst() {
+            #expect(bench.upstream != old)
+            bench.send(bench.upstream, Bench.ok)
+            #expect(bench.ring.takeSent(to: client).hasSuffix("ok"))
+        }
+
+        #expect(bench.count(Counter.requestsWaiting) == 0)
+        bench.turn(after: .seconds(2))
+        #expect(bench.worker.pools.map { $0 != nil } == [false, false, true])
+        #expect(bench.worker.groups[0]?.pools.count == 1)
+    }
+
+    @Test("A request whose old connection fails after a rotation is sent again by the new pool")
+    func rotatedRetry() throws {
+        let bench = try Bench()
+        bench.ring.connectPolicy = { _ in nil }
+        let client = bench.client()
+        bench.send(client, bench.get())
+        let old = bench.upstream
+
+        bench.apply(2, [Bench.member(1), Bench.member(2)], pool: 1, replaces: 0)
+        bench.settle()
+        bench.ring.connectPolicy = { _ in 0 }
+        bench.ring.connects(old, ECONNREFUSED)
+        bench.settle()
+        let next = bench.upstream
+        bench.send(next, Bench.ok)
+
+        #expect(next != old && bench.ring.takeSent(to: client).hasSuffix("ok"))
+        #expect(bench.count(Counter.upstreamConnectionsIdle) == 1, "the new pool keeps it")
+        bench.turn(after: .seconds(2))
+        #expect(bench.worker.pools.map { $0 != nil } == [false, true])
+    }
+
+    @Test("A stream through a pool that a rotation has replaced outlives the drain's deadline")
+    func rotatedStream() throws {
+        let bench = try Bench()
+        let client = bench.client(Bench.tcpListener)
+        bench.send(client, "hello")
+        let server = bench.upstream
+
+        bench.apply(2, [Bench.member(1)], pool: 1, replaces: 0)
+        bench.settle()
+        bench.turn(after: .seconds(40))
+        bench.send(server, "and more")
+
+        #expect(bench.ring.takeSent(to: client) == "and more")
+        #expect(bench.worker.pools[0] != nil)
+        bench.ring.ends(client)
+        bench.ring.ends(server)
+        bench.settle()
+        bench.turn(after: .seconds(2))
+        bench.turn(after: .seconds(2))
+        #expect(bench.worker.pools[0] == nil)
+    }
+
+    @Test(
+        "At a drain's end a WebSocket is told to come again, unless it is in a frame",
+        arguments: [true, false])
+    func webSocketDismissed(isBetweenFrames: Bool) throws {
+        let bench = try Bench()
+        let client = bench.client()
+        bench.send(
+            client,
+            bench.get(
+                "/ws", "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: x\r\n"))
+        let server = bench.upstream
+        let head = "HTTP/1.1 101 Switching\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+        // A frame comes with the head, and another behind it.
+        bench.ring.receives(server, Array(head.utf8) + [0x81, 0x02, 0x41, 0x42])
+        bench.settle()
+        bench.ring.receives(server, [0x82, 0x03] + (isBetweenFrames ? [1, 2, 3] : [1]))
+        bench.settle()
+        _ = bench.ring.sent(to: client)
+        _ = bench.ring.takeSent(to: client)
+
+        bench.worker.handle(.drain(until: bench.now.advanced(by: .seconds(10)), isPatient: true))
+        bench.turn(after: .milliseconds(9_700))
+        #expect(bench.ring.takeSent(to: client).isEmpty && !bench.ring.isClosed(client))
+        bench.quietTurn(after: .milliseconds(100))
+        bench.settle()
+
+        let told = bench.ring.sent(to: client)
+        #expect(told == (isBetweenFrames ? [0x88, 0x02, 0x03, 0xF4] : []))
+        #expect(bench.count(ReasonCode.draining) == (isBetweenFrames ? 1 : 0))
+        #expect(bench.ring.isSendingShut(client) == isBetweenFrames)
+    }
+
     @Test("A slot that is used again in the same turn is not taken for its earlier user")
     func reusedSlot() throws {
         let bench = try Bench()

@@ -151,7 +151,7 @@ import Testing
                 case .observed(_, let address, let seen):
                     health.observed(address, seen, now: now)
                 case .summarised(_, let summaries): health.summarised(summaries, now: now)
-                case .applied, .left, .drained, .stopped, .failed, .connectFailed: break
+                case .applied, .left, .counted, .drained, .stopped, .failed, .connectFailed: break
                 }
             }
             heard = bench.events.list.count

@@ -9,20 +9,24 @@ struct GuardianMessageTests {
         .hello(
             .init(
                 workers: 256, socketsPerListener: 256, listenerAddresses: 0,
-                flags: [.adminSocket, .restarted, .successor], bank: 3)),
+                flags: [.adminSocket, .restarted, .successor, .drained], bank: 3)),
         .listener(.init(listener: 2, address: 1, group: 5, firstSocket: 16, count: 16)),
         .place(.init(listener: 2, address: 1, group: 5)), .leaveGroup(255),
         .stop(deadlineMilliseconds: 1, isReplaced: true),
         .start, .serve, .reload(id: 7), .reloadCommit(id: .max), .reloadAbort(id: 0),
         .reloadResult(requestID: 9, outcome: .needsRestart), .stop(deadlineMilliseconds: 25_000),
-        .stopNow, .reopenLogs,
+        .stopNow, .reopenLogs, .news, .dismissClients(true), .dismissClients(false),
+        .reloadResult(requestID: 9, outcome: .done),
     ]
     static let reports: [ProxyReport] = [
         .prepared, .serving, .reloadPrepared(id: 1), .reloadRefused(id: 2, reason: .max),
         .reloadCommitted(id: 3), .reloadPlease(requestID: 4), .drained, .finished,
         .reloadPlease(requestID: 4, mode: .plan), .confirmPlease(requestID: 8),
         .reloadPlease(requestID: 4, mode: .confirm(milliseconds: 60_000)),
-        .upgradePlease(requestID: 9), .groupLeft(3),
+        .upgradePlease(requestID: 9), .groupLeft(3), .fitness(troubles: 0),
+        .fitness(troubles: .max), .nodePlease(requestID: 1, drains: true),
+        .nodePlease(requestID: 2, drains: false), .yieldPlease(requestID: 3, isForced: true),
+        .yieldPlease(requestID: 4, isForced: false),
     ]
 
     @Test("A command survives the wire", arguments: commands)
@@ -77,10 +81,10 @@ struct GuardianMessageTests {
     func ranges() {
         let wires = [
             GuardianWire(1, 0, 1, 1, 0), GuardianWire(1, 1, 257, 1, 0),
-            GuardianWire(1, 1, 1, 1, 8), GuardianWire(1, .max, 1, 1, 0),
+            GuardianWire(1, 1, 1, 1, 16), GuardianWire(1, .max, 1, 1, 0),
             GuardianWire(1, 1, 1, 1, 0, 16), GuardianWire(9, 1, 2), GuardianWire(13, 257),
             GuardianWire(2, 0, 0, 0, 17), GuardianWire(2, 0, 0, 0, 0),
-            GuardianWire(8, 1, 8), GuardianWire(9, 86_400_001),
+            GuardianWire(8, 1, 9), GuardianWire(9, 86_400_001), GuardianWire(15, 2),
         ]
         for wire in wires {
             #expect(throws: GuardianMessageError.fieldOutOfRange) { try ProxyCommand(wire: wire) }
@@ -91,6 +95,7 @@ struct GuardianMessageTests {
         for wire in [
             GuardianWire(70, 1, 3), GuardianWire(70, 1, 0, 5), GuardianWire(70, 1, 2, 0),
             GuardianWire(70, 1, 2, 3_600_001), GuardianWire(73, 300),
+            GuardianWire(76, 1 << 32), GuardianWire(77, 1, 2), GuardianWire(78, 1, 2),
         ] {
             #expect(throws: GuardianMessageError.fieldOutOfRange) { try ProxyReport(wire: wire) }
         }
@@ -106,7 +111,7 @@ struct GuardianMessageTests {
             if round % 4 != 0 {
                 bytes[0] = 1
                 bytes[1] = 0
-                bytes[2] = UInt8.random(in: 0...14, using: &random) + (round % 2 == 0 ? 0 : 64)
+                bytes[2] = UInt8.random(in: 0...16, using: &random) + (round % 2 == 0 ? 0 : 64)
                 bytes[3] = 0
                 for index in 4..<64 where round % 8 != 1 || index % 8 != 0 { bytes[index] = 0 }
             }

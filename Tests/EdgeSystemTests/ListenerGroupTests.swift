@@ -74,6 +74,33 @@ struct ListenerGroupTests {
         for _ in 0..<8 { #expect(connect(other).0 == 0) }
     }
 
+    @Test("A door that was closed lets everybody in again when it is opened")
+    func openDoor() throws {
+        let group = try ListenerGroup(
+            address: SocketAddress(ipv4: 0x7F00_0001, port: 0), count: 2)
+        try group.listen()
+
+        try group.closeDoor()
+        group.openDoor()
+        // Once more: there is nothing to take off.
+        group.openDoor()
+
+        for _ in 0..<8 { #expect(connect(group).0 == 0) }
+    }
+
+    @Test("An address that the machine does not have can be listened on, if it may come")
+    func absent() throws {
+        for text in ["192.0.2.13", "2001:db8::13"] {
+            let address = try #require(SocketAddress(address: text, port: 0))
+
+            let group = try ListenerGroup(address: address, count: 2, isAbsent: true)
+            try group.listen()
+
+            #expect(group.address.addressText == text && group.address.port != 0)
+            #expect(throws: SystemError.self) { try ListenerGroup(address: address, count: 1) }
+        }
+    }
+
     @Test("Every socket of a group gets connections, also after a stop")
     func allShare() throws {
         let group = try ListenerGroup(address: Self.loopback[0], count: 4)

@@ -1,7 +1,9 @@
 import CEdge
 import EdgeCore
 import EdgeSystem
+import Foundation
 import Glibc
+import Synchronization
 import Testing
 
 @Suite("Process", .serialized)
@@ -41,6 +43,29 @@ struct ProcessTests {
         let text = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
         #expect(text.contains("stopped by signal 6, its stack:\n"))
         #expect(text.split(separator: "\n").filter { $0.contains("[0x") }.count >= 1)
+    }
+
+    @Test("A thread's stack for signals goes with the thread")
+    func signalStack() throws {
+        let ended = DispatchSemaphore(value: 0)
+        let places = Mutex<[UInt]>([])
+        for _ in 0..<64 {
+            try BackgroundThread.start {
+                var stack = stack_t()
+                sigaltstack(nil, &stack)
+                let place =
+                    stack.ss_flags & Int32(SS_DISABLE) == 0
+                    ? UInt(bitPattern: stack.ss_sp) : 0
+                places.withLock { $0.append(place) }
+                ended.signal()
+            }
+            ended.wait()
+        }
+
+        let seen = places.withLock { $0 }
+        #expect(seen.count == 64 && !seen.contains(0))
+        // What one has given back the next ones use; none of it would be used twice else.
+        #expect(Set(seen).count < 32)
     }
 
     @Test("Signals arrive on the loop, and SIGPIPE is none")

@@ -97,6 +97,27 @@ import Testing
         #expect(try gone.read() == nil)
     }
 
+    @Test("two writers take turns: what is there is always whole")
+    func turns() async throws {
+        let file = file
+        await withTaskGroup(of: Void.self) { group in
+            for writer in 0..<4 {
+                group.addTask {
+                    for round in 0..<25 {
+                        let content = [UInt8](repeating: UInt8(writer), count: 1 + round * 997)
+                        do throws(StateFileError) {
+                            try file.write(content)
+                            let found = try file.read()?.content ?? []
+                            #expect(!found.isEmpty && found.allSatisfy { $0 == found[0] })
+                        } catch {
+                            Issue.record("writer \(writer), round \(round): \(error)")
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     @Test("what a crash left half-written is not in the way")
     func leftover() throws {
         try folder.write("sample.tmp", "half")

@@ -21,6 +21,10 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     case guardian
     /// What is remembered of DNS: the state file, its content, and the hosts file.
     case names
+    /// What the other node of a pair sends.
+    case pair
+    /// Advertisements of routers, and what guardians say of themselves.
+    case failover
 
     /// - Throws: the rule that the input broke. Our own traps are findings too.
     package func run(_ input: [UInt8]) throws(Finding) {
@@ -36,6 +40,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
         case .configuration: try ConfigurationTarget.run(input)
         case .guardian: try GuardianTarget.run(input)
         case .names: try NamesTarget.run(input)
+        case .pair: try PairTarget.run(input)
+        case .failover: try FailoverTarget.run(input)
         }
     }
 }

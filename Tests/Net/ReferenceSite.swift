@@ -29,6 +29,8 @@ package final class ReferenceSite {
     package let client: VirtualHost
     /// The nodes that the load balancer runs on.
     package let nodes: [VirtualHost]
+    /// Their cables.
+    package let cables: [VirtualLink]
     package let resolver: SiteResolver
     package let secondResolver: SiteResolver?
     package let ingress: [SiteServer]
@@ -50,9 +52,11 @@ package final class ReferenceSite {
         let floor = try Floor()
         (network, hub, mint) = (floor.network, floor.hub, floor.mint)
         client = try floor.host("client", at: "192.168.1.100").host
-        nodes = try Self.nodeAddresses.enumerated().map { index, address in
-            try floor.host("lb0\(index + 1)", at: address).host
+        let balancers = try Self.nodeAddresses.enumerated().map { index, address in
+            try floor.host("lb0\(index + 1)", at: address)
         }
+        nodes = balancers.map(\.host)
+        cables = balancers.map(\.link)
         let router = try floor.host("router", at: Self.resolverAddress).host
         files = try floor.server("nas", at: 30, port: 8080, body: "files\n")
         let cluster = try mint.leaf(names: ["*.\(Self.domain)"])

@@ -35,6 +35,10 @@ package final class SiteBalancer {
         package var certificates = ["home": ["*.\(ReferenceSite.domain)"]]
         /// Further files beside the configuration, with their text.
         package var files: [String: String] = [:]
+        /// As `files`, for root alone to read.
+        package var secrets: [String: String] = [:]
+        /// Which of the configuration's nodes it is; nil: as the machine is called.
+        package var nodeName: String?
 
         package init() {}
     }
@@ -66,6 +70,10 @@ package final class SiteBalancer {
         }
         try directory.write("ca.pem", site.mint.rootPEM)
         for (name, text) in options.files { try directory.write(name, text) }
+        for (name, text) in options.secrets {
+            let path = try directory.write(name, text)
+            guard chmod(path, 0o600) == 0 else { throw KitError.system("chmod \(path)") }
+        }
         let state = try directory.makeDirectory("state", mode: 0o700)
         guard let user = getpwnam("nobody"), chown(state, user.pointee.pw_uid, 0) == 0 else {
             throw KitError.system("chown \(state)")
@@ -90,6 +98,7 @@ package final class SiteBalancer {
     /// - Parameter waits: false returns at once.
     package func start(waits: Bool = true) throws {
         var line = [programs + "/edged", "-c", directory.file("edged.yaml")]
+        if let node = options.nodeName { line += ["--node", node] }
         if options.isManaged { line = try StandInManager.wrapper(in: directory) + line }
         let made = try host.run(line[0], Array(line.dropFirst()))
         process = made

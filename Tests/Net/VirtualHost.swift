@@ -194,6 +194,15 @@ package final class VirtualLink: @unchecked Sendable {
         try apply()
     }
 
+    /// Both ends keep carrier, and every frame is lost: as behind a switch that has gone.
+    package func lose() throws { try runIP(in: hub.namespace, ["link set \(port) nomaster"]) }
+
+    /// Ends `lose`.
+    package func find() throws {
+        try runIP(in: hub.namespace, ["link set \(port) master br0"])
+        try waitUntilForwarding()
+    }
+
     package func restore() throws {
         lock.withLock { isCutNow = false }
         try apply()

@@ -55,16 +55,37 @@ extension Scenarios.CertificateDrops {
         let nginx = try Nginx(tls: leaf)
         let edged = try edged(
             oneSite(nginx.server, settings: "tls: { ca: root.pem, crl: revoked.pem }"),
-            files: ["revoked.pem": mint.revocations(of: [])], mint: mint)
+            files: ["revoked.pem": mint.revocations(of: [], validity: .expired)], mint: mint)
         defer { edged.stop() }
         #expect(try edged.get("/tls").status == 200)
+        #expect(edged.log.contains("a list of revoked certificates is late"))
 
         try edged.directory.write("revoked.pem", mint.revocations(of: [leaf]))
         #expect(answers(edged) { $0 == Self.notVerified })
 
+        // Somebody restores a backup.
         try edged.directory.write("revoked.pem", mint.revocations(of: [], validity: .expired))
-        #expect(answers(edged) { $0 != Self.notVerified })
-        #expect(edged.log.contains("a list of revoked certificates is late"))
+        #expect(eventually { edged.log.contains("older than the one in use") })
+        #expect(answers(edged) { $0 == Self.notVerified })
+    }
+
+    @Test("a pipe in the place of a list of authorities stops nobody")
+    func pipe() throws {
+        let mint = try CertificateMint()
+        let nginx = try Nginx(tls: mint.leaf("app.test"))
+        let edged = try edged(
+            oneSite(nginx.server, settings: "tls: { ca: root.pem }"),
+            files: ["root.pem": mint.rootPEM], mint: mint)
+        defer { edged.stop() }
+        #expect(try edged.get("/tls").status == 200)
+
+        let path = edged.directory.file("root.pem")
+        #expect(unlink(path) == 0 && mkfifo(path, 0o644) == 0)
+        #expect(eventually { edged.log.contains("not a regular file") })
+        #expect(try edged.get("/tls").status == 200)
+        #expect(unlink(path) == 0)
+        try edged.directory.write("root.pem", CertificateMint(name: "Other").rootPEM)
+        #expect(answers(edged) { $0 == Self.notVerified })
     }
 
     @Test("a client whose certificate is revoked is refused, and its session with it")

@@ -52,6 +52,27 @@ extension Scenarios.Operation {
         #expect(try client.get("/", host: "app.test").status == 200)
     }
 
+    @Test("a plan says how many requests of a site are under way")
+    func planOfSite() throws {
+        let upstream = try ScriptedUpstream([
+            .readRequest, .pause(.seconds(5)), .respond(200, "ok"),
+        ])
+        defer { upstream.stop() }
+        let body = oneSite(upstream.server)
+        let edged = try Edged(body)
+        defer { edged.stop() }
+        let clients = try (0..<3).map { _ in try edged.connect() }
+        defer { for client in clients { client.close() } }
+        for client in clients { try client.send("GET / HTTP/1.1\r\nHost: app.test\r\n\r\n") }
+        #expect(eventually { upstream.requests.count == 3 })
+
+        try edged.configure(body.replacing("hosts: app.test", with: "hosts: [app.test, b.test]"))
+        let plan = try edged.edgectl("reload", "--plan")
+
+        #expect(plan.output.contains("~ site app.test"), "\(plan.output)")
+        #expect(plan.output.contains(" 3 requests, "), "\(plan.output)")
+    }
+
     @Test("a plan is as JSON what it is as text")
     func json() throws {
         let upstream = try ScriptedUpstream(answering: "ok")

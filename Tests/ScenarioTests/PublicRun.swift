@@ -128,7 +128,17 @@ final class PublicRun {
             }
             text = text.replacingOccurrences(of: written, with: here)
         }
+        for section in ["nodes:", "failover:", "pair:"] { text = try Self.without(section, in: text) }
         return text
+    }
+
+    /// The nodes of this run are no pair: a section of the file that makes them one, up to the next
+    /// empty line, is left out.
+    private static func without(_ section: String, in text: String) throws -> String {
+        guard let start = text.range(of: "\n" + section),
+            let end = text.range(of: "\n\n", range: start.upperBound..<text.endIndex)
+        else { throw KitError("conf/reference.yaml has no “\(section)”") }
+        return String(text[..<start.lowerBound] + text[end.lowerBound...])
     }
 
     // MARK: - The forwarder

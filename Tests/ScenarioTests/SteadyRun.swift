@@ -80,7 +80,7 @@ final class SteadyRun {
           grpc: { servers: [\(grpc.server)], protocol: h2, health: off }
           raw: { servers: [\(nginx.server)], health: off }
         limits: { header_fields: \(100 + round % 2) }
-        timeouts: { drain: 5s }
+        timeouts: { drain: \(Int(drain.seconds))s }
         """
     }
 
@@ -117,7 +117,9 @@ final class SteadyRun {
     }
 
     /// Connections that have to outlive everything but a restart of their process.
-    func startStreams() throws {
+    ///
+    /// - Parameter mayEnd: that is what happens; each is opened anew then.
+    func startStreams(mayEnd: Bool = false) throws {
         let (https, http, tcp) = (edged.https, edged.http, tcp)
         let root = edged.mint.rootPEM
         let content = Self.content
@@ -125,19 +127,22 @@ final class SteadyRun {
             try ClientTLS(serverName: name, trusting: root, alpn: [alpn])
         }
         streams = [
-            SteadyStream("h1", every: .milliseconds(5)) {
+            SteadyStream("h1", every: .milliseconds(5), mayEnd: mayEnd) {
                 SteadyRequests(try RawClient(http), expecting: content)
             },
-            SteadyStream("h2", every: .milliseconds(5)) {
+            SteadyStream("h2", every: .milliseconds(5), mayEnd: mayEnd) {
                 SteadyHTTP2(
                     try HTTP2Client(https, tls: tls("app.test", "h2")), expecting: content)
             },
-            SteadyStream("tcp") { SteadyRequests(try RawClient(tcp), expecting: content) },
-            SteadyStream("websocket") {
+            SteadyStream("tcp", mayEnd: mayEnd) {
+                SteadyRequests(try RawClient(tcp), expecting: content)
+            },
+            SteadyStream("websocket", mayEnd: mayEnd) {
                 try SteadyWebSocket(try RawClient(https, tls: tls("ws.test", "http/1.1")))
             },
-            SteadyStream("grpc") {
-                try SteadyCall(try HTTP2Client(https, tls: tls("grpc.test", "h2")))
+            SteadyStream("grpc", mayEnd: mayEnd) {
+                try SteadyCall(
+                    try HTTP2Client(https, tls: tls("grpc.test", "h2")), mayLeave: mayEnd)
             },
         ]
         guard eventually(within: .seconds(5), { self.streams.allSatisfy { $0.now.rounds > 2 } })
@@ -237,6 +242,9 @@ final class SteadyRun {
         defer { client.close() }
         return client.serverFingerprint
     }
+
+    /// What the configuration has.
+    static let drain = Duration.seconds(5)
 
     /// The program that is installed takes over from itself, by edgectl or by signal.
     func upgrade(_ round: Int) throws {

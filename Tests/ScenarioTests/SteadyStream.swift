@@ -3,7 +3,8 @@ internal import EdgeTesting
 internal import Foundation
 
 /// One connection, opened at the start, on which something is said all the time and has to come
-/// back: a thread of its own until `stop`. Nothing is opened anew: the first failure is the last.
+/// back: a thread of its own until `stop`. Nothing is opened anew, and the first failure is the
+/// last, unless its process may leave: then each end is noted, and what follows is the next one's.
 final class SteadyStream: @unchecked Sendable {
     // Sendable: the mutable fields are guarded by `condition`.
     let name: String
@@ -19,12 +20,24 @@ final class SteadyStream: @unchecked Sendable {
         var longest: Duration = .zero
         /// When, counted from the beginning, and why.
         var failure: (after: Duration, reason: String)?
+        /// Of connections after which others were opened.
+        var lives: [Life] = []
 
         var description: String {
             let end = failure.map { "FAILED after \($0.after.milliseconds): \($0.reason)" }
             return "\(name): \(rounds) rounds, longest \(longest.milliseconds), "
+                + (lives.isEmpty ? "" : "\(lives.count) ended and opened again, ")
                 + (end ?? "alive at the end")
         }
+    }
+
+    /// A connection that has ended.
+    struct Life: Sendable {
+        let opened: Instant
+        let ended: Instant
+        /// Until the next one had its first answer.
+        var gap: Duration
+        let reason: String
     }
 
     /// Something that can be said and waited for; throws if anything else comes back.
@@ -35,15 +48,17 @@ final class SteadyStream: @unchecked Sendable {
 
     /// - Parameters:
     ///   - every: a round begins that long after the last has ended.
+    ///   - mayEnd: a connection that has answered may end; another is opened at once, and its first
+    ///     round has to be answered.
     ///   - open: on the stream's own thread; its failure is one of the stream.
     init(
-        _ name: String, every pause: Duration = .milliseconds(20),
+        _ name: String, every pause: Duration = .milliseconds(20), mayEnd: Bool = false,
         _ open: @escaping @Sendable () throws -> any Talk
     ) {
         self.name = name
         result = Result(name: name)
         Thread.detachNewThread { [self] in
-            talk(open, pause)
+            talk(open, pause, mayEnd)
             condition.withLock {
                 isOver = true
                 condition.broadcast()
@@ -51,25 +66,51 @@ final class SteadyStream: @unchecked Sendable {
         }
     }
 
-    private func talk(_ open: () throws -> any Talk, _ pause: Duration) {
-        do {
-            var talk = try open()
-            defer { talk.close() }
-            while !condition.withLock({ isStopping }) {
-                let begin = Instant.now()
-                try talk.round(condition.withLock { result.rounds })
-                let taken = Duration(nanoseconds: Instant.now().nanoseconds(since: begin))
-                condition.withLock {
-                    result.rounds += 1
-                    result.longest = max(result.longest, taken)
+    private func talk(_ open: () throws -> any Talk, _ pause: Duration, _ mayEnd: Bool) {
+        while true {
+            let opened = Instant.now()
+            var rounds = 0
+            do {
+                try converse(open, pause, &rounds)
+                return
+            } catch {
+                let ended = Instant.now()
+                let goesOn = condition.withLock {
+                    guard mayEnd, rounds > 0 else {
+                        let after = ended.nanoseconds(since: result.begin)
+                        result.failure = (Duration(nanoseconds: after), "\(error)")
+                        return false
+                    }
+                    result.lives.append(
+                        Life(opened: opened, ended: ended, gap: .zero, reason: "\(error)"))
+                    return !isStopping
                 }
-                usleep(UInt32(pause.seconds * 1e6))
+                guard goesOn else { return }
             }
-        } catch {
+        }
+    }
+
+    /// On one connection.
+    private func converse(
+        _ open: () throws -> any Talk, _ pause: Duration, _ rounds: inout Int
+    ) throws {
+        var talk = try open()
+        defer { talk.close() }
+        while !condition.withLock({ isStopping }) {
+            let begin = Instant.now()
+            try talk.round(condition.withLock { result.rounds })
+            let end = Instant.now()
+            let taken = Duration(nanoseconds: end.nanoseconds(since: begin))
             condition.withLock {
-                let after = Instant.now().nanoseconds(since: result.begin)
-                result.failure = (Duration(nanoseconds: after), "\(error)")
+                result.rounds += 1
+                result.longest = max(result.longest, taken)
+                if rounds == 0, let last = result.lives.indices.last {
+                    result.lives[last].gap = Duration(
+                        nanoseconds: end.nanoseconds(since: result.lives[last].ended))
+                }
             }
+            rounds += 1
+            usleep(UInt32(pause.seconds * 1e6))
         }
     }
 
@@ -140,6 +181,8 @@ struct SteadyWebSocket: SteadyStream.Talk {
                 // The server's own keep-alive.
                 case 9: try client.send(bytes: Self.frame(10, payload))
                 case 10: break
+                case 8 where payload.count >= 2:
+                    throw KitError("closed with \(Int(payload[0]) << 8 | Int(payload[1]))")
                 default: throw KitError("a frame of kind \(opcode) instead of an echo")
                 }
             }
@@ -187,7 +230,7 @@ struct SteadyHTTP2: SteadyStream.Talk {
             }
         }
         client.forgetOver()
-        if client.goAway != nil { throw KitError("GOAWAY") }
+        if let code = client.goAway { throw KitError("GOAWAY \(code)") }
     }
 
     mutating func close() { client.close() }
@@ -197,10 +240,13 @@ struct SteadyHTTP2: SteadyStream.Talk {
 struct SteadyCall: SteadyStream.Talk {
     private let client: HTTP2Client
     private let stream: UInt32
+    private let mayLeave: Bool
     private var seen = 0
 
-    init(_ client: HTTP2Client) throws {
+    /// - Parameter mayLeave: GOAWAY is no failure: the call goes on behind it.
+    init(_ client: HTTP2Client, mayLeave: Bool) throws {
         self.client = client
+        self.mayLeave = mayLeave
         let fields = HTTP2Client.fields(
             "POST", "/peers.Echo/Bidirectional", host: "grpc.test",
             with: [("content-type", "application/grpc"), ("te", "trailers")])
@@ -223,7 +269,7 @@ struct SteadyCall: SteadyStream.Talk {
                 "no echo of message \(number): \(body.count) of \(wanted) bytes, "
                     + "\(client.frames.suffix(4)), \(client.ending.map { "\($0)" } ?? "open")")
         }
-        if client.goAway != nil { throw KitError("GOAWAY") }
+        if client.goAway != nil, !mayLeave { throw KitError("GOAWAY") }
         seen = wanted
         client.forgetOver()
     }

@@ -60,20 +60,43 @@ extension Scenarios.Steady {
     func upgrades() throws {
         let run = try SteadyRun()
         defer { run.end() }
+        try run.startStreams(mayEnd: true)
         try run.startLanes()
         pass(.milliseconds(500))
 
+        var begins: [Instant] = []
         let spans = try (0..<Self.upgrades).map { round in
             // The one before the last finishes its connections meanwhile.
             if round > 1 { pass(.seconds(5)) }
+            begins.append(Instant.now())
             return try timed { try run.upgrade(round) }
         }
-        pass(.seconds(1))
+        // What the last one leaves is cut then.
+        pass(SteadyRun.drain + .seconds(1))
         let reports = run.stopLanes()
+        let streams = run.streams.map { $0.stop() }
 
         SteadyRun.show(
             "upgrade",
-            reports.map { "\($0)" } + spans.map { "took \($0.milliseconds)" })
+            reports.map { "\($0)" } + streams.map { "\($0)" }
+                + streams.flatMap(\.lives).map { "\($0)" }
+                + spans.map { "took \($0.milliseconds)" })
+        for stream in streams {
+            #expect(stream.failure == nil, "\(stream)")
+            #expect(stream.lives.count <= Self.upgrades, "\(stream)")
+            for life in stream.lives {
+                // HTTP/2 is told to leave, requests of HTTP/1.1 with their answer; what has no end
+                // of its own has until the deadline.
+                #expect(life.gap < .seconds(1), "\(stream.name): \(life)")
+                guard stream.name != "h1", stream.name != "h2" else { continue }
+                if stream.name == "websocket" { #expect(life.reason.contains("1012")) }
+                let upgrade = begins.first { $0 > life.opened }
+                let lasted = upgrade.map { life.ended.nanoseconds(since: $0) } ?? 0
+                #expect(
+                    lasted > (SteadyRun.drain - .milliseconds(500)).nanoseconds,
+                    "\(stream.name): \(life)")
+            }
+        }
         for report in reports {
             #expect(report.failedCount == 0, "\(report)")
             #expect(report.longestGap < .seconds(1), "\(report)")
@@ -84,6 +107,7 @@ extension Scenarios.Steady {
     func kills() throws {
         let run = try SteadyRun()
         defer { run.end() }
+        try run.startStreams(mayEnd: true)
         try run.startLanes()
         pass(.milliseconds(500))
 
@@ -92,8 +116,14 @@ extension Scenarios.Steady {
             pass(.milliseconds(700))
         }
         let reports = run.stopLanes()
+        let streams = run.streams.map { $0.stop() }
 
-        SteadyRun.show("killed proxy", reports.map { "\($0)" })
+        SteadyRun.show("killed proxy", reports.map { "\($0)" } + streams.map { "\($0)" })
+        for stream in streams {
+            // Who opens another connection at once is taken and answered.
+            #expect(stream.failure == nil, "\(stream)")
+            #expect(stream.lives.count == Self.kills, "\(stream)")
+        }
         for report in reports {
             for (failure, _) in report.failureCounts {
                 // A connection that was taken has died with the process.

@@ -89,6 +89,7 @@ struct DependencyTests {
     func layers() {
         let pure: Set<String> = [
             "EdgeCore", "EdgePreface", "EdgeHTTP", "EdgeHTTP1", "EdgeRouting", "EdgeUpstream",
+            "EdgeVRRP",
         ]
         for row in manifest.rows where pure.contains(row.name) {
             #expect(row.dependencies.isSubset(of: pure), "\(row.name)")

@@ -96,6 +96,9 @@ static const int CE_F_ADD_SEALS = 1033, CE_F_GET_SEALS = 1034;
 static const int CE_SEAL_SEAL = 1, CE_SEAL_SHRINK = 2, CE_SEAL_GROW = 4, CE_SEAL_WRITE = 8;
 static const int CE_CAP_NET_BIND_SERVICE = CAP_NET_BIND_SERVICE;
 static const int CE_CAP_SETUID = CAP_SETUID;
+static const int CE_CAP_NET_ADMIN = CAP_NET_ADMIN, CE_CAP_NET_RAW = CAP_NET_RAW;
+/* Sockets bound to addresses that the machine may not have yet (Linux uapi). */
+static const int CE_IP_FREEBIND = 15, CE_IPV6_FREEBIND = 78;
 
 /* Bytes that were sent and not yet acknowledged; -1: not known. */
 CE_INLINE int ce_unacknowledged(int fd) { int count = 0; return ioctl(fd, TIOCOUTQ, &count) == 0 ? count : -1; }
@@ -138,6 +141,81 @@ CE_INLINE int ce_is_interface(int fd, int32_t index, const void *name) {
   struct { char name[16]; int32_t index; char rest[20]; } r; memset(&r, 0, sizeof r); r.index = index;
   return ioctl(fd, SIOCGIFNAME, &r) == 0 && memcmp(r.name, name, 16) == 0;
 }
+
+/* ---- netlink, raw sockets, real time ---- */
+static const int CE_SOL_NETLINK = 270;
+
+/* One packet of a raw or datagram socket, with what the kernel tells of it (RECVHOPLIMIT, PKTINFO, TIMESTAMPNS where
+   set). Absent values: hop_limit -1, stamp 0, interface 0, destination_count 0. */
+struct ce_packet {
+  int64_t stamp; /* nanoseconds of CLOCK_REALTIME */
+  int32_t hop_limit, interface, is_cut;
+  uint32_t source_count, destination_count;
+  uint8_t source[28];      /* sockaddr_in or sockaddr_in6 */
+  uint8_t destination[16]; /* 4 or 16 bytes */
+};
+static const int CE_IP_MULTICAST_ALL = 49, CE_IPV6_MULTICAST_ALL = 29, CE_IPV6_ADD_MEMBERSHIP = 20;
+static const int CE_SO_TIMESTAMPNS = 35, CE_IPV6_RECVHOPLIMIT = 51, CE_IPV6_HOPLIMIT = 52, CE_IPV6_PKTINFO = 50,
+                 CE_IPV6_TCLASS = 67;
+CE_INLINE ssize_t ce_receive_packet(int fd, void *bytes, size_t count, struct ce_packet *p) {
+  char control[256] __attribute__((aligned(8)));
+  struct iovec v = {bytes, count};
+  struct msghdr m; memset(&m, 0, sizeof m); memset(p, 0, sizeof *p); p->hop_limit = -1;
+  m.msg_name = p->source; m.msg_namelen = sizeof p->source; m.msg_iov = &v; m.msg_iovlen = 1;
+  m.msg_control = control; m.msg_controllen = sizeof control;
+  ssize_t n = recvmsg(fd, &m, MSG_DONTWAIT);
+  if (n < 0) return n;
+  p->source_count = m.msg_namelen; p->is_cut = (m.msg_flags & MSG_TRUNC) != 0;
+  for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == CE_SO_TIMESTAMPNS) {
+      struct timespec t; memcpy(&t, CMSG_DATA(c), sizeof t);
+      p->stamp = (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+    } else if (c->cmsg_level == IPPROTO_IP && c->cmsg_type == CE_IP_PKTINFO) {
+      memcpy(&p->interface, CMSG_DATA(c), 4);
+      memcpy(p->destination, CMSG_DATA(c) + 8, 4); p->destination_count = 4;
+    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == CE_IPV6_PKTINFO) {
+      memcpy(p->destination, CMSG_DATA(c), 16); p->destination_count = 16;
+      memcpy(&p->interface, CMSG_DATA(c) + 16, 4);
+    } else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == CE_IPV6_HOPLIMIT) {
+      memcpy(&p->hop_limit, CMSG_DATA(c), 4);
+    }
+  }
+  return n;
+}
+/* Sends from an address of an interface; source_count 4 or 16. */
+CE_INLINE ssize_t ce_send_packet(int fd, const void *bytes, size_t count, const void *to, uint32_t to_count,
+                                 const uint8_t *source, uint32_t source_count, int32_t interface) {
+  char control[64] __attribute__((aligned(8)));
+  struct iovec v = {(void *)bytes, count};
+  struct msghdr m; memset(&m, 0, sizeof m); memset(control, 0, sizeof control);
+  m.msg_name = (void *)to; m.msg_namelen = to_count; m.msg_iov = &v; m.msg_iovlen = 1;
+  size_t size = source_count == 4 ? 12 : 20;
+  m.msg_control = control; m.msg_controllen = CMSG_SPACE(size);
+  struct cmsghdr *c = CMSG_FIRSTHDR(&m);
+  c->cmsg_len = CMSG_LEN(size);
+  if (source_count == 4) { /* struct in_pktinfo: index, source, (destination) */
+    c->cmsg_level = IPPROTO_IP; c->cmsg_type = CE_IP_PKTINFO;
+    memcpy(CMSG_DATA(c), &interface, 4); memcpy(CMSG_DATA(c) + 4, source, 4);
+  } else { /* struct in6_pktinfo: source, index */
+    c->cmsg_level = IPPROTO_IPV6; c->cmsg_type = CE_IPV6_PKTINFO;
+    memcpy(CMSG_DATA(c), source, 16); memcpy(CMSG_DATA(c) + 16, &interface, 4);
+  }
+  return sendmsg(fd, &m, MSG_DONTWAIT | MSG_NOSIGNAL);
+}
+/* The calling thread; policy 0 is everybody's. */
+CE_INLINE int ce_set_scheduler(int policy, int priority) {
+  struct { int priority; } p = {priority};
+  return (int)syscall(SYS_sched_setscheduler, 0, policy, &p);
+}
+CE_INLINE int ce_mlockall(int flags) { return (int)syscall(SYS_mlockall, flags); }
+static const int CE_SCHED_FIFO = 1, CE_SCHED_RESET_ON_FORK = 0x40000000;
+static const int CE_MCL_CURRENT = 1, CE_MCL_FUTURE = 2, CE_MCL_ONFAULT = 4;
+static const int CE_MADV_POPULATE_READ = 22;
+/* The program's own code, as the linker placed it. */
+extern char __executable_start, etext;
+CE_INLINE uintptr_t ce_text_start(void) { return (uintptr_t)&__executable_start; }
+CE_INLINE uintptr_t ce_text_end(void) { return (uintptr_t)&etext; }
+static const unsigned CE_RLIMIT_MEMLOCK = RLIMIT_MEMLOCK;
 
 struct ce_ucred { int32_t pid; uint32_t uid; uint32_t gid; };
 static const int CE_SO_PEERCRED = 17;

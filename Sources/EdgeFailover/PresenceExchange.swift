@@ -1,0 +1,215 @@
+internal import CEdge
+internal import EdgeCore
+internal import EdgeSystem
+internal import EdgeVRRP
+internal import Glibc
+
+/// Presence on the wire: the machine, its sockets and its timer. One thread, the failover's.
+final class PresenceExchange {
+    private unowned let driver: FailoverDriver
+    private let loop: PollLoop
+    private var machine: PresenceMachine?
+    private var authenticatedBy: [UInt8]?
+    private var sockets: [PresenceSocket] = []
+    private var timer: (id: TimerID, due: Instant)?
+    private var isSendDue = false
+    private var isFrozen = false
+    private var told: Standing?
+    private var sendFailures: UInt64 = 0
+    private var hasFailed = false
+    private let bootID: UInt64
+    private let firstSequence: UInt64
+    private var localTried: [SocketAddress] = []
+
+    /// Datagrams read in a row, and how long the next have to wait then: nobody keeps the thread
+    /// busy by sending.
+    private static let packetsPerTurn = 8
+    private static let floodPause = Duration.milliseconds(1)
+
+    /// - Parameter handover: the boot that goes on; nil: a new one.
+    init(driver: FailoverDriver, _ handover: FailoverHandover.Presence?) {
+        self.driver = driver
+        loop = driver.loop
+        bootID = handover?.bootID ?? Self.randomWord()
+        firstSequence = handover?.sequence ?? 1
+    }
+
+    deinit {
+        if let timer { loop.cancel(timer.id) }
+        closeSockets()
+    }
+
+    // MARK: - Settings
+
+    /// Begins, goes on or ends as the driver's settings say.
+    func apply() {
+        let settings = driver.settings
+        let configuration = PresenceMachine.Configuration(
+            nodeName: settings.nodeName, bootID: bootID,
+            programVersion: driver.options.programVersion, peers: settings.presence.peers,
+            interval: settings.presenceInterval, timeout: settings.presenceTimeout)
+        if machine?.configuration != configuration || authenticatedBy != driver.options.secret {
+            authenticatedBy = driver.options.secret
+            machine = PresenceMachine(
+                configuration: configuration,
+                authenticator: driver.options.secret.map { PresenceAuthenticator(secret: $0) },
+                seed: Self.randomWord(), sequence: machine?.sequence ?? firstSequence, now: .now())
+        }
+        openSockets()
+        sendSoon()
+    }
+
+    /// One per family of the peers.
+    private func openSockets() {
+        let settings = driver.settings.presence
+        var wanted: [SocketAddress] = []
+        for peer in settings.peers {
+            var local = peer.isIPv4 ? SocketAddress(ipv4: 0, port: peer.port) : .anyIPv6(peer.port)
+            if let named = settings.local, named.isIPv4 == peer.isIPv4 { local = named }
+            if !wanted.contains(where: { $0.isIPv4 == local.isIPv4 }) { wanted.append(local) }
+        }
+        guard wanted != localTried || sockets.count < wanted.count else { return }
+        localTried = wanted
+        closeSockets()
+        for local in wanted {
+            do throws(SystemError) {
+                let socket = try PresenceSocket(local: local)
+                try loop.watch(socket.descriptor, events: .readable) { [weak self] _ in
+                    self?.read(socket)
+                }
+                sockets.append(socket)
+                hasFailed = false
+            } catch {
+                if !hasFailed { driver.log(.error, "failover: presence: \(error)") }
+                hasFailed = true
+                loop.schedule(after: .seconds(1)) { [weak self] in self?.openSockets() }
+            }
+        }
+    }
+
+    private func closeSockets() {
+        for socket in sockets { loop.unwatch(socket.descriptor) }
+        sockets = []
+    }
+
+    // MARK: - Sending
+
+    /// Once for all that has changed in this turn.
+    func sendSoon() {
+        guard !isSendDue else { return }
+        isSendDue = true
+        loop.schedule(at: loop.now) { [weak self] in
+            guard let self else { return }
+            isSendDue = false
+            send(isUrgent: true)
+        }
+    }
+
+    func standingMayHaveChanged() {
+        if told != driver.worstStanding { sendSoon() }
+    }
+
+    private func send(isUrgent: Bool) {
+        guard var machine, !isFrozen else { return }
+        let now = Instant.now()
+        let standing = driver.worstStanding
+        told = standing
+        let content = PresenceMachine.Content(
+            standing: standing,
+            configurationFingerprint: driver.options.configurationFingerprint,
+            instances: driver.instances.filter { !$0.isLeaving }
+                .prefix(PresenceMessage.instancesMax).map { $0.status.presence(now: now) })
+        let datagrams = machine.messages(
+            content, isUrgent: isUrgent, wallClock: WallClock.now(), now: now)
+        self.machine = machine
+        for datagram in datagrams {
+            let socket = sockets.first { $0.isIPv4 == datagram.destination.isIPv4 }
+            let code = socket?.send(datagram.bytes, to: datagram.destination) ?? ENOTCONN
+            // A peer that is not running refuses; that is not ours.
+            if code != 0, code != ECONNREFUSED { sendFailures += 1 }
+        }
+        reschedule()
+    }
+
+    private func reschedule() {
+        let due = machine?.nextDeadline ?? .never
+        guard due != timer?.due else { return }
+        if let timer { loop.cancel(timer.id) }
+        timer = nil
+        guard due != .never, !isFrozen else { return }
+        let id = loop.schedule(at: due) { [weak self] in
+            self?.timer = nil
+            self?.send(isUrgent: false)
+        }
+        timer = (id, due)
+    }
+
+    // MARK: - Hearing
+
+    private func read(_ socket: PresenceSocket) {
+        let isMore = socket.receive(max: Self.packetsPerTurn) { packet in
+            guard var machine, !isFrozen else { return }
+            let peer: PresenceMachine.Peer?
+            do throws(PresenceRefusal) {
+                peer = try machine.receive(
+                    packet.bytes, from: packet.source, receivedAt: packet.receivedAt,
+                    wallClock: WallClock.now(), now: .now())
+            } catch {
+                // Counted by the machine.
+                peer = nil
+            }
+            self.machine = machine
+            if let peer { driver.heard(peer) }
+        }
+        if machine?.wantsToGreet == true { send(isUrgent: false) }
+        if isMore, loop.isWatched(socket.descriptor) { pause(socket) }
+    }
+
+    private func pause(_ socket: PresenceSocket) {
+        loop.change(socket.descriptor, events: [])
+        loop.schedule(after: Self.floodPause) { [weak self] in
+            guard let self, sockets.contains(where: { $0 === socket }) else { return }
+            loop.change(socket.descriptor, events: .readable)
+        }
+    }
+
+    // MARK: - Another program
+
+    func freeze() {
+        isFrozen = true
+        if let timer { loop.cancel(timer.id) }
+        timer = nil
+    }
+
+    func thaw() {
+        isFrozen = false
+        sendSoon()
+    }
+
+    var handover: FailoverHandover.Presence? {
+        machine.map { .init(bootID: bootID, sequence: $0.sequence) }
+    }
+
+    // MARK: - Status
+
+    var peers: [PresenceMachine.Peer] { machine?.peers ?? [] }
+
+    func add(to figures: inout FailoverStatus.Figures) {
+        figures.presenceSent = machine?.sentCount ?? 0
+        figures.presenceHeard = machine?.heardCount ?? 0
+        figures.presenceRefusals = machine?.refusals ?? [:]
+        figures.presenceSendFailures = sendFailures
+    }
+
+    /// From the system's random numbers.
+    private static func randomWord() -> UInt64 {
+        var generator = SystemRandomNumberGenerator()
+        return generator.next()
+    }
+}
+
+extension SocketAddress {
+    fileprivate static func anyIPv6(_ port: UInt16) -> SocketAddress {
+        SocketAddress(ipv6High: 0, low: 0, port: port)
+    }
+}
