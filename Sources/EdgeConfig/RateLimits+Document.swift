@@ -11,6 +11,11 @@ extension Configuration {
         package var trackedClients = 1_000_000
 
         package init() {}
+
+        /// Bytes of the memory that workers share for it.
+        package var memoryByteCount: Int {
+            LimitMemoryLayout.byteCount(trackedClients: trackedClients)
+        }
     }
 }
 
@@ -130,6 +135,15 @@ final class RateLimitList {
         policy.costs = costs(section)
         let key = section.text("key", as: .limitKey, parse: TextValue.limitKey)
         policy.key = key?.value.key ?? .client
+        switch policy.key {
+        case .field, .cookie:
+            guard !section.pass.schema.hasPlans else { break }
+            section.error(
+                section.location(of: "key"),
+                "\(section.title).key is not supported yet with a field or cookie",
+                hint: "count by 'client'")
+        case .client, .everybody: break
+        }
         policy.scope = section.choice("per", as: Place.self)?.scope ?? .policy
         policy.countsRefused = section.choice("count_refused", as: Answer.self) == .yes
         policy.isShadow = section.choice("shadow", as: Answer.self) == .yes

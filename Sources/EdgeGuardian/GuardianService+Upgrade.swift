@@ -240,7 +240,7 @@ extension GuardianService {
     }
 
     /// All that another program needs to go on as this process.
-    private var succession: Succession {
+    var succession: Succession {
         func proxy(_ link: ProxyLink) -> Succession.Proxy {
             Succession.Proxy(
                 processID: link.process?.processID ?? 0, channel: link.channel?.descriptor,
@@ -262,6 +262,7 @@ extension GuardianService {
                         isKept: store.isKept(place.group))
                 }
             },
-            proxy: link.map(proxy), leaving: leaving.map(proxy), isReloadDue: isReloadDue)
+            proxy: link.map(proxy), leaving: leaving.map(proxy), isReloadDue: isReloadDue,
+            limits: property.limitFile.raw)
     }
 }

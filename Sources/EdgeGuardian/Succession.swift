@@ -50,10 +50,13 @@ package struct Succession: WireValue {
     package var failover: FailoverHandover?
     /// An administrator has drained the node.
     package var isDrained = false
+    /// Memory for what clients have used up; nil: an older program had none.
+    package var limits: Int32?
 
     /// All of them, each once.
     package var descriptors: [Int32] {
-        [configuration, board, tickets] + (admin.map { [$0.socket] } ?? [])
+        [configuration, board, tickets] + (limits.map { [$0] } ?? [])
+            + (admin.map { [$0.socket] } ?? [])
             + listeners.flatMap { $0 }.flatMap(\.sockets)
             + ([proxy].compactMap { $0 } + leaving).compactMap(\.channel)
             + (failover?.descriptors ?? [])
@@ -76,6 +79,7 @@ extension Succession {
             .init("reload_due", .bool(isReloadDue)),
             .init("failover", failover?.json ?? .null),
             .init("drained", .bool(isDrained)),
+            .init("limits", limits.map { .integer(Int64($0)) } ?? .null),
         ])
     }
 
@@ -110,6 +114,9 @@ extension Succession {
             try FailoverHandover(json: json)
         }
         isDrained = try reader.optionalBool("drained") ?? false
+        limits =
+            json["limits"] == nil || json["limits"] == .null
+            ? nil : try reader.descriptor("limits")
     }
 
     private static func optional<Value>(

@@ -28,7 +28,7 @@ struct SuccessionTests {
             .init(processID: 99, channel: 21, bank: 0, millisecondsLeft: 4000),
             .init(processID: 98, channel: nil, bank: 2, millisecondsLeft: 1),
         ],
-        isReloadDue: true, failover: handover, isDrained: true)
+        isReloadDue: true, failover: handover, isDrained: true, limits: 31)
 
     static let handover = FailoverHandover(
         instances: [
@@ -54,12 +54,14 @@ struct SuccessionTests {
         return counters
     }()
 
-    @Test("What an older program left, which knew nothing of failover, is understood")
+    @Test("What an older program left, which knew nothing of failover and limits, is understood")
     func older() throws {
         var older = Self.whole
         older.failover = nil
         older.isDrained = false
-        let text = older.json.text.replacing(",\"failover\":null,\"drained\":false", with: "")
+        older.limits = nil
+        let text = older.json.text.replacing(
+            ",\"failover\":null,\"drained\":false,\"limits\":null", with: "")
 
         #expect(!text.contains("failover"))
         #expect(try Succession(json: JSONValue(parsing: Array(text.utf8))) == older)
@@ -74,7 +76,7 @@ struct SuccessionTests {
     @Test("Every descriptor is in the list of those that stay open, once")
     func descriptors() {
         let all = Self.whole.descriptors
-        #expect(all.sorted() == [5, 6, 7, 9, 10, 11, 12, 13, 20, 21, 30])
+        #expect(all.sorted() == [5, 6, 7, 9, 10, 11, 12, 13, 20, 21, 30, 31])
     }
 
     @Test("Another version, and anything cut or changed, is refused or means something whole")

@@ -9,7 +9,7 @@ struct GuardianMessageTests {
         .hello(
             .init(
                 workers: 256, socketsPerListener: 256, listenerAddresses: 0,
-                flags: [.adminSocket, .restarted, .successor, .drained], bank: 3)),
+                flags: [.adminSocket, .restarted, .successor, .drained, .limitMemory], bank: 3)),
         .listener(.init(listener: 2, address: 1, group: 5, firstSocket: 16, count: 16)),
         .place(.init(listener: 2, address: 1, group: 5)), .leaveGroup(255),
         .stop(deadlineMilliseconds: 1, isReplaced: true),
