@@ -99,7 +99,7 @@ let package = Package(
             name: "EdgeProxy",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgePreface", "EdgeTLS", "EdgeHTTP",
-                "EdgeHTTP1", "EdgeHTTP2", "EdgeRouting", "EdgeUpstream", "CEdge",
+                "EdgeHTTP1", "EdgeHTTP2", "EdgeRouting", "EdgeUpstream", "EdgeLimits", "CEdge",
             ],
             swiftSettings: hot),
         .target(
@@ -116,7 +116,7 @@ let package = Package(
             name: "EdgeDaemon",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeConfig", "EdgeDNS", "EdgeHealth", "EdgePair",
+                "EdgeConfig", "EdgeDNS", "EdgeHealth", "EdgeLimits", "EdgePair",
                 "EdgeRouting", "EdgeUpstream", "EdgeVRRP", "EdgeControlAPI", "EdgeControl",
                 "EdgeProxy", "EdgeGuardian", "CEdge",
             ],
@@ -174,15 +174,16 @@ let package = Package(
         unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream", "EdgeLimits", "EdgeVRRP"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests(
-            "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgePair",
-            "EdgeProxy", "EdgeRouting", "EdgeSystem", "EdgeTLS", "EdgeUpstream", "CEdge"),
+            "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgeLimits",
+            "EdgePair", "EdgeProxy", "EdgeRouting", "EdgeSystem", "EdgeTLS", "EdgeUpstream", "CEdge"
+        ),
         unitTests(
             "EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeFailover", "EdgeSystem",
             "EdgeVRRP",
             "CEdge"),
         unitTests(
-            "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeRouting", "EdgeTLS",
-            "EdgeUpstream", "EdgeSystem", "CEdge"),
+            "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeLimits", "EdgeRing",
+            "EdgeRouting", "EdgeTLS", "EdgeUpstream", "EdgeSystem", "CEdge"),
         .testTarget(
             name: "ScenarioTests",
             dependencies: ["EdgeCore", "EdgeSystem", "EdgeTesting", "EdgeNet"],

@@ -18,6 +18,7 @@ extension LimitPlans {
     package func caller(_ address: SocketAddress) -> LimitCaller {
         var exempt: UInt64 = 0
         var denied: UInt64 = 0
+        guard hasLists else { return LimitCaller(address, exempt: 0, denied: 0) }
         for index in policies.indices {
             if policies[index].allowed.contains(address) { exempt |= 1 << UInt64(index) }
             if policies[index].denied.contains(address) { denied |= 1 << UInt64(index) }

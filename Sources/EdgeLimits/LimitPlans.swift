@@ -61,6 +61,8 @@ package struct LimitPlans: Sendable {
     /// Until then debts under former rates count.
     private(set) var formerUntil = Instant(nanoseconds: 0)
     private(set) var plans: [Plan] = []
+    /// Some policy lets somebody pass, or does not serve him.
+    private(set) var hasLists = false
     private(set) var planPolicies: [Int32] = []
     /// Blocks of shared memory that ceilings have, by identity.
     private var ceilings: [UInt64: Int32] = [:]
@@ -84,6 +86,9 @@ package struct LimitPlans: Sendable {
         let configured = Array(configured.prefix(Self.policiesMax))
         for policy in configured {
             policies.append(compile(policy, files, former: rates))
+            hasLists =
+                hasLists || !policy.allowed.isEmpty || !policy.denied.isEmpty
+                || !policy.allowFiles.isEmpty || !policy.denyFiles.isEmpty
         }
         for place in places.prefix(Self.plansMax) {
             plans.append(plan(place, configured, former: rates))
