@@ -103,7 +103,8 @@ extension RateLimitList {
     ) {
         let configurations = views.configurations
         for (index, view) in configurations.enumerated() {
-            guard let reason = Self.hidesClients(view, trusted: trusted) else { continue }
+            let reason = Self.hidesClients(view, trusted: trusted)
+            guard reason != nil || !trusted.isEmpty && !view.requiresProxyHeader else { continue }
             var named = view.rules.rateLimits
             for site in sites where site.hosts.contains(where: { $0.view == index }) {
                 named += site.rules.rateLimits + site.paths.flatMap(\.rules.rateLimits)
@@ -111,6 +112,10 @@ extension RateLimitList {
             for number in Set(named).sorted() {
                 let draft = drafts[number]
                 guard draft.policy.key != .everybody, !draft.isPeer else { continue }
+                guard let reason else {
+                    checkForwarders(draft, view, trusted: trusted)
+                    continue
+                }
                 draft.section.error(
                     draft.section.has("key")
                         ? draft.section.location(of: "key") : draft.name.location,
@@ -120,6 +125,22 @@ extension RateLimitList {
                         + "meant")
             }
         }
+    }
+
+    /// Forwarders that speak HTTP say in fields who their clients are; nobody reads those for
+    /// limits yet.
+    private func checkForwarders(
+        _ draft: Draft, _ view: ViewConfiguration, trusted: [CIDR]
+    ) {
+        let stranger = trusted.first { forwarder in
+            !draft.policy.allowed.contains { $0.covers(forwarder) }
+        }
+        guard let stranger else { return }
+        draft.section.error(
+            draft.section.has("key") ? draft.section.location(of: "key") : draft.name.location,
+            "the policy '\(draft.name.value)' would take all clients behind \(stranger) "
+                + "(forwarding.trusted) in the view '\(view.name)' for one",
+            hint: "set 'key: peer' if that is meant, or let 'allow' name the forwarders")
     }
 
     /// Policies of sites that pass connections on, and of paths, that say nothing about them.
@@ -135,6 +156,13 @@ extension RateLimitList {
             let ofBoth =
                 policy.rates[.upload] != nil || policy.rates[.download] != nil
                 || !policy.denied.isEmpty || !policy.denyFiles.isEmpty
+            if isPassthrough, !section.pass.schema.hasPlans {
+                section.error(
+                    section.location(of: "rate_limits"),
+                    "\(section.title).rate_limits is not supported yet for connections that are "
+                        + "passed on")
+                continue
+            }
             let hasEffect =
                 ofBoth || (isPassthrough ? ofConnections : isPath ? ofRequests : true)
             if hasEffect { continue }

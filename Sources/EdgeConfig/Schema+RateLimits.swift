@@ -51,10 +51,18 @@ extension Schema {
                     + "all do; one that is named twice counts once. A request is charged to all "
                     + "of them or to none.",
                 absence: "those of the site and the view",
-                pitfalls: "Connections and handshakes are limited by the view's policies; by the "
-                    + "site's where the ClientHello names it; never by a path's.",
+                pitfalls: "Requests that no site is for are not counted, nor are connections that "
+                    + "are passed on.",
                 seeAlso: ["rate_limits"])
         ]
+
+    /// What is read and checked, and not done yet.
+    static let plannedRateLimitKeys: Set<String> = Set(
+        [
+            "new_connections", "handshakes", "full_handshakes", "resumed_handshakes", "upload",
+            "download", "connections", "concurrent_requests", "errors", "costs", "allow_files",
+            "deny_files",
+        ].map { "rate_limits.*.\($0)" })
 
     private static func rate(
         _ name: String, _ what: String, _ refusal: String, seeAlso: [String] = []
@@ -106,7 +114,9 @@ extension Schema {
                 + "or all together (`everybody`). `peer` is whoever connects, where that is meant "
                 + "to be a forwarder. Without the field or cookie the client is counted.",
             absence: "`client`",
-            pitfalls: "A view whose connections all come from a forwarder or a tunnel, without "
+            pitfalls: "`header` and `cookie` are not supported yet and refused. Clients behind "
+                + "`forwarding.trusted` are one client each forwarder: `client` is refused where "
+                + "they may come and the policy does not `allow` them. A view whose connections all come from a forwarder or a tunnel, without "
                 + "PROXY headers, has no true clients: `client` is refused there. Whoever can "
                 + "invent values has a limit for each: name a second policy for the client.",
             seeAlso: ["views.*.proxy_protocol"]),
@@ -132,7 +142,8 @@ extension Schema {
                 + "again only after he has been quiet for the span."),
         Key(
             "rate_limits.*.shadow", .choice(["no", "yes"]), default: "no",
-            effect: "Whether nothing is refused: what would have been is counted and logged."),
+            effect: "Whether nothing is refused: what would have been is counted "
+                + "(`edged_requests_over_shadow_limit_total`)."),
         Key(
             "rate_limits.*.status", .choice(["429", "503"]), default: "429",
             effect: "What refused requests are answered with; the page is that of `error_pages`.",
@@ -146,7 +157,7 @@ extension Schema {
             absence: "nobody", seeAlso: ["rate_limits.*.allow_files"]),
         Key(
             "rate_limits.*.deny", .texts(.block, orSingle: true),
-            effect: "True clients that are not served where the policy applies; at most 1024 "
+            effect: "True clients whose requests get 403 where the policy applies; at most 1024 "
                 + "blocks.",
             absence: "nobody", pitfalls: "`allow` counts more.",
             seeAlso: ["rate_limits.*.deny_files"]),

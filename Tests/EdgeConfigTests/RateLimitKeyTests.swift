@@ -28,7 +28,57 @@ struct RateLimitKeyTests {
     }
 
     static func load(_ text: String) throws -> Configuration {
-        try Configuration.load(ConfigurationBundle(text)).0
+        try Configuration.decode(ConfigurationBundle(text), schema: .planned).0
+    }
+
+    /// What is wrong, but for what is only planned.
+    private func errors(_ text: String) -> [String] {
+        do throws(ConfigError) {
+            _ = try Configuration.decode(ConfigurationBundle(text), schema: .planned)
+            return []
+        } catch {
+            return error.diagnostics.map(\.description)
+        }
+    }
+
+    @Test(
+        "What is not enforced yet is refused by its name",
+        arguments: [
+            "new_connections: 1 per 1s", "handshakes: 1 per 1s", "full_handshakes: 1 per 1s",
+            "resumed_handshakes: 1 per 1s", "upload: 1MiB per 1s", "download: 1MiB per 1s",
+            "connections: 1", "concurrent_requests: 1", "errors: { limit: 1 per 1s }",
+            "costs: [{ cost: 1 }]", "allow_files: a", "deny_files: a", "key: header x",
+            "key: cookie x",
+        ])
+    func planned(line: String) throws {
+        let text = Self.text(
+            "  a: { requests: 1 per 1s, \(line) }", view: ", rate_limits: a")
+        let key = try #require(line.split(separator: ":").first)
+
+        let found = EdgeConfigTests.errors(text)
+
+        #expect(
+            found.count == 1
+                && found[0].contains("rate_limits.a.\(key) is not supported yet"), "\(found)")
+        #expect(errors(text).isEmpty)
+    }
+
+    @Test("Forwarders whose clients would be taken for one are refused, or let pass")
+    func trustedForwarders() {
+        func found(_ policy: String, view: String = "") -> [String] {
+            EdgeConfigTests.errors(
+                Self.text("  a: { requests: 5 per 1s\(policy) }", view: view + ", rate_limits: a")
+                    + "\nforwarding: { trusted: [10.0.0.7] }")
+        }
+
+        #expect(found("").count == 1)
+        #expect(
+            found("").first?.contains(
+                "the policy 'a' would take all clients behind 10.0.0.7") == true)
+        #expect(found(", allow: 10.0.0.8").count == 1)
+        #expect(found(", allow: 10.0.0.0/24") == [])
+        #expect(found(", key: peer") == [])
+        #expect(found("", view: ", proxy_protocol: required, trusted_proxies: [10.0.0.1]") == [])
     }
 
     @Test("Nothing is written: nothing is limited, and a million clients have room")
