@@ -81,7 +81,7 @@ struct GuardianMessageTests {
     func ranges() {
         let wires = [
             GuardianWire(1, 0, 1, 1, 0), GuardianWire(1, 1, 257, 1, 0),
-            GuardianWire(1, 1, 1, 1, 16), GuardianWire(1, .max, 1, 1, 0),
+            GuardianWire(1, 1, 1, 1, 32), GuardianWire(1, .max, 1, 1, 0),
             GuardianWire(1, 1, 1, 1, 0, 16), GuardianWire(9, 1, 2), GuardianWire(13, 257),
             GuardianWire(2, 0, 0, 0, 17), GuardianWire(2, 0, 0, 0, 0),
             GuardianWire(8, 1, 9), GuardianWire(9, 86_400_001), GuardianWire(15, 2),
