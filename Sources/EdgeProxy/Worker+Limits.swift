@@ -11,11 +11,15 @@ extension Worker {
     ///
     /// - Returns: false if one refuses: the request has been answered.
     // hot: once per request of a place with policies; no allocation, no lock
+    // Never inlined: requests without policies do not pay for its frame.
+    @inline(never)
     func isWithinLimits(_ slot: Int, _ head: Span<UInt8>, _ rules: RequestRules) -> Bool {
         guard let memory = setup.limits else { return true }
         let plan = rules.limitPlan
-        let caller = snapshot.limits.caller(downstreams[slot].pointee.peer)
-        switch snapshot.limits.standing(plan, caller, now: now, in: memory.bans) {
+        // Once: each reading of the snapshot's would count all references to its arrays.
+        let plans = snapshot.limits
+        let caller = plans.caller(downstreams[slot].pointee.peer)
+        switch plans.standing(plan, caller, now: now, in: memory.bans) {
         case .welcome: break
         case .denied:
             decline(slot, head, status: 403, .clientForbidden, by: rules)
@@ -24,7 +28,7 @@ extension Worker {
             refuseBanned(slot, head, policy, remaining, rules)
             return false
         }
-        let verdict = snapshot.limits.charge(
+        let verdict = plans.charge(
             plan, .requests, caller, now: now, in: memory.rates, journal: &admitted)
         if verdict.shadow >= 0 { block.add(.requestsOverShadowLimit) }
         guard !verdict.isAdmitted else { return true }
