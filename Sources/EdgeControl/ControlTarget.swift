@@ -6,14 +6,23 @@ package struct PeerCredentials: Sendable, Equatable, CustomStringConvertible {
     package let pid: Int32
     package let uid: UInt32
     package let gid: UInt32
+    /// The other node, if it orders; nil: somebody here.
+    package let node: String?
 
     package init(pid: Int32, uid: UInt32, gid: UInt32) {
         self.pid = pid
         self.uid = uid
         self.gid = gid
+        node = nil
     }
 
-    package var description: String { "uid \(uid) pid \(pid)" }
+    /// An administrator of the pair's other node, who is not known here.
+    package init(node: String) {
+        (pid, uid, gid) = (0, .max, .max)
+        self.node = node
+    }
+
+    package var description: String { node ?? "uid \(uid) pid \(pid)" }
 }
 
 /// How a reload is to go.

@@ -202,7 +202,7 @@ package enum EdgedCommand {
     /// Whether this program could go on for the guardian that asks; its state is at descriptor 3.
     private static func checkSuccession() -> Int32 {
         do throws(Guardian.StartFailure) {
-            _ = try Guardian.readSuccession(3)
+            try Guardian.checkSuccession(3)
             return Code.ok
         } catch {
             for line in error.lines { complain(line) }

@@ -18,6 +18,9 @@ final class IncidentStore {
     private var lastWrite: Instant?
     private var saved: IncidentBook.Kept?
     private var hasFailed = false
+    /// The last word, while another one is being written.
+    private var lastWord: [UInt8]?
+    private var writtenBodies: [() -> Void] = []
 
     init(directory: String, loop: PollLoop) {
         file = StateFile(directory: directory, name: "incidents", kind: "incident", version: 1)
@@ -44,20 +47,38 @@ final class IncidentStore {
 
     /// Keeps the book if there is something to keep.
     ///
-    /// - Parameter isEnding: this is the last word: it is written at once, and waited for.
+    /// - Parameter isEnding: this is the last word: it is written in any case, as soon as what is
+    ///   being written is. `whenWritten` waits for it.
     func keep(_ book: IncidentBook, since: Int64, isEnding: Bool) {
         let kept = book.kept(since: since, at: Int64(time(nil)), isEnded: isEnding)
         if isEnding {
-            guard !isWriting else { return }
-            try? file.write(kept.bytes)
+            if isWriting { lastWord = kept.bytes } else { write(kept.bytes) }
             return
         }
         guard isDue(kept) else { return }
-        isWriting = true
         lastWrite = .now()
         saved = kept
+        write(kept.bytes)
+    }
+
+    /// - Parameters:
+    ///   - span: a disk that hangs keeps nobody longer.
+    ///   - body: called once, at once if nothing is being written.
+    func whenWritten(within span: Duration, _ body: @escaping () -> Void) {
+        guard isWriting else { return body() }
+        var isOver = false
+        let once = {
+            guard !isOver else { return }
+            isOver = true
+            body()
+        }
+        writtenBodies.append(once)
+        loop.schedule(after: span, once)
+    }
+
+    private func write(_ bytes: [UInt8]) {
+        isWriting = true
         let (file, poster, store) = (file, loop.poster, LoopBound(self))
-        let bytes = kept.bytes
         do throws(SystemError) {
             try BackgroundThread.start {
                 var failure: String?
@@ -84,6 +105,13 @@ final class IncidentStore {
             Log.error("incidents are not kept", ["file": file.path, "error": failure])
         }
         hasFailed = failure != nil
+        if let bytes = lastWord {
+            lastWord = nil
+            return write(bytes)
+        }
+        let bodies = writtenBodies
+        writtenBodies = []
+        for body in bodies { body() }
     }
 }
 

@@ -18,4 +18,6 @@ final class NodeOperation {
     var awaitingCounts: [() -> Void] = []
     /// Where incidents are kept over a restart; nil: nowhere.
     var incidentStore: IncidentStore?
+    /// It writes its last word.
+    var closingStore: IncidentStore?
 }

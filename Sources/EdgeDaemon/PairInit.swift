@@ -163,14 +163,38 @@ struct PairInit {
         return entry.pw_gid
     }
 
+    /// Whoever may write there could put another node's certificate in place.
     private func makeDirectory(_ group: gid_t?) throws(Refusal) {
-        if mkdir(pair.directory, 0o750) != 0 {
-            guard errno == EEXIST else { throw failed("mkdir", pair.directory) }
-            return
+        let path = pair.directory
+        let isNew = mkdir(path, 0o750) == 0
+        guard isNew || errno == EEXIST else { throw failed("mkdir", path) }
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw failed("open", path) }
+        defer { close(descriptor) }
+        if isNew {
+            if let group, fchown(descriptor, 0, group) != 0 { throw failed("chown", path) }
+            // The umask may have taken from it what the proxy needs.
+            guard fchmod(descriptor, 0o750) == 0 else { throw failed("chmod", path) }
+            // Its own name is in the folder above.
+            let slash = path.lastIndex(of: "/")
+            return try sync(slash.map { String(path[...$0]) } ?? ".")
         }
-        if let group, chown(pair.directory, 0, group) != 0 {
-            throw failed("chown", pair.directory)
+        var status = stat()
+        guard fstat(descriptor, &status) == 0 else { throw failed("stat", path) }
+        guard status.st_uid == 0 || status.st_uid == geteuid() else {
+            throw Refusal("\(path): it belongs to user \(status.st_uid) (chown root \(path))")
         }
+        guard status.st_mode & 0o022 == 0 else {
+            throw Refusal("\(path): others may write there (chmod go-w \(path))")
+        }
+    }
+
+    /// What has been put in place there stays.
+    private func sync(_ path: String) throws(Refusal) {
+        let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        guard descriptor >= 0 else { throw failed("open", path) }
+        defer { close(descriptor) }
+        guard fsync(descriptor) == 0 else { throw failed("fsync", path) }
     }
 
     private func failed(_ call: String, _ path: String) -> Refusal {
@@ -200,5 +224,6 @@ struct PairInit {
             unlink(draft)
             throw refusal
         }
+        try sync(pair.directory)
     }
 }

@@ -8,23 +8,29 @@ internal import EdgeSystem
 /// and there over the link, each step within `stepMax`.
 final class PairReloadRun {
     private unowned let service: ProxyService
+    private let peer: PeerCredentials
     private var machine: PairReload
     private let completion: (Result<ReloadReply, OrderRefusal>) -> Void
     private let begun = Instant.now()
     private var timer: TimerID?
     /// What was asked of the other node last.
     private var number: UInt64 = 0
+    /// By which each node knows what it has on trial.
+    private var reloadNumbers: [PairReload.Side: UInt64] = [:]
     private var isDone = false
 
     /// Shorter than the trial, so that who is on trial is confirmed in time or not at all.
     private static let stepMax = Duration.seconds(20)
 
-    /// - Parameter completion: called once, not within `init`.
+    /// - Parameters:
+    ///   - peer: who wants it, here.
+    ///   - completion: called once, not within `init`.
     init(
-        _ service: ProxyService, standby: PairReload.Side?, peerName: String,
-        completion: @escaping (Result<ReloadReply, OrderRefusal>) -> Void
+        _ service: ProxyService, by peer: PeerCredentials, standby: PairReload.Side?,
+        peerName: String, completion: @escaping (Result<ReloadReply, OrderRefusal>) -> Void
     ) {
         self.service = service
+        self.peer = peer
         self.completion = completion
         machine = PairReload(standby: standby, peerName: peerName)
     }
@@ -47,16 +53,19 @@ final class PairReloadRun {
         for action in actions {
             switch action {
             case .plan(.here): service.planForPair(hereAnswered)
-            case .reload(.here, let onTrial):
-                let span = Duration.milliseconds(Int64(PairReload.trialMilliseconds))
-                service.reloadForPair(
-                    ReloadOptions(confirmWithin: onTrial ? span : nil), hereAnswered)
-            case .confirm(.here): service.confirmForPair(hereAnswered)
             case .plan(.there): order(.plan)
-            // Over the link each reload is on trial, and confirmed.
-            case .reload(.there, _):
+            case .reload(.here):
+                let number = UInt64.random(in: 1 ... .max)
+                reloadNumbers[.here] = number
+                service.reloadForPair(
+                    number, by: peer, trialMilliseconds: PairReload.trialMilliseconds,
+                    hereAnswered)
+            case .reload(.there):
                 order(.reload(confirmWithin: PairReload.trialMilliseconds))
-            case .confirm(.there): order(.confirm)
+                reloadNumbers[.there] = number
+            case .confirm(.here):
+                service.confirmForPair(reloadNumbers[.here] ?? 0, by: peer, hereAnswered)
+            case .confirm(.there): order(.confirm(reload: reloadNumbers[.there] ?? 0))
             case .finish(let outcome, let lines): finish(outcome, lines)
             }
         }

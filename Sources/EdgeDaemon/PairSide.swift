@@ -106,6 +106,7 @@ final class PairSide {
         self.link = nil
         forgetPeer()
         if reason == .unpaired { service.tickets?.follow(0) }
+        service.pairLost("the link was closed here")
     }
 
     private func forgetPeer() {

@@ -172,7 +172,6 @@ extension ProxyService: ControlTarget {
             if outcome == .failed, lines.isEmpty {
                 lines = ["the proxy did not take the configuration in time; nothing has changed"]
             }
-            if answer != .refused { lines += reloadWarnings }
             if answer == .refused { note(.reloadRefused, lines.first ?? "") }
             if answer == .reloaded {
                 confirmUntil = span.map { Int64(time(nil)) + Int64($0 / 1000) }

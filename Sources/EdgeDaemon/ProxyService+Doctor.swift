@@ -15,6 +15,12 @@ extension ProxyService {
         }
         checks.append(Self.quarantine(certificateKeeper.quarantined))
         if let file = configuration.accessLog?.path { checks.append(Self.accessLog(file)) }
+        if let vip = operation.news?.vip, vip.instances.isEmpty {
+            checks.append(
+                DoctorCheck(
+                    "failover", .problem, vip.fitness,
+                    remedy: "it is tried again at least every 30 s; the guardian's log says more"))
+        }
         return DoctorReply(checks: checks)
     }
 

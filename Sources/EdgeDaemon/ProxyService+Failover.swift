@@ -21,7 +21,8 @@ extension ProxyService {
             let news = try GuardianNews(json: JSONValue(parsing: bytes))
             operation.news = news
             for incident in news.incidents { operation.incidents.take(incident) }
-            // A guardian of another program knows nothing of what was told to the one before.
+            // A guardian of another program may know nothing of what was told to the one before.
+            operation.toldTroubles = nil
             tellFitness()
         } catch {
             Log.error("what the guardian tells is not understood", ["error": "\(error)"])
@@ -98,7 +99,9 @@ extension ProxyService {
 
     /// We have been told to end: whoever reads the file next knows that.
     func closeIncidents() {
-        operation.incidentStore?.keep(operation.incidents, since: incidentsSince, isEnding: true)
+        guard let store = operation.incidentStore else { return }
+        store.keep(operation.incidents, since: incidentsSince, isEnding: true)
+        operation.closingStore = store
         operation.incidentStore = nil
     }
 

@@ -10,6 +10,7 @@ extension ProxyService {
     func plan(completion: @escaping (Result<ReloadPlanReply, OrderRefusal>) -> Void) {
         plansWanted += 1
         lastPlan = nil
+        lastPlanFacts = PairPlan.Facts()
         lastRefusal = []
         countRequests { [self] in
             ask({ .reloadPlease(requestID: $0, mode: .plan) }) { [self] outcome, said in
@@ -45,6 +46,7 @@ extension ProxyService {
     func notePlan(_ prepared: Preparation) {
         guard plansWanted > 0, let current else { return }
         lastPlan = makePlan(from: current, to: prepared)
+        lastPlanFacts = PairPlan.Facts(from: current, to: prepared)
     }
 
     func confirm(

@@ -46,7 +46,8 @@ extension ProxyService {
 
     // MARK: - Orders
 
-    /// Does what the other node's administrator wants here; `completion` is called once.
+    /// Does what the other node's administrator wants here, one thing at a time; `completion` is
+    /// called once.
     func carryOut(_ order: PairOrder, completion: @escaping (PairOrderResult) -> Void) {
         let words =
             switch order.kind {
@@ -54,56 +55,75 @@ extension ProxyService {
             case .reload: "reload on trial"
             case .confirm: "confirm"
             }
-        Log.notice("audit: \(words) by the other node")
-        perform(order.kind) { outcome, lines in
-            Log.notice("audit: \(words) by the other node: \(outcome)")
+        let name = pair?.peerName ?? ""
+        let peer = PeerCredentials(node: name.isEmpty ? "the other node" : name)
+        Log.notice("audit: \(words) by \(peer)")
+        let end = { (outcome: PairOrderResult.Outcome, lines: [String]) in
+            Log.notice("audit: \(words) by \(peer): \(outcome)")
             completion(PairOrderResult(number: order.number, outcome: outcome, lines: lines))
+        }
+        // Two runs at once would each have the other's half.
+        guard pairReload == nil else { return end(.failed, ["it is reloading both nodes itself"]) }
+        if let refusal = pairDesk.begin(order) { return end(.failed, [refusal]) }
+        perform(order, by: peer) { [weak self] outcome, lines in
+            self?.pairDesk.ended(order)
+            end(outcome, lines)
         }
     }
 
     private func perform(
-        _ kind: PairOrder.Kind,
+        _ order: PairOrder, by peer: PeerCredentials,
         completion: @escaping (PairOrderResult.Outcome, [String]) -> Void
     ) {
         guard phase == .serving else { return completion(.failed, ["it does not serve"]) }
-        switch kind {
+        switch order.kind {
         case .plan: planForPair(completion)
         case .reload(let milliseconds):
-            reloadForPair(
-                ReloadOptions(confirmWithin: .milliseconds(Int64(milliseconds))), completion)
-        case .confirm: confirmForPair(completion)
+            reloadForPair(order.number, by: peer, trialMilliseconds: milliseconds, completion)
+        case .confirm(let reload): confirmForPair(reload, by: peer, completion)
         }
     }
 
     func planForPair(_ completion: @escaping (PairOrderResult.Outcome, [String]) -> Void) {
-        plan { result in
-            switch result {
-            case .success(let plan):
-                switch plan.outcome {
-                case .planned: completion(.done, [])
-                case .unchanged: completion(.unchanged, [])
-                case .refused: completion(.refused, plan.diagnostics)
-                }
-            case .failure(let refusal): completion(.failed, [refusal.reason])
-            }
+        plan { [self] result in
+            // Only now: a reload before this plan may have had its end meanwhile.
+            let answer = PairPlan(
+                result: result, facts: lastPlanFacts, isOnTrial: confirmUntil != nil
+            ).answer
+            completion(answer.outcome, answer.lines)
         }
     }
 
+    /// - Parameters:
+    ///   - number: by which it is confirmed.
+    ///   - trialMilliseconds: it goes back after that unless it is.
     func reloadForPair(
-        _ options: ReloadOptions,
+        _ number: UInt64, by peer: PeerCredentials, trialMilliseconds: UInt32,
         _ completion: @escaping (PairOrderResult.Outcome, [String]) -> Void
     ) {
-        reload(by: PeerCredentials(pid: 0, uid: 0, gid: 0), options: options) { reply in
+        let span = Duration.milliseconds(Int64(trialMilliseconds))
+        reload(by: peer, options: ReloadOptions(confirmWithin: span)) { [weak self] reply in
             switch reply.outcome {
-            case .reloaded: completion(.done, reply.diagnostics)
+            case .reloaded:
+                self?.pairDesk.reloaded(number)
+                completion(.done, reply.diagnostics)
             case .unchanged: completion(.unchanged, reply.diagnostics)
             case .refused: completion(.refused, reply.diagnostics)
             }
         }
     }
 
-    func confirmForPair(_ completion: @escaping (PairOrderResult.Outcome, [String]) -> Void) {
-        confirm(by: PeerCredentials(pid: 0, uid: 0, gid: 0)) { result in
+    /// Confirms that reload and no other.
+    func confirmForPair(
+        _ reload: UInt64, by peer: PeerCredentials,
+        _ completion: @escaping (PairOrderResult.Outcome, [String]) -> Void
+    ) {
+        if let refusal = pairDesk.refusal(confirming: reload) {
+            return completion(.failed, [refusal])
+        }
+        // Somebody here may have said so already.
+        guard confirmUntil != nil else { return completion(.done, []) }
+        confirm(by: peer) { result in
             switch result {
             case .success: completion(.done, [])
             case .failure(let refusal): completion(.failed, [refusal.reason])
@@ -134,8 +154,9 @@ extension ProxyService {
             return completion(
                 .failure(OrderRefusal("both nodes are being reloaded", isUnavailable: true)))
         }
-        let run = PairReloadRun(self, standby: vip()?.standby, peerName: pair.peerName) {
-            [weak self] result in
+        let run = PairReloadRun(
+            self, by: peer, standby: vip()?.standby, peerName: pair.peerName
+        ) { [weak self] result in
             self?.pairReload = nil
             completion(result)
         }

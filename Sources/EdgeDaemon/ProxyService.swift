@@ -27,6 +27,7 @@ final class ProxyService {
     var channel: SupervisorChannel?
     private(set) var phase = Phase.awaitingStart
     private(set) var exitCode: Int32?
+    private var isExiting = false
     let startedAt = Instant.now()
     let startedTime = Int64(time(nil))
     var phaseSince = Int64(time(nil))
@@ -74,6 +75,7 @@ final class ProxyService {
     /// Plans that are awaited, and the newest one.
     var plansWanted = 0
     var lastPlan: ReloadPlanReply?
+    var lastPlanFacts = PairPlan.Facts()
     /// Unix seconds until which the reload in use is to be confirmed.
     var confirmUntil: Int64?
     /// What administrators have ordered of the node, and what happened to it.
@@ -81,6 +83,7 @@ final class ProxyService {
     /// The link to the other node, once this one serves.
     private(set) var pair: PairSide?
     var pairReload: PairReloadRun?
+    var pairDesk = PairOrderDesk()
     /// Why the newest reload was refused by this process.
     var lastRefusal: [String] = []
 
@@ -91,8 +94,15 @@ final class ProxyService {
         certificateKeeper = CertificateKeeper(loop: loop)
     }
 
+    /// Ends this process; the last word of the incidents is waited for.
     func exit(_ code: Int32) {
-        if exitCode == nil { exitCode = code }
+        guard exitCode == nil, !isExiting else { return }
+        isExiting = true
+        guard let store = operation.closingStore else {
+            exitCode = code
+            return
+        }
+        store.whenWritten(within: .seconds(1)) { [weak self] in self?.exitCode = code }
     }
 
     // MARK: - From the guardian
@@ -506,6 +516,7 @@ final class ProxyService {
         startAccessLog(prepared.preparation)
         current = prepared.preparation
         confirmUntil = nil
+        pairDesk.configurationChanged()
         for warning in prepared.preparation.warnings { Log.warning(warning) }
         let configuration = prepared.preparation.configuration
         resolver?.configure(
@@ -597,7 +608,7 @@ final class ProxyService {
     /// The guardian is gone: nobody restarts us, so what is open is served and then we leave. The
     /// listeners are closed at once, so that a new guardian's get all clients.
     func guardianLost() {
-        guard exitCode == nil else { return }
+        guard exitCode == nil, !isExiting else { return }
         Log.error("the guardian is gone; finishing what is open")
         // A new guardian takes over where nobody answers any more.
         closeServer()

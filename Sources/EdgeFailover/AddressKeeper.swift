@@ -30,6 +30,12 @@ package final class AddressKeeper {
     }
 
     package private(set) var figures = Figures()
+    /// What is wanted and was not taken by the kernel, with how many times in a row.
+    package private(set) var refusals: [InterfaceAddress: Int] = [:] {
+        didSet { if refusals != oldValue { refusalsChanged?() } }
+    }
+    /// Within `hold` and `release`, too; on the loop's thread.
+    package var refusalsChanged: (() -> Void)?
     /// Told what is worth a line; on the loop's thread.
     package var report: ((Report) -> Void)?
 
@@ -37,8 +43,6 @@ package final class AddressKeeper {
     private let socket: NetlinkSocket
     private var wanted: [InterfaceAddress] = []
     private var governed: [InterfaceAddress] = []
-    /// Those that the kernel did not take when they were put on last.
-    private var refused: Set<InterfaceAddress> = []
     private var timer: TimerID?
     private var retries = 0
     private var isDue = false
@@ -78,7 +82,9 @@ package final class AddressKeeper {
         }
         governed = addresses
         wanted.removeAll { want in gone.contains { $0.isSamePlace(want) } }
+        forgetRefusals()
         for address in gone { remove(address) }
+        if !gone.isEmpty { reconcileSoon() }
     }
 
     /// Puts these on, whatever of them is there; at once, in this order.
@@ -93,15 +99,21 @@ package final class AddressKeeper {
     /// Takes these off, at once.
     package func release(_ addresses: [InterfaceAddress]) {
         wanted.removeAll { want in addresses.contains { $0.isSamePlace(want) } }
-        refused.subtract(addresses)
+        forgetRefusals()
         for address in addresses { remove(address) }
+        // Somebody may have put one on with another prefix length meanwhile.
+        reconcileSoon()
     }
 
     /// What was put on an interface is gone with it, or is known by another number now.
     package func forget(index: Int32) {
         wanted.removeAll { $0.index == index }
         governed.removeAll { $0.index == index }
+        forgetRefusals()
     }
+
+    /// Of what is not wanted any more.
+    private func forgetRefusals() { refusals = refusals.filter { wanted.contains($0.key) } }
 
     /// Leaves everything as it is from now on: another program goes on. `resume` ends that.
     package func suspend() {
@@ -224,18 +236,28 @@ package final class AddressKeeper {
     private func add(_ address: InterfaceAddress, isRestored: Bool) {
         isOutdated = true
         do throws(SystemError) {
-            try address.add(socket)
-            figures.added += 1
+            try put(address)
             retries = 0
             // One that was never there has not been removed by anybody.
-            guard refused.remove(address) == nil, isRestored else { return }
+            guard refusals.removeValue(forKey: address) == nil, isRestored else { return }
             figures.restored += 1
             report?(.restored(address))
         } catch {
             // The interface has gone: whoever watches it is told.
             guard error.code != ENODEV else { return }
-            refused.insert(address)
+            refusals[address, default: 0] += 1
             failed(error)
+        }
+    }
+
+    /// One without our mark is the interface's own: if it is there, it stays as it is.
+    private func put(_ address: InterfaceAddress) throws(SystemError) {
+        let isOurs = address.origin == AddressPlan.mark
+        do throws(SystemError) {
+            try address.add(socket, isReplacing: isOurs)
+            figures.added += 1
+        } catch {
+            guard !isOurs, error.code == EEXIST else { throw error }
         }
     }
 

@@ -68,7 +68,7 @@ extension FailoverDriver {
 
     private func removeStopped() {
         let ended = instances.filter { $0.isLeaving && $0.hasStopped }
-        guard !ended.isEmpty, !isStopping else { return }
+        guard !ended.isEmpty, !isStopping, !isFrozen else { return }
         for instance in ended {
             instance.end()
             abandonYields(of: instance)
@@ -148,6 +148,12 @@ extension FailoverDriver {
             instance.handle(.readiness(readiness))
         }
         presence?.thaw()
+        // What has happened meanwhile was not looked at.
+        hasLostEvents = true
+        survey.request()
         restand()
+        stopped()
+        if let postponed { apply(postponed.settings, options: postponed.options) }
+        postponed = nil
     }
 }

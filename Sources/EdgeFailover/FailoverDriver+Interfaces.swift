@@ -4,13 +4,17 @@ internal import EdgeSystem
 /// What the kernel tells of interfaces and addresses.
 extension FailoverDriver {
     func observed(_ event: NetworkEvent) {
+        survey.observed(event)
+        // Sockets that the next program inherits stay as they are; afterwards all is read anew.
+        guard !isFrozen else { return }
         switch event {
         case .link(let link):
             links[link.interface.index] = link
             linksChanged()
+            for instance in instances { instance.virtualLinkChanged(link) }
         case .linkGone(let index):
             links[index] = nil
-            keeper.forget(index: index)
+            linkGone(index)
             linksChanged()
         case .address(let address):
             guard let channel = channel(at: address.index) else { break }
@@ -20,25 +24,51 @@ extension FailoverDriver {
             guard let channel = channel(at: address.index) else { break }
             channel.removed(address)
             addressesChanged(channel)
-        case .overflow: readAll()
+        case .overflow:
+            hasLostEvents = true
+            return survey.request()
         }
         keeper.observed(event)
+    }
+
+    private func linkGone(_ index: Int32) {
+        keeper.forget(index: index)
+        for instance in instances { instance.virtualLinkGone(index) }
     }
 
     func channel(at index: Int32) -> InterfaceChannel? {
         channels.values.first { $0.index == index }
     }
 
-    /// Some events were lost.
-    func readAll() {
-        readLinks()
-        linksChanged()
-        for channel in channels.values {
-            readAddresses(channel)
-            tellInstances(channel)
+    /// Everything as it is, whatever was told or lost.
+    func surveyed(_ result: Result<NetworkSurvey.Findings, SystemError>) {
+        guard !isFrozen else { return }
+        switch result {
+        case .failure(let error):
+            if error != surveyFailure {
+                log(.error, "failover: interfaces cannot be read: \(error)")
+            }
+            surveyFailure = error
+        case .success(let found):
+            surveyFailure = nil
+            let gone = links.keys.filter { found.links[$0] == nil }
+            links = found.links
+            for index in gone { linkGone(index) }
+            linksChanged()
+            for channel in channels.values {
+                channel.replaceAddresses(found.addresses)
+                makeFilter(channel)
+                tellInstances(channel)
+            }
+            for link in found.links.values {
+                for instance in instances { instance.virtualLinkChanged(link) }
+            }
+            if hasLostEvents { keeper.observed(.overflow) }
+            hasLostEvents = false
         }
     }
 
+    /// At the start only.
     func readLinks() {
         do throws(SystemError) {
             let all = try NetworkLink.readAll(netlink)
@@ -46,10 +76,11 @@ extension FailoverDriver {
             for link in all { links[link.interface.index] = link }
         } catch {
             log(.error, "failover: interfaces cannot be read: \(error)")
-            loop.schedule(after: .milliseconds(100)) { [weak self] in self?.readAll() }
+            survey.request()
         }
     }
 
+    /// At the start only.
     func readAddresses(_ channel: InterfaceChannel) {
         guard channel.index > 0 else { return }
         do throws(SystemError) {
@@ -57,7 +88,7 @@ extension FailoverDriver {
             makeFilter(channel)
         } catch {
             log(.error, "failover: addresses of \(channel.name) cannot be read: \(error)")
-            loop.schedule(after: .milliseconds(100)) { [weak self] in self?.readAll() }
+            survey.request()
         }
     }
 
@@ -73,8 +104,10 @@ extension FailoverDriver {
                 log(.notice, "failover: \(channel.name) is \(channel.state.text)")
             }
             if isOther {
-                readAddresses(channel)
+                makeFilter(channel)
                 govern()
+                // One that is new tells of each of its addresses, one with another name does not.
+                survey.request()
             }
             tellInstances(channel)
         }

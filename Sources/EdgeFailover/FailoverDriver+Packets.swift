@@ -16,11 +16,22 @@ extension FailoverDriver {
         let virtual = virtualAddresses(on: channel)
         let isOwner = here.contains { $0.settings.isOwner }
         channel.routerIDs = here.map(\.settings.routerID)
+        channel.sources = onlySources(here)
         filters[channel.name] = AdvertisementFilter(
             instances: here.map(\.settings),
             ownAddresses: channel.addresses.map(\.address).filter {
                 isOwner || !virtual.contains($0)
             })
+    }
+
+    /// Who counts, per family; nobody is left out if anybody does for some instance.
+    private func onlySources(_ here: [InstanceDriver]) -> [IPFamily: [SocketAddress]] {
+        guard here.allSatisfy(\.settings.acceptsPeersOnly) else { return [:] }
+        var result: [IPFamily: [SocketAddress]] = [:]
+        for family in here.flatMap(\.settings.families) {
+            result[family.family, default: []] += family.peers
+        }
+        return result.filter { $0.value.count <= SocketFilter.sourcesMax }
     }
 
     func received(_ family: IPFamily, _ packet: RawPacket, _ channel: InterfaceChannel) {

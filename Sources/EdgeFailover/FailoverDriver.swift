@@ -25,12 +25,19 @@ final class FailoverDriver {
     var filters: [String: AdvertisementFilter] = [:]
     var links: [Int32: NetworkLink] = [:]
     private var watch: NetworkWatch?
+    let survey: NetworkSurvey
+    /// The next findings of the survey are for the keeper too.
+    var hasLostEvents = false
+    /// Told once until it is another.
+    var surveyFailure: SystemError?
     var readiness: ElectionMachine.Readiness
     /// As the guardian says; tracked interfaces come on top.
     var standing: Standing
     var grant = RealTime.Grant()
     var isStatusDue = false
     var isFrozen = false
+    /// Settings that came while everything was frozen.
+    var postponed: (settings: FailoverSettings, options: FailoverOptions)?
     /// Whose addresses are being given away, and who waits for it.
     var yields: [Yield] = []
     var stopCompletions: [() -> Void] = []
@@ -61,8 +68,11 @@ final class FailoverDriver {
         frames = try PacketSocket()
         keeper = try AddressKeeper(loop: loop)
         announcer = Announcer(socket: frames)
+        survey = NetworkSurvey(loop: loop)
         watch = try NetworkWatch(loop: loop) { [weak self] in self?.observed($0) }
         keeper.report = { [weak self] in self?.kept($0) }
+        keeper.refusalsChanged = { [weak self] in self?.refusalsChanged() }
+        survey.handler = { [weak self] in self?.surveyed($0) }
     }
 
     // MARK: - Running
@@ -110,16 +120,28 @@ final class FailoverDriver {
         instance.handle(.start)
     }
 
-    /// What could not be opened is tried again.
+    /// What could not be opened is tried again, and what is known is compared with what there is.
     private func tend() {
-        for channel in channels.values {
-            channel.openSockets()
-            tellInstances(channel)
+        if !isFrozen {
+            for channel in channels.values {
+                channel.openSockets()
+                tellInstances(channel)
+            }
+            survey.request()
         }
         loop.schedule(after: .seconds(10)) { [weak self] in self?.tend() }
     }
 
     private func adopt(_ inherited: FailoverHandover.Socket) {
+        // Another one has to be opened then; who knows what this number is by now.
+        guard
+            VRRPSocket.isOne(
+                inherited.descriptor, isIPv4: inherited.family == .ipv4,
+                name: inherited.interfaceName)
+        else {
+            log(.warning, "failover: \(inherited.interfaceName): an inherited socket is none")
+            return
+        }
         let socket = VRRPSocket(
             adopting: inherited.descriptor, isIPv4: inherited.family == .ipv4,
             index: inherited.interfaceIndex, isMulticast: inherited.isMulticast)
@@ -179,14 +201,17 @@ final class FailoverDriver {
     }
 
     func apply(_ settings: FailoverSettings, options: FailoverOptions) {
-        guard !isFrozen, !isStopping else { return }
+        guard !isStopping else { return }
+        guard !isFrozen else {
+            postponed = (settings, options)
+            return
+        }
         self.options = options
         let before = instances.map(ObjectIdentifier.init)
         let known = Set(channels.keys)
         build(settings)
-        for channel in channels.values where !known.contains(channel.name) {
-            readAddresses(channel)
-        }
+        // Their addresses.
+        if !known.isSuperset(of: channels.keys) { survey.request() }
         govern()
         for instance in instances where !before.contains(ObjectIdentifier(instance)) {
             begin(instance)
@@ -226,7 +251,14 @@ final class FailoverDriver {
     }
 
     func standing(of instance: InstanceDriver) -> Standing {
-        guard !standing.fitness.isUnfit,
+        guard !standing.fitness.isUnfit else { return standing }
+        if instance.lack != .none {
+            return Standing(
+                fitness: .unfit(
+                    .addressesMissing, answers: standing.fitness.answers && instance.lack == .some),
+                isInMaintenance: standing.isInMaintenance)
+        }
+        guard
             instance.settings.trackedInterfaces.contains(where: {
                 channels[$0]?.state.isUp != true
             })
@@ -240,6 +272,9 @@ final class FailoverDriver {
     var worstStanding: Standing {
         instances.map { standing(of: $0) }.first { $0.fitness.isUnfit } ?? standing
     }
+
+    /// All that peers are told: the node's, and each instance's.
+    var standings: [Standing] { [worstStanding] + instances.map { standing(of: $0) } }
 
     // MARK: - What instances say
 
@@ -258,13 +293,30 @@ final class FailoverDriver {
 
     func tellPeers() { presence?.sendSoon() }
 
-    /// Takes off what an instance holds, but for what another holds by now.
+    /// Which addresses the kernel does not take. Not from within the instance that puts them on.
+    private func refusalsChanged() {
+        loop.schedule(at: loop.now) { [weak self] in
+            guard let self else { return }
+            for instance in instances { instance.noteRefusals() }
+            restand()
+        }
+    }
+
+    /// Takes off what an instance holds, but for what another holds by now; with any prefix length
+    /// that somebody has put them on with meanwhile.
     func release(_ addresses: [InterfaceAddress], of instance: InstanceDriver) {
-        let others = instances.filter { $0 !== instance && $0.isMaster }
+        let others = instance.channel.addresses.filter { present in
+            addresses.contains {
+                $0.index == present.index && $0.address == present.address
+                    && $0.prefixLength != present.prefixLength
+            }
+        }
+        let addresses = addresses + others
+        let theirs = instances.filter { $0 !== instance && $0.isMaster }
             .flatMap(\.virtualAddresses)
         keeper.release(
             addresses.filter { address in
-                !others.contains { $0.index == address.index && $0.address == address.address }
+                !theirs.contains { $0.index == address.index && $0.address == address.address }
             })
     }
 

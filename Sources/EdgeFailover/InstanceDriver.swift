@@ -13,6 +13,16 @@ final class InstanceDriver {
     /// It is not configured any more, and ends when its addresses are elsewhere.
     var isLeaving = false
     private(set) var hasStopped = false
+    /// What the kernel has not taken of the addresses, more than once.
+    private(set) var lack = Lack.none
+    private var lackTimer: TimerID?
+
+    /// How many of the addresses are missing.
+    enum Lack { case none, some, all }
+
+    /// How long a node that could not have the addresses is unfit for them: only who tries knows
+    /// whether they are taken.
+    private static let lackSpan = Duration.seconds(60)
 
     private var machine: ElectionMachine
     private unowned let driver: FailoverDriver
@@ -35,7 +45,10 @@ final class InstanceDriver {
         machine = ElectionMachine(settings: settings, now: .now())
     }
 
-    deinit { if let timer { loop.cancel(timer.id) } }
+    deinit {
+        if let timer { loop.cancel(timer.id) }
+        if let lackTimer { loop.cancel(lackTimer) }
+    }
 
     // MARK: - Queries
 
@@ -123,6 +136,51 @@ final class InstanceDriver {
             interface.attach(to: channel.index, driver.netlink, isResuming: isResuming)
             if let failure = interface.failure, failure != before {
                 driver.log(.error, "failover: \(interface.name): \(failure)")
+            }
+        }
+    }
+
+    /// Makes another one of ours that somebody has deleted.
+    func virtualLinkGone(_ index: Int32) {
+        guard index > 0, !isFrozen,
+            let interface = virtualInterfaces.values.first(where: { $0.index == index })
+        else { return }
+        interface.forget()
+        observe()
+        driver.govern()
+        putBack()
+    }
+
+    /// Sets one of ours up again that somebody has set down.
+    func virtualLinkChanged(_ link: NetworkLink) {
+        let isOurs = virtualInterfaces.values.contains { $0.index == link.interface.index }
+        guard isOurs, !link.isEnabled, !isFrozen else { return }
+        putBack()
+    }
+
+    private func putBack() {
+        guard isMaster else { return }
+        for interface in virtualInterfaces.values { interface.enable(driver.netlink) }
+        driver.keeper.hold(virtualAddresses)
+        announce()
+    }
+
+    /// Looks at what the kernel has refused.
+    func noteRefusals() {
+        let own = virtualAddresses
+        // The first time may be an accident.
+        let patience = lack == .none ? 1 : 0
+        let missing = own.filter { driver.keeper.refusals[$0, default: 0] > patience }
+        if !missing.isEmpty || isMaster {
+            lack = missing.isEmpty ? .none : missing.count < own.count ? .some : .all
+            if let lackTimer { loop.cancel(lackTimer) }
+            lackTimer = nil
+        } else if lack != .none, lackTimer == nil {
+            lackTimer = loop.schedule(after: Self.lackSpan) { [weak self] in
+                guard let self else { return }
+                lackTimer = nil
+                lack = .none
+                driver.restand()
             }
         }
     }
@@ -222,7 +280,7 @@ final class InstanceDriver {
         }
     }
 
-    /// Once for every address, from the interface that has it.
+    /// Once for every address that is there, from the interface that has it.
     private func announce() {
         guard let link = channel.link else { return }
         for family in settings.families {
@@ -230,7 +288,11 @@ final class InstanceDriver {
             let place = Announcer.Place(
                 index: addressIndex(family.family), name: interface?.name ?? channel.name,
                 hardwareAddress: interface?.hardwareAddress ?? link.hardwareAddress)
-            driver.announcer.announce(family.addresses.map(\.address), at: place)
+            // One that the kernel did not take would be announced for nobody.
+            let refused = driver.keeper.refusals.keys.filter { $0.index == place.index }
+                .map(\.address)
+            driver.announcer.announce(
+                family.addresses.map(\.address).filter { !refused.contains($0) }, at: place)
         }
     }
 }

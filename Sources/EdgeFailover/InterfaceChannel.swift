@@ -24,7 +24,15 @@ final class InterfaceChannel {
     private var paused: [IPFamily: TimerID] = [:]
     private var isSuspended = false
     /// Of the instances here, for the time of a flood.
-    var routerIDs: [UInt8] = []
+    var routerIDs: [UInt8] = [] {
+        didSet {
+            if routerIDs != oldValue { refilter() }
+        }
+    }
+    /// The only ones that count, per family; without an entry anybody does.
+    var sources: [IPFamily: [SocketAddress]] = [:] {
+        didSet { if sources != oldValue { refilter() } }
+    }
     /// Times that more came than is read.
     private(set) var floods: UInt64 = 0
     private var floodUntil: [IPFamily: Instant] = [:]
@@ -143,6 +151,8 @@ final class InterfaceChannel {
     private func close(_ family: IPFamily) {
         guard let socket = sockets.removeValue(forKey: family) else { return }
         loop.unwatch(socket.descriptor)
+        floodUntil[family] = nil
+        fullPortions[family] = nil
         if let timer = paused.removeValue(forKey: family) { loop.cancel(timer) }
     }
 
@@ -186,11 +196,19 @@ final class InterfaceChannel {
         fullPortions[family] = 0
         let until = Instant.now().advanced(by: Self.floodSpan)
         floodUntil[family] = until
-        socket.admitOnly(routerIDs)
+        socket.admitOnly(routerIDs, from: sources[family])
         loop.schedule(at: until) { [weak self] in
             // A later one lasts longer.
             guard let self, floodUntil[family] == until, sockets[family] === socket else { return }
             socket.admitAll()
+        }
+    }
+
+    /// What is for us is another, in a flood that goes on.
+    private func refilter() {
+        for (family, socket) in sockets {
+            guard let until = floodUntil[family], until > .now() else { continue }
+            socket.admitOnly(routerIDs, from: sources[family])
         }
     }
 

@@ -14,17 +14,22 @@ final class PresenceExchange {
     private var timer: (id: TimerID, due: Instant)?
     private var isSendDue = false
     private var isFrozen = false
-    private var told: Standing?
+    private var told: [Standing] = []
     private var sendFailures: UInt64 = 0
     private var hasFailed = false
     private let bootID: UInt64
     private let firstSequence: UInt64
     private var localTried: [SocketAddress] = []
+    private var isFiltering = false
+    /// Datagrams of others than the configured peers: their code was not even computed.
+    private var strangers: UInt64 = 0
 
     /// Datagrams read in a row, and how long the next have to wait then: nobody keeps the thread
     /// busy by sending.
     private static let packetsPerTurn = 8
     private static let floodPause = Duration.milliseconds(1)
+    /// How long the kernel then drops what comes from others than the peers, uncounted.
+    private static let floodSpan = Duration.seconds(10)
 
     /// - Parameter handover: the boot that goes on; nil: a new one.
     init(driver: FailoverDriver, _ handover: FailoverHandover.Presence?) {
@@ -68,6 +73,7 @@ final class PresenceExchange {
             if let named = settings.local, named.isIPv4 == peer.isIPv4 { local = named }
             if !wanted.contains(where: { $0.isIPv4 == local.isIPv4 }) { wanted.append(local) }
         }
+        for socket in sockets where isFiltering { socket.admitOnly(settings.peers) }
         guard wanted != localTried || sockets.count < wanted.count else { return }
         localTried = wanted
         closeSockets()
@@ -77,6 +83,7 @@ final class PresenceExchange {
                 try loop.watch(socket.descriptor, events: .readable) { [weak self] _ in
                     self?.read(socket)
                 }
+                if isFiltering { socket.admitOnly(settings.peers) }
                 sockets.append(socket)
                 hasFailed = false
             } catch {
@@ -106,14 +113,14 @@ final class PresenceExchange {
     }
 
     func standingMayHaveChanged() {
-        if told != driver.worstStanding { sendSoon() }
+        if told != driver.standings { sendSoon() }
     }
 
     private func send(isUrgent: Bool) {
         guard var machine, !isFrozen else { return }
         let now = Instant.now()
         let standing = driver.worstStanding
-        told = standing
+        told = driver.standings
         let content = PresenceMachine.Content(
             standing: standing,
             configurationFingerprint: driver.options.configurationFingerprint,
@@ -149,6 +156,11 @@ final class PresenceExchange {
     private func read(_ socket: PresenceSocket) {
         let isMore = socket.receive(max: Self.packetsPerTurn) { packet in
             guard var machine, !isFrozen else { return }
+            guard machine.configuration.peers.contains(where: { $0.bare == packet.source.bare })
+            else {
+                strangers += 1
+                return
+            }
             let peer: PresenceMachine.Peer?
             do throws(PresenceRefusal) {
                 peer = try machine.receive(
@@ -166,10 +178,24 @@ final class PresenceExchange {
     }
 
     private func pause(_ socket: PresenceSocket) {
+        filter()
         loop.change(socket.descriptor, events: [])
         loop.schedule(after: Self.floodPause) { [weak self] in
             guard let self, sockets.contains(where: { $0 === socket }) else { return }
             loop.change(socket.descriptor, events: .readable)
+        }
+    }
+
+    /// More comes than is read, so that the kernel drops some, and not only rubbish: for a while
+    /// it is told what rubbish is.
+    private func filter() {
+        guard !isFiltering else { return }
+        isFiltering = true
+        for socket in sockets { socket.admitOnly(driver.settings.presence.peers) }
+        loop.schedule(after: Self.floodSpan) { [weak self] in
+            guard let self else { return }
+            isFiltering = false
+            for socket in sockets { socket.admitAll() }
         }
     }
 
@@ -198,6 +224,7 @@ final class PresenceExchange {
         figures.presenceSent = machine?.sentCount ?? 0
         figures.presenceHeard = machine?.heardCount ?? 0
         figures.presenceRefusals = machine?.refusals ?? [:]
+        if strangers > 0 { figures.presenceRefusals[.sourceUnknown, default: 0] += strangers }
         figures.presenceSendFailures = sendFailures
     }
 

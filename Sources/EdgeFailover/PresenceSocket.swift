@@ -45,6 +45,14 @@ final class PresenceSocket {
     /// For poll; do not close it.
     var descriptor: Int32 { socket.raw }
 
+    /// Has the kernel drop what comes from others, before anybody looks at it.
+    func admitOnly(_ sources: [SocketAddress]) {
+        SocketFilter.attach(
+            SocketFilter.sources(sources, isIPv4: isIPv4) + [SocketFilter.accept], to: socket.raw)
+    }
+
+    func admitAll() { SocketFilter.detach(from: socket.raw) }
+
     /// - Returns: false if nothing more is there at the moment.
     func receive(max: Int, _ body: (RawPacket) -> Void) -> Bool {
         var packets: [RawPacket] = []

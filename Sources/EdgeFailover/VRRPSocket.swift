@@ -54,13 +54,35 @@ package final class VRRPSocket {
         try setOption(fd, SOL_SOCKET, SO_PRIORITY, 7, "SO_PRIORITY")
     }
 
-    /// Takes over one that this process had as another program; its settings are the socket's own.
+    /// Whether a descriptor is what `init(adopting:)` may have: a raw socket of this protocol and
+    /// family that is bound to the interface of that name. Numbers are used again.
+    package static func isOne(_ descriptor: Int32, isIPv4: Bool, name: String) -> Bool {
+        func option(_ option: Int32) -> Int32? {
+            var value: Int32 = 0
+            var size = socklen_t(4)
+            return getsockopt(descriptor, SOL_SOCKET, option, &value, &size) == 0 ? value : nil
+        }
+        guard option(SO_PROTOCOL) == protocolNumber, option(SO_TYPE) == Int32(SOCK_RAW.rawValue),
+            option(SO_DOMAIN) == (isIPv4 ? AF_INET : AF_INET6)
+        else { return false }
+        var device = [UInt8](repeating: 0, count: Int(IFNAMSIZ))
+        var size = socklen_t(device.count)
+        // ENODEV if that interface has gone.
+        guard getsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, &device, &size) == 0 else {
+            return false
+        }
+        return device.prefix { $0 != 0 }.elementsEqual(name.utf8)
+    }
+
+    /// Takes over one that this process had as another program; its settings are the socket's own,
+    /// but for the filter of a flood, which nobody would take off.
     package init(adopting descriptor: Int32, isIPv4: Bool, index: Int32, isMulticast: Bool) {
         socket = FileDescriptor(owning: descriptor)
         self.isIPv4 = isIPv4
         self.index = index
         self.isMulticast = isMulticast
         try? Descriptor.setCloseOnExec(descriptor)
+        admitAll()
     }
 
     /// For poll; do not close it.
@@ -135,8 +157,10 @@ package final class VRRPSocket {
     }
 
     /// Has the kernel drop what can't be for these virtual routers: other versions, types, router
-    /// ids and hop limits (cBPF; a raw socket of IPv4 sees the IP header, one of IPv6 does not).
-    package func admitOnly(_ routerIDs: [UInt8]) {
+    /// ids and hop limits (a raw socket of IPv4 sees the IP header, one of IPv6 does not).
+    ///
+    /// - Parameter sources: who else's are dropped too; nil: nobody's.
+    package func admitOnly(_ routerIDs: [UInt8], from sources: [SocketAddress]? = nil) {
         let ids = Array(Set(routerIDs)).prefix(128)
         func jump(_ value: UInt32, _ isTrue: Int, _ isFalse: Int) -> sock_filter {
             sock_filter(code: 0x15, jt: UInt8(isTrue), jf: UInt8(isFalse), k: value)
@@ -160,21 +184,12 @@ package final class VRRPSocket {
             let isLast = index == ids.count - 1
             code.append(jump(UInt32(id), ids.count - 1 - index, isLast ? 1 : 0))
         }
-        code.append(sock_filter(code: 0x06, jt: 0, jf: 0, k: .max))
-        code.append(sock_filter(code: 0x06, jt: 0, jf: 0, k: 0))
-        code.withUnsafeMutableBufferPointer {
-            var program = sock_fprog(len: UInt16($0.count), filter: $0.baseAddress)
-            // Without it we go on as well as we can.
-            setsockopt(
-                socket.raw, SOL_SOCKET, SO_ATTACH_FILTER, &program,
-                socklen_t(MemoryLayout<sock_fprog>.size))
-        }
+        code += [SocketFilter.accept, SocketFilter.drop]
+        let first = sources.map { SocketFilter.sources($0, isIPv4: isIPv4) } ?? []
+        SocketFilter.attach(first + code, to: socket.raw)
     }
 
-    package func admitAll() {
-        var nothing: Int32 = 0
-        setsockopt(socket.raw, SOL_SOCKET, SO_DETACH_FILTER, &nothing, 4)
-    }
+    package func admitAll() { SocketFilter.detach(from: socket.raw) }
 
     /// Sends an advertisement; IPv4's header is the kernel's.
     ///

@@ -23,22 +23,33 @@ final class VirtualInterface {
     private let family: IPFamily
     private let parent: String
     private var parentIndex: Int32 = 0
+    /// What could not be made is not tried with every event.
+    private var retryAt = Instant(nanoseconds: 0)
 
-    /// What names of ours begin with, so that those of a crash are found.
-    private static let mark = "vr"
+    /// What is noted at ours (IFLA_IFALIAS), so that those of a crash are found and those of other
+    /// programs are let alone, whatever they are called.
+    static let mark = "edged virtual router"
 
     init(routerID: UInt8, family: IPFamily, parent: String) {
         self.family = family
         self.parent = parent
         // 15 characters at most; two parents that end alike share no virtual router in practice.
-        name = "\(Self.mark)\(family.rawValue)-\(routerID)-\(parent.suffix(7))"
-        hardwareAddress = [0, 0, 0x5E, 0, family == .ipv4 ? 1 : 2, routerID]
+        name = "vr\(family.rawValue)-\(routerID)-\(parent.suffix(7))"
+        hardwareAddress = Self.hardwareAddress(routerID, isIPv4: family == .ipv4)
     }
 
-    /// Whether a link is one that a guardian has made and left.
+    private static func hardwareAddress(_ routerID: UInt8, isIPv4: Bool) -> [UInt8] {
+        [0, 0, 0x5E, 0, isIPv4 ? 1 : 2, routerID]
+    }
+
+    /// Whether a link is one that a guardian has made and left: our mark, and all that we give one.
     static func isOurs(_ link: NetworkLink) -> Bool {
-        link.interface.kind == "macvlan" && link.interface.name.hasPrefix(mark)
-            && link.hardwareAddress.starts(with: [0, 0, 0x5E, 0])
+        let parts = link.interface.name.split(
+            separator: "-", maxSplits: 2, omittingEmptySubsequences: false)
+        guard link.alias == mark, link.interface.kind == "macvlan", parts.count == 3,
+            parts[0] == "vr4" || parts[0] == "vr6", let routerID = UInt8(parts[1])
+        else { return false }
+        return link.hardwareAddress == hardwareAddress(routerID, isIPv4: parts[0] == "vr4")
     }
 
     static func remove(_ link: NetworkLink, _ socket: NetlinkSocket) throws(SystemError) {
@@ -68,7 +79,7 @@ final class VirtualInterface {
     ///   - parentIndex: 0: there is no such interface.
     ///   - isResuming: one that is there is ours and in use.
     func attach(to parentIndex: Int32, _ socket: NetlinkSocket, isResuming: Bool = false) {
-        guard parentIndex != self.parentIndex || index == 0 else { return }
+        guard parentIndex != self.parentIndex || index == 0 && .now() >= retryAt else { return }
         self.parentIndex = parentIndex
         index = 0
         guard parentIndex > 0 else { return }
@@ -78,15 +89,29 @@ final class VirtualInterface {
                     index = old.interface.index
                     return
                 }
+                // The mark may be missing: a crash may have come before it.
+                guard old.interface.kind == "macvlan", old.hardwareAddress == hardwareAddress else {
+                    throw SystemError(
+                        "RTM_NEWLINK", code: EEXIST, subject: name,
+                        hint: "it is somebody else's; remove it or give it another name")
+                }
                 try Self.remove(old, socket)
             }
             try make(socket)
             index = try find(socket)?.interface.index ?? 0
+            try note(socket)
             failure = nil
             try prepare()
         } catch {
             failure = error
+            retryAt = .now().advanced(by: .seconds(1))
         }
+    }
+
+    /// It has been deleted by somebody: `attach` makes another one.
+    func forget() {
+        index = 0
+        parentIndex = 0
     }
 
     func detach(_ socket: NetlinkSocket) {
@@ -104,8 +129,18 @@ final class VirtualInterface {
         message.append(1, hardwareAddress)  // IFLA_ADDRESS
         message.nest(18) {  // IFLA_LINKINFO
             $0.append(1, "macvlan")  // IFLA_INFO_KIND
-            $0.nest(2) { $0.append(1, 1 as UInt32) }  // IFLA_INFO_DATA: mode private
+            // IFLA_INFO_DATA: mode bridge. In the private mode the parent would never see frames
+            // that come from this MAC address, and so nothing of another master.
+            $0.nest(2) { $0.append(1, 4 as UInt32) }
         }
+        try socket.perform(message, "RTM_NEWLINK", subject: name)
+    }
+
+    /// Links take no alias while they are made.
+    private func note(_ socket: NetlinkSocket) throws(SystemError) {
+        var message = NetlinkMessage(
+            type: UInt16(RTM_NEWLINK), flags: 0, fixed: Self.fixed(index: index))
+        message.append(20, Array(Self.mark.utf8))  // IFLA_IFALIAS
         try socket.perform(message, "RTM_NEWLINK", subject: name)
     }
 

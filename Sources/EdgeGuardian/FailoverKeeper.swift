@@ -4,6 +4,7 @@ internal import EdgeCore
 package import EdgeFailover
 package import EdgeSystem
 package import EdgeVRRP
+internal import Glibc
 
 /// The guardian's side of failover: tells the failover thread how this node is, and carries out
 /// what is ordered of it. Lives on the guardian's loop and asks nothing of the thread that it would
@@ -56,7 +57,20 @@ package final class FailoverKeeper {
     package let hooks: HookRunner
     /// Nil: no address moves.
     private var control: (any FailoverControl)?
+    /// A thread that is not wanted any more, until no address of its own is left.
+    private var leaving: (any FailoverControl)?
+    /// What goes on when `leaving` has left.
+    private var leftBodies: [() -> Void] = []
+    /// Of threads: the one before may still say something.
+    private var generation = 0
     private var configuration: Configuration.Failover?
+    private var options = FailoverOptions()
+    /// Why there is no thread although one is configured; nil: there is none wanted, or it runs.
+    package private(set) var failure: String?
+    private var retryTimer: TimerID?
+    private var retrySpan = FailoverKeeper.retryMin
+    /// As the thread was told last.
+    private var isInMaintenance = false
     private var machine = HandoverMachine()
     private var answers: [Answer] = []
     private var fitness: Fitness?
@@ -90,28 +104,110 @@ package final class FailoverKeeper {
         resuming handover: FailoverHandover? = nil
     ) throws(SystemError) {
         configuration = failover
-        hooks.program = failover?.hook
-        guard let failover else {
-            control?.stop(within: .seconds(3)) {}
-            control = nil
-            status = nil
+        self.options = options
+        retrySpan = Self.retryMin
+        failure = nil
+        if failover == nil {
+            release(within: Self.leaveSpan) {}
             hands.changed()
-            return
+        } else {
+            hooks.program = failover?.hook
         }
-        if let control {
+        if let failover, let control {
             control.apply(failover.settings, options: options)
-            return
+        } else {
+            try begin(resuming: handover)
         }
+    }
+
+    /// Starts the thread if there is to be one; after a failure it is tried again.
+    private func begin(resuming handover: FailoverHandover? = nil) throws(SystemError) {
+        if let retryTimer { loop.cancel(retryTimer) }
+        retryTimer = nil
+        // Two threads would fight for the addresses.
+        guard let configuration, control == nil, leaving == nil, !hasEnded else { return }
         let keeper = LoopBound(self)
         let beginning = FailoverBeginning(
-            settings: failover.settings, options: options, handover: handover,
+            settings: configuration.settings, options: options, handover: handover,
             readiness: readiness,
             standing: Standing(
                 fitness: fitness ?? .unfit(.starting, answers: false), isInMaintenance: isDrained))
-        control = try factory(beginning, loop.poster) { event in keeper.value?.happened(event) }
+        isInMaintenance = isDrained
+        generation += 1
+        let mine = generation
+        do throws(SystemError) {
+            control = try factory(beginning, loop.poster) { event in
+                keeper.value?.happened(event, mine)
+            }
+        } catch {
+            // The next one is a start: it takes off what an earlier thread has left.
+            handover?.close()
+            failed("\(error)")
+            throw error
+        }
+        if failure != nil { Log.notice("failover: it runs") }
+        failure = nil
+        retrySpan = Self.retryMin
     }
 
-    package var isActive: Bool { control != nil }
+    /// It cannot begin now: operators are told, and it is tried again.
+    private func failed(_ why: String) {
+        if failure == nil {
+            let now = Int64(WallClock.now() / 1_000_000_000)
+            hands.note(
+                Incident(
+                    kind: .failover, subject: "", text: "failover does not run: \(why)",
+                    begun: now, ended: now))
+        }
+        failure = why
+        hands.changed()
+        retryTimer = loop.schedule(after: retrySpan) { [weak self] in
+            guard let self else { return }
+            self.retryTimer = nil
+            do throws(SystemError) { try self.begin() } catch { Log.error("failover: \(error)") }
+        }
+        retrySpan = min(retrySpan * 2, Self.retryMax)
+    }
+
+    static let retryMin = Duration.seconds(1)
+    static let retryMax = Duration.seconds(30)
+    /// In this time the addresses are off after `failover:` has gone from the file.
+    private static let leaveSpan = Duration.seconds(3)
+
+    /// Ends the thread, if there is one.
+    ///
+    /// - Parameter completion: when none is left.
+    private func release(within span: Duration, _ completion: @escaping () -> Void) {
+        if let retryTimer { loop.cancel(retryTimer) }
+        retryTimer = nil
+        guard let ending = control ?? leaving else { return completion() }
+        leftBodies.append(completion)
+        if control != nil {
+            perform(machine.cancel("no address moves any more"))
+            control = nil
+            leaving = ending
+            status = nil
+        }
+        let (keeper, mine) = (LoopBound(self), generation)
+        ending.stop(within: span) { keeper.value?.left(mine) }
+        // A thread in trouble keeps nobody from ending.
+        loop.schedule(after: span + .seconds(1)) { keeper.value?.left(mine) }
+    }
+
+    /// - Parameter ended: its generation.
+    private func left(_ ended: Int) {
+        guard leaving != nil, ended == generation else { return }
+        leaving = nil
+        if configuration == nil { hooks.program = nil }
+        let bodies = leftBodies
+        leftBodies = []
+        for body in bodies { body() }
+        // It may be wanted again.
+        do throws(SystemError) { try begin() } catch { Log.error("failover: \(error)") }
+    }
+
+    /// A thread has addresses, or may have.
+    package var isActive: Bool { control != nil || leaving != nil }
 
     /// Before `use`: what was known when this process was another program.
     func resume(_ succession: Succession) {
@@ -119,18 +215,15 @@ package final class FailoverKeeper {
         guard succession.proxy != nil else { return }
         // It serves: who was master goes on at once.
         readiness = .all
-        fitness = .fit
+        let troubles = Fitness.Troubles(rawValue: succession.troubles)
+        fitness = troubles.isEmpty ? .fit : .degraded(troubles)
     }
 
     /// Gives up what this node has, and ends.
     package func end(within span: Duration, _ completion: @escaping () -> Void) {
         perform(machine.cancel("the daemon ends"))
-        guard let control, !hasEnded else { return completion() }
         hasEnded = true
-        let body = once(completion)
-        control.stop(within: span) { body.run() }
-        // A thread in trouble keeps nobody from ending.
-        loop.schedule(after: span + .seconds(1)) { body.run() }
+        release(within: span, completion)
     }
 
     /// To be run by whoever comes first.
@@ -164,17 +257,19 @@ package final class FailoverKeeper {
     package func drain(_ answer: @escaping Answer) {
         isDrained = true
         hands.dismissClients(true)
-        guard isActive else { return answer(.stayed("no address moves between nodes")) }
+        guard control != nil else { return answer(.stayed("no address moves between nodes")) }
         withStatus { keeper in
             guard keeper.isDrained else {
                 return answer(.stayed("the node is not drained any more"))
             }
+            // What is under way takes them elsewhere; then the standing is told.
+            guard !keeper.machine.isActive else { return keeper.answers.append(answer) }
             guard keeper.holdsAddresses else {
-                keeper.control?.setMaintenance(true)
+                keeper.stand()
                 return answer(.moved)
             }
             guard keeper.isPeerReady else {
-                keeper.control?.setMaintenance(true)
+                keeper.stand()
                 return answer(
                     .stayed("no other node is known to be ready: the addresses stay until one is"))
             }
@@ -188,13 +283,20 @@ package final class FailoverKeeper {
             perform(machine.cancel("the node is not drained any more"))
         }
         hands.dismissClients(false)
-        control?.setMaintenance(false)
+        stand()
         hands.changed()
+    }
+
+    /// Tells the thread whether the node is drained.
+    private func stand() {
+        guard isInMaintenance != isDrained else { return }
+        isInMaintenance = isDrained
+        control?.setMaintenance(isDrained)
     }
 
     /// The addresses are wanted elsewhere.
     package func yield(isForced: Bool, _ answer: @escaping Answer) {
-        guard isActive else { return answer(.stayed("no address moves between nodes")) }
+        guard control != nil else { return answer(.stayed("no address moves between nodes")) }
         withStatus { keeper in
             guard keeper.holdsAddresses else {
                 return answer(.stayed("this node does not hold the addresses"))
@@ -214,7 +316,7 @@ package final class FailoverKeeper {
     /// - Returns: false if there is nothing to be done, and no answer comes.
     package func leave(_ answer: @escaping Answer) -> Bool {
         perform(machine.cancel("the daemon ends"))
-        guard isActive, holdsAddresses else { return false }
+        guard control != nil, holdsAddresses else { return false }
         isHurried = false
         withStatus { keeper in
             // Routers that are no nodes of ours say nothing of themselves.
@@ -273,7 +375,7 @@ package final class FailoverKeeper {
 
     private func yield(_ isForced: Bool) {
         // Standing, so that the peer does not give them back at once.
-        if machine.purpose == .maintenance { control?.setMaintenance(true) }
+        stand()
         let keeper = LoopBound(self)
         control?.yield(instance: nil, isForced: isForced) { outcomes in
             keeper.value?.yielded(outcomes)
@@ -286,7 +388,7 @@ package final class FailoverKeeper {
             case .moved, .refused(.notMaster): nil
             case .notMoved: "\(instance): nobody has taken the addresses"
             // A standing of ours has moved them, or is about to.
-            case .refused(.underWay) where machine.purpose == .maintenance: nil
+            case .refused(.underWay) where isDrained: nil
             case .refused(let refusal): "\(instance): \(refusal.reason)"
             case .noSuchInstance: "\(instance): it is not there"
             }
@@ -301,7 +403,7 @@ package final class FailoverKeeper {
         case .moved: Log.notice("failover: the addresses are elsewhere")
         case .stayed(let why): Log.warning("failover: the addresses stay: \(why)")
         }
-        if purpose == .maintenance { control?.setMaintenance(isDrained) }
+        stand()
         let waiting = answers
         answers = []
         for answer in waiting { answer(outcome) }
@@ -349,27 +451,37 @@ package final class FailoverKeeper {
 
     /// Asks for the counters as well; `status` has them when `body` runs.
     func refresh(_ body: @escaping () -> Void) {
-        let (keeper, goOn) = (LoopBound(self), LoopBody(body))
-        control?.requestStatus { status in
-            keeper.value?.status = status
-            goOn.run()
-        }
+        request(body)
     }
 
-    /// Goes on with what the thread knows now: how long ago the peer was heard counts.
+    /// What it has said so lately is what it knows now.
+    private static let statusFreshness = Duration.milliseconds(20)
+
+    /// Goes on with what the thread knows now: how long ago the peer was heard counts. Whoever asks
+    /// often does not reach the thread.
     private func withStatus(_ body: @escaping (FailoverKeeper) -> Void) {
         let goOn = once { [weak self] in
             if let self { body(self) }
         }
+        if status != nil, Instant.now() < statusTime.advanced(by: Self.statusFreshness) {
+            loop.schedule(at: loop.now) { goOn.run() }
+            return
+        }
         loop.schedule(after: Self.statusMax) { goOn.run() }
-        let keeper = LoopBound(self)
+        request { goOn.run() }
+    }
+
+    private func request(_ body: @escaping () -> Void) {
+        let (keeper, goOn, mine) = (LoopBound(self), LoopBody(body), generation)
         control?.requestStatus { status in
-            keeper.value?.status = status
+            if let keeper = keeper.value, keeper.control != nil, keeper.generation == mine {
+                keeper.status = status
+            }
             goOn.run()
         }
     }
 
-    private func happened(_ event: FailoverEvent) {
+    private func happened(_ event: FailoverEvent, _ from: Int) {
         switch event {
         case .log(.error, let text): Log.error(text)
         case .log(.warning, let text): Log.warning(text)
@@ -377,6 +489,7 @@ package final class FailoverKeeper {
         case .log(_, let text): Log.info(text)
         case .transition(let moved): happened(moved)
         case .changed(let status):
+            guard from == generation, control != nil else { return }
             self.status = status
             hands.changed()
         }
@@ -403,12 +516,33 @@ package final class FailoverKeeper {
 
     /// Addresses stay while this process becomes another program.
     ///
-    /// - Parameter completion: nil: there is no failover thread.
-    package func prepareForExec(_ completion: @escaping (FailoverHandover?) -> Void) {
-        guard let control else { return completion(nil) }
-        let body = LoopValue(completion)
-        control.prepareForExec(silence: .seconds(1)) { handover in body.value(handover) }
+    /// - Parameter completion: called once.
+    package func prepareForExec(_ completion: @escaping (ExecPreparation) -> Void) {
+        guard let control else { return completion(.nothing) }
+        var isOver = false
+        let body = LoopValue<ExecPreparation> { answer in
+            guard !isOver else { return }
+            isOver = true
+            completion(answer)
+        }
+        control.prepareForExec(silence: .seconds(1)) { body.value(.still($0)) }
+        loop.schedule(after: Self.execMax) { body.value(.silent) }
     }
+
+    /// What has become of `prepareForExec`.
+    package enum ExecPreparation {
+        /// There is no failover thread.
+        case nothing
+        case still(FailoverHandover)
+        /// The thread does not answer.
+        case silent
+    }
+
+    /// The thread is still within an interval, or is in trouble.
+    private static let execMax = Duration.seconds(5)
+
+    /// No thread is about to end.
+    var isSettled: Bool { leaving == nil }
 
     package func cancelExec() { control?.cancelExec() }
 }
@@ -433,7 +567,14 @@ private struct LoopBody: @unchecked Sendable {
 /// As `LoopBound`, of a body that takes what the thread answers.
 private struct LoopValue<Value>: @unchecked Sendable {
     // Sendable: as above.
-    let value: (Value?) -> Void
+    let value: (Value) -> Void
 
-    init(_ value: @escaping (Value?) -> Void) { self.value = value }
+    init(_ value: @escaping (Value) -> Void) { self.value = value }
+}
+
+extension FailoverHandover {
+    /// Nobody goes on with it.
+    fileprivate func close() {
+        for descriptor in descriptors { Glibc.close(descriptor) }
+    }
 }

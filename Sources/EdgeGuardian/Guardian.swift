@@ -119,6 +119,17 @@ package final class Guardian {
         }
     }
 
+    /// Whether this program can do what the one before has done: the rights that it has come from
+    /// its file as well. What failover needs of files is carried, or looked at before it is used.
+    package static func checkSuccession(
+        _ descriptor: Int32, canMoveAddresses: Bool = Privileges.canMoveAddresses
+    ) throws(StartFailure) {
+        let succession = try readSuccession(descriptor)
+        guard succession.failover == nil || canMoveAddresses else {
+            throw StartFailure(FailoverKeeper.rightsMissing)
+        }
+    }
+
     private func resume(_ descriptor: Int32) throws(StartFailure) -> GuardianService {
         let succession = try Self.readSuccession(descriptor)
         Glibc.close(descriptor)
@@ -126,9 +137,11 @@ package final class Guardian {
         do throws(ConfigurationRefusal) {
             loaded = try source.resume(descriptor: succession.configuration)
         } catch { throw StartFailure(error) }
-        let secret = try secret(of: loaded)
+        let secret = carriedSecret(succession, loaded)
         do throws(SystemError) {
-            for number in succession.descriptors { try Descriptor.setCloseOnExec(number) }
+            for number in succession.descriptors where number != succession.secret {
+                try Descriptor.setCloseOnExec(number)
+            }
             let loop = try PollLoop()
             let service = GuardianService(
                 options: options, source: source, loaded: loaded, loop: loop,
@@ -165,6 +178,36 @@ package final class Guardian {
             try service.start(secret: secret)
             return service
         } catch { throw StartFailure(error) }
+    }
+
+    /// What the thread was given by the program before. There is no way back to it: whatever is
+    /// wrong with the operator's files by now is said, and refuses nothing.
+    private func carriedSecret(_ succession: Succession, _ loaded: LoadedConfiguration) -> [UInt8]?
+    {
+        if let failover = loaded.configuration.failover {
+            for problem in OwnerOnlyFile.problems(of: failover) { Log.error(problem) }
+            if !options.canMoveAddresses { Log.error(FailoverKeeper.rightsMissing) }
+        }
+        return Self.secret(from: succession, loaded.configuration.failover)
+    }
+
+    /// - Returns: never nothing where there is to be something: what nobody knows authenticates
+    ///   nobody.
+    static func secret(
+        from succession: Succession, _ failover: Configuration.Failover?
+    ) -> [UInt8]? {
+        var carried: [UInt8]?
+        if let descriptor = succession.secret {
+            let file = FileDescriptor(owning: descriptor)
+            carried =
+                (try? Descriptor.readAll(
+                    file.raw, byteCountMax: OwnerOnlyFile.secretBytes.upperBound)) ?? nil
+        }
+        guard let failover, failover.secret != nil else { return nil }
+        if let carried { return carried }
+        // An older program's.
+        if let bytes = (try? OwnerOnlyFile.secret(of: failover)) ?? nil { return bytes }
+        return (0..<32).map { _ in UInt8.random(in: 0...255) }
     }
 
     /// Whether failover could begin, and with which secret.

@@ -27,6 +27,7 @@ extension GuardianService {
     func useFailover(
         _ secret: [UInt8]?, resuming handover: FailoverHandover? = nil
     ) throws(SystemError) {
+        failoverSecret = secret
         try failover.use(
             current.configuration.failover,
             FailoverOptions(
@@ -48,6 +49,7 @@ extension GuardianService {
     private var fitness: Fitness? {
         if case .stopping = supervisor.state { return nil }
         if case .stopped = supervisor.state { return nil }
+        let troubles = toldTroubles.intersection(Self.knownTroubles)
         guard let since = supervisor.notServingSince else {
             let isWhole = property.groups.allSatisfy(\.isListening)
             if !isWhole { return .unfit(.listenersMissing, answers: true) }
@@ -63,31 +65,70 @@ extension GuardianService {
         return .unfit(.proxyNotServing, answers: false)
     }
 
+    /// What a proxy may say of itself.
+    private static let knownTroubles: Fitness.Troubles = [
+        .upstreams, .certificates, .names, .configuration, .resources, .publicSide,
+    ]
+    /// What it says within this time is taken together.
+    private static let troublesInterval = Duration.milliseconds(100)
+
     func proxyTold(_ troubles: UInt32) {
         self.troubles = Fitness.Troubles(rawValue: troubles)
+        // Whatever a proxy does, the failover thread is told seldom.
+        guard !areTroublesDue else { return }
+        areTroublesDue = true
+        noteTroubles()
+        loop.schedule(after: Self.troublesInterval) { [weak self] in
+            guard let self else { return }
+            self.areTroublesDue = false
+            self.noteTroubles()
+        }
+    }
+
+    private func noteTroubles() {
+        toldTroubles = troubles
         noteFitness()
     }
 
     // MARK: - Orders of the proxy
 
     func nodeRequested(_ request: UInt64, drains: Bool) {
+        guard let link else { return }
         guard drains else {
             failover.undrain()
-            return answer(request, .done, "")
+            return answer(request, .done, "", on: link)
         }
-        failover.drain { [weak self] outcome in self?.answer(request, outcome) }
+        guard begins(.drain, request, link) else { return }
+        failover.drain { [weak self, weak link] outcome in
+            if let link { self?.answer(.drain, request, outcome, on: link) }
+        }
     }
 
     func yieldRequested(_ request: UInt64, isForced: Bool) {
-        failover.yield(isForced: isForced) { [weak self] outcome in
-            self?.answer(request, outcome)
+        guard let link, begins(.yield, request, link) else { return }
+        failover.yield(isForced: isForced) { [weak self, weak link] outcome in
+            if let link { self?.answer(.yield, request, outcome, on: link) }
         }
     }
 
-    private func answer(_ request: UInt64, _ outcome: HandoverMachine.Outcome) {
+    /// One order of a kind at a time.
+    private func begins(_ order: ProxyLink.Order, _ request: UInt64, _ link: ProxyLink) -> Bool {
+        guard link.orders.insert(order).inserted else {
+            answer(request, .failed, "the same has been ordered and is under way", on: link)
+            return false
+        }
+        return true
+    }
+
+    /// Only to the proxy that has asked: the next one counts its requests from 1 again.
+    private func answer(
+        _ order: ProxyLink.Order, _ request: UInt64, _ outcome: HandoverMachine.Outcome,
+        on link: ProxyLink
+    ) {
+        link.orders.remove(order)
         switch outcome {
-        case .moved: answer(request, .done, "the addresses are on another node")
-        case .stayed(let why): answer(request, .refused, why)
+        case .moved: answer(request, .done, "the addresses are on another node", on: link)
+        case .stayed(let why): answer(request, .refused, why, on: link)
         }
     }
 
@@ -125,7 +166,15 @@ extension GuardianService {
         guard case .serving = supervisor.state, !isLeavingAddresses else { return false }
         let begun = loop.now
         isLeavingAddresses = failover.leave { [weak self] _ in
-            guard let self, case .serving = self.supervisor.state else { return }
+            guard let self else { return }
+            switch self.supervisor.state {
+            // A second word has ended it.
+            case .stopping, .stopped: return
+            // The proxy may be gone by now, or another be on its way.
+            case .idle, .starting, .awaitingServing, .serving, .suspended, .aborting, .killed,
+                .backingOff:
+                break
+            }
             // Clients have had their time; those of other addresses get what is left of it.
             let spent = Duration.nanoseconds(
                 Int64(clamping: self.loop.now.nanoseconds(since: begun)))

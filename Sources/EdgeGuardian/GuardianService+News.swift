@@ -16,8 +16,14 @@ extension GuardianService {
 
     /// Nil: no address moves.
     var vip: VIPReply? {
-        guard let status = failover.status, let settings = current.configuration.failover?.settings
-        else { return nil }
+        guard let settings = current.configuration.failover?.settings else { return nil }
+        if let failure = failover.failure {
+            return VIPReply(
+                now: Int64(time(nil)), node: settings.nodeName,
+                fitness: "failover does not run: \(failure)",
+                isInMaintenance: failover.isDrained)
+        }
+        guard let status = failover.status else { return nil }
         return VIPReply(
             status, settings: settings, fingerprint: current.fingerprint,
             saidAt: failover.statusTime,

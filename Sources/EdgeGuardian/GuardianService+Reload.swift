@@ -198,7 +198,7 @@ extension GuardianService {
         do throws(SystemError) {
             try useFailover(offer.secret)
         } catch {
-            Log.error("failover: \(error)")
+            Log.error("failover: \(error); it is tried again")
         }
         noteFitness()
     }
@@ -228,8 +228,11 @@ extension GuardianService {
         for request in requests { answer(request, outcome, reason) }
     }
 
-    func answer(_ request: UInt64, _ outcome: ReloadOutcome, _ reason: String) {
-        guard let channel, channel.isOpen else { return }
+    /// - Parameter asker: nil: the proxy that serves.
+    func answer(
+        _ request: UInt64, _ outcome: ReloadOutcome, _ reason: String, on asker: ProxyLink? = nil
+    ) {
+        guard let channel = (asker ?? link)?.channel, channel.isOpen else { return }
         do throws(SystemError) {
             let report = try MemoryFile.makeSealed(
                 name: "edged-reload", Array(reason.utf8.prefix(1 << 16)))

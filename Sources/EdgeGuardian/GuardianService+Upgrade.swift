@@ -44,7 +44,9 @@ extension GuardianService {
             next?.channel?.send(.serve)
         case .handOver: handOver()
         case .askSuccessor: askSuccessor()
-        case .become: becomeSuccessor()
+        case .become:
+            waitsSince = nil
+            becomeSuccessor()
         case .drop:
             helper = nil
             if let next { dismiss(next) }
@@ -175,9 +177,14 @@ extension GuardianService {
         guard options.becomesSuccessor else {
             return perform(upgrade.successorAnswered(fault: "it is not asked"))
         }
+        var state = succession
+        // That there is something to go on with is what decides.
+        if current.configuration.failover != nil {
+            state.failover = FailoverHandover(instances: [], sockets: [], presence: nil)
+        }
         do throws(SystemError) {
             let file = try MemoryFile.makeSealed(
-                name: "edged-guardian", Array(succession.json.text.utf8))
+                name: "edged-guardian", Array(state.json.text.utf8))
             ask(["edged", "--check-successor"], about: file.raw)
         } catch {
             perform(upgrade.successorAnswered(fault: "\(error)"))
@@ -189,15 +196,48 @@ extension GuardianService {
         // Another upgrade has begun: it ends with this as well.
         guard !upgrade.isActive else { return }
         // What is in the middle of something comes to its end first.
-        guard isStill else {
-            loop.schedule(after: .milliseconds(50)) { [weak self] in self?.becomeSuccessor() }
-            return
-        }
+        guard isStill else { return awaitStillness() }
+        waitsSince = nil
         guard case .serving = supervisor.state else {
             Log.error("the guardian stays what it is: the proxy died meanwhile")
             return
         }
-        failover.prepareForExec { [weak self] handover in self?.execute(handover) }
+        failover.prepareForExec { [weak self] preparation in
+            switch preparation {
+            case .nothing: self?.execute(nil)
+            case .still(let handover): self?.execute(handover)
+            case .silent:
+                self?.failover.cancelExec()
+                Log.error("the guardian stays what it is: the failover thread does not answer")
+            }
+        }
+    }
+
+    private func awaitStillness() {
+        let since = waitsSince ?? loop.now
+        if waitsSince != .never, loop.now >= since.advanced(by: Self.stillnessSpan) {
+            Log.warning("the guardian is not the new program yet: \(obstacles) for a minute")
+            // Said once.
+            waitsSince = .never
+        } else {
+            waitsSince = since
+        }
+        loop.schedule(after: .milliseconds(50)) { [weak self] in self?.becomeSuccessor() }
+    }
+
+    private static let stillnessSpan = Duration.seconds(60)
+
+    /// What is in the middle of something.
+    private var obstacles: String {
+        let all = [
+            (reload.isActive || reload.confirmationDue != nil, "a reload is under way"),
+            (!property.places.leaving.isEmpty, "a listener is being left"),
+            (!failover.hooks.isIdle, "failover.on_change runs"),
+            (!failover.handoverText.isEmpty || !failover.isSettled, "addresses are moving"),
+        ]
+        let words = all.filter(\.0).map(\.1)
+        return words.isEmpty
+            ? "a proxy does not read what it is told" : words.joined(separator: ", ")
     }
 
     /// The failover thread is still, and says so to its peers for a second.
@@ -210,7 +250,14 @@ extension GuardianService {
         var state = succession
         state.failover = handover
         state.isDrained = failover.isDrained
+        state.troubles = troubles.rawValue
         do throws(SystemError) {
+            let secret = OwnedDescriptors(
+                try failoverSecret.map { bytes throws(SystemError) in
+                    [try MemoryFile.makeSealed(name: "edged-secret", bytes).release()]
+                } ?? [])
+            defer { withExtendedLifetime(secret) {} }
+            state.secret = secret.borrowed.first
             let file = try MemoryFile.makeSealed(
                 name: "edged-guardian", Array(state.json.text.utf8))
             let all = state.descriptors + [file.raw]
@@ -236,7 +283,8 @@ extension GuardianService {
     private var isStill: Bool {
         !reload.isActive && reload.confirmationDue == nil && property.places.leaving.isEmpty
             && link?.channel?.isIdle == true && leaving.allSatisfy { $0.channel?.isIdle != false }
-            && failover.handoverText.isEmpty && failover.hooks.isIdle && !isLeavingAddresses
+            && failover.handoverText.isEmpty && failover.hooks.isIdle && failover.isSettled
+            && !isLeavingAddresses
     }
 
     /// All that another program needs to go on as this process.

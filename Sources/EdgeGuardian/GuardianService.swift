@@ -57,6 +57,14 @@ package final class GuardianService {
     private(set) lazy var failover = makeFailover()
     /// What the proxy says that it lacks.
     var troubles: Fitness.Troubles = []
+    /// What of it has been passed on.
+    var toldTroubles: Fitness.Troubles = []
+    var areTroublesDue = false
+    /// Of the nodes that addresses move between, as in use.
+    var failoverSecret: [UInt8]?
+    /// Since when this process waits to become another program.
+    var waitsSince: Instant?
+    private var isAwaitingHooks = false
     /// A stop has begun with the addresses.
     var isLeavingAddresses = false
     private var hasEndedFailover = false
@@ -73,6 +81,8 @@ package final class GuardianService {
 
     /// A proxy that breaks the protocol so often is replaced.
     private static let offencesMax = 16
+    /// The operator's program has so long to hear of the end.
+    private static let hooksEnd = Duration.seconds(2)
     /// In this time the addresses are off, whoever has them then.
     private static let failoverEnd = Duration.seconds(3)
     /// A proxy that closed its channel and lives on longer is replaced.
@@ -113,9 +123,19 @@ package final class GuardianService {
         }
         if let interval = service?.watchdogInterval { keepAlive(every: interval) }
         takeOver()
-        if let succession { failover.resume(succession) }
+        if let succession {
+            troubles = Fitness.Troubles(rawValue: succession.troubles)
+            toldTroubles = troubles
+            failover.resume(succession)
+        }
         if current.configuration.failover != nil {
-            try useFailover(secret, resuming: succession?.failover)
+            do throws(SystemError) {
+                try useFailover(secret, resuming: succession?.failover)
+            } catch {
+                // There is no way back to the program before.
+                guard succession != nil else { throw error }
+                Log.error("failover: \(error); it is tried again")
+            }
         }
         refreshNews()
         if let succession { return resume(succession) }
@@ -263,12 +283,24 @@ package final class GuardianService {
     func exitIfDone() {
         guard let pendingExit, leaving.isEmpty || pendingExit != 0 else { return }
         guard failover.isActive, !hasEndedFailover else {
-            exitCode = pendingExit
-            return
+            guard !isAwaitingHooks else { return }
+            isAwaitingHooks = true
+            return awaitHooks(pendingExit, until: loop.now.advanced(by: Self.hooksEnd))
         }
         failover.end(within: Self.failoverEnd) { [weak self] in
             self?.hasEndedFailover = true
             self?.exitIfDone()
+        }
+    }
+
+    /// The last change is the one that the operator's program is to hear of.
+    private func awaitHooks(_ code: Int32, until deadline: Instant) {
+        guard !failover.hooks.isIdle, loop.now < deadline else {
+            exitCode = code
+            return
+        }
+        loop.schedule(after: .milliseconds(10)) { [weak self] in
+            self?.awaitHooks(code, until: deadline)
         }
     }
 

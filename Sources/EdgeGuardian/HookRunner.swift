@@ -123,8 +123,11 @@ package final class HookRunner {
         }
     }
 
-    /// The program and what it has started and not taken out of its group.
-    private func end(_ run: Run) { kill(-run.processID, SIGKILL) }
+    /// The program, wherever it has gone, and what it has started and not taken out of its group.
+    private func end(_ run: Run) {
+        kill(-run.processID, SIGKILL)
+        kill(run.processID, SIGKILL)
+    }
 
     private static func spawn(_ program: String, _ call: Call) throws(SystemError) -> Int32 {
         var actions = posix_spawn_file_actions_t()

@@ -66,12 +66,51 @@ package enum OwnerOnlyFile {
             return "\(path): it cannot be run (chmod 755)"
         }
         if let problem = problem(path, status) { return problem }
-        // Who may rename it may replace it.
+        // Links are as good as those who may put others in their place.
+        var place = path
+        for _ in 0..<Self.linksMax {
+            let end = place.lastIndex(of: "/") ?? place.startIndex
+            let folder = end == place.startIndex ? "/" : String(place[..<end])
+            guard let real = realPath(folder) else { return "\(folder): it is not there" }
+            if let problem = problem(ofFoldersOf: place) { return problem }
+            if let problem = problem(ofFoldersOf: real + "/x") { return problem }
+            guard let target = linkTarget(place) else { return nil }
+            guard isEntryOurs(place) else {
+                return "\(place): it is another user's (chown -h root)"
+            }
+            place = target.hasPrefix("/") ? target : real + "/" + target
+        }
+        return "\(path): too many links"
+    }
+
+    private static let linksMax = 8
+
+    /// Without links; nil: it is not there.
+    private static func realPath(_ path: String) -> String? {
+        guard let resolved = realpath(path, nil) else { return nil }
+        defer { free(resolved) }
+        return String(cString: resolved)
+    }
+
+    /// Nil: it is no link.
+    private static func linkTarget(_ path: String) -> String? {
+        var characters = [CChar](repeating: 0, count: Int(PATH_MAX))
+        let count = readlink(path, &characters, characters.count)
+        guard count > 0 else { return nil }
+        return String(decoding: characters[..<count].map { UInt8(bitPattern: $0) }, as: UTF8.self)
+    }
+
+    /// Who may rename it may replace it.
+    private static func problem(ofFoldersOf path: String) -> String? {
+        var status = stat()
         var folder = path
         while let slash = folder.lastIndex(of: "/"), folder != "/" {
             folder = slash == folder.startIndex ? "/" : String(folder[..<slash])
             guard stat(folder, &status) == 0 else {
                 return "\(folder): \(String(cString: strerror(errno)))"
+            }
+            guard isEntryOurs(folder) else {
+                return "\(folder): it is another user's (chown -h root)"
             }
             // In a folder with the sticky bit only owners rename (inode(7)).
             if status.st_mode & S_IFMT == S_IFDIR, status.st_mode & 0o1000 != 0, isOurs(status) {
@@ -80,6 +119,12 @@ package enum OwnerOnlyFile {
             if let problem = problem(folder, status) { return problem }
         }
         return nil
+    }
+
+    /// Of a link: the link's owner, who may replace it in any folder.
+    private static func isEntryOurs(_ path: String) -> Bool {
+        var status = stat()
+        return lstat(path, &status) == 0 && isOurs(status)
     }
 
     private static func problem(_ path: String, _ status: stat) -> String? {

@@ -12,8 +12,12 @@ final class ProxyLink {
     var offences = 0
     /// It was told to serve.
     var mayHaveClients = false
+    /// What it has ordered of the addresses, and has no answer to.
+    var orders: Set<Order> = []
     /// When it is killed: another one serves in its place.
     var endsAt: Instant?
+
+    enum Order { case drain, yield }
 
     init(bank: Int) { self.bank = bank }
 }

@@ -50,6 +50,11 @@ package struct Succession: WireValue {
     package var failover: FailoverHandover?
     /// An administrator has drained the node.
     package var isDrained = false
+    /// What the proxy has said that it lacks: `Fitness.Troubles`.
+    package var troubles: UInt32 = 0
+    /// A sealed memfd with what presence is authenticated with: the file may be another by now.
+    /// Nil: nothing, or an older program has left it to its file.
+    package var secret: Int32?
     /// Memory for what clients have used up; nil: an older program had none.
     package var limits: Int32?
 
@@ -59,7 +64,7 @@ package struct Succession: WireValue {
             + (admin.map { [$0.socket] } ?? [])
             + listeners.flatMap { $0 }.flatMap(\.sockets)
             + ([proxy].compactMap { $0 } + leaving).compactMap(\.channel)
-            + (failover?.descriptors ?? [])
+            + (failover?.descriptors ?? []) + [secret].compactMap { $0 }
     }
 }
 
@@ -79,6 +84,8 @@ extension Succession {
             .init("reload_due", .bool(isReloadDue)),
             .init("failover", failover?.json ?? .null),
             .init("drained", .bool(isDrained)),
+            .init("troubles", .integer(Int64(troubles))),
+            .init("secret", secret.map { .integer(Int64($0)) } ?? .null),
             .init("limits", limits.map { .integer(Int64($0)) } ?? .null),
         ])
     }
@@ -114,6 +121,8 @@ extension Succession {
             try FailoverHandover(json: json)
         }
         isDrained = try reader.optionalBool("drained") ?? false
+        troubles = UInt32(clamping: try reader.optionalInteger("troubles") ?? 0)
+        secret = try reader.optionalInteger("secret") == nil ? nil : try reader.descriptor("secret")
         limits =
             json["limits"] == nil || json["limits"] == .null
             ? nil : try reader.descriptor("limits")

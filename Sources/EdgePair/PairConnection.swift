@@ -10,7 +10,8 @@ internal import Glibc
 ///          └────── deadline ─┴── failure, end of stream, too much ──► ended
 ///
 /// Told to `owner` in this order: `secured` once, `received` any number of times, `ended` once
-/// unless `close` was called. It holds at most `outgoingMax` bytes that the peer has not taken.
+/// unless `close` was called. It holds at most about `outgoingMax` bytes that the peer has not
+/// taken, answers to its pings among them.
 final class PairConnection {
     enum Phase {
         case connecting, handshaking, open, leaving, ended
@@ -46,7 +47,9 @@ final class PairConnection {
     private static let leavingMax = Duration.seconds(1)
     /// A chain of one certificate takes about one KiB each way.
     private static let earlyBytesMax = 64 << 10
-    private static let outgoingMax = 4 << 20
+    static let outgoingMax = 4 << 20
+    /// What was sent is let go of when it is more than this.
+    private static let sentMax = 64 << 10
     private static let roundsMax = 8
     private static let pieceBytes = 16 << 10
     /// Seven of the handshake, then two key updates an hour; each costs us more than the peer
@@ -230,6 +233,9 @@ final class PairConnection {
         if sentCount == outgoing.count {
             outgoing.removeAll(keepingCapacity: outgoing.count < 1 << 16)
             sentCount = 0
+        } else if sentCount > Self.sentMax {
+            outgoing.removeFirst(sentCount)
+            sentCount = 0
         }
         guard phase == .handshaking || phase == .open, awaitsRoom == outgoing.isEmpty else {
             return
@@ -334,6 +340,9 @@ final class PairConnection {
         }
         flush()
     }
+
+    /// Bytes in memory, and those of them that are still to be sent.
+    var held: (all: Int, unsent: Int) { (outgoing.count, outgoing.count - sentCount) }
 
     /// Not within a call of the owner's.
     private func endLater(_ reason: String) {

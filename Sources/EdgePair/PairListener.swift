@@ -18,15 +18,26 @@ final class PairListener {
     /// Why nothing can connect; nil: it can.
     private(set) var problem: String?
     private var saidStranger = false
+    private let accept: Accept
+
+    /// accept4(2) of a listening socket: the new one, or -1 and errno.
+    typealias Accept = (
+        Int32, UnsafeMutablePointer<sockaddr_storage>, UnsafeMutablePointer<socklen_t>
+    ) -> Int32
 
     private static let retry = Duration.seconds(2)
+    /// Without descriptors or memory it rests this long.
+    private static let pause = Duration.milliseconds(100)
     private static let acceptsMax = 8
 
     /// - Parameter accepted: takes over the socket, non-blocking.
     init(
         loop: PollLoop, address: SocketAddress, peer: SocketAddress,
-        accepted: @escaping (Int32) -> Void
+        accept: @escaping Accept = {
+            ce_accept4($0, $1, $2, Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue))
+        }, accepted: @escaping (Int32) -> Void
     ) {
+        self.accept = accept
         self.loop = loop
         self.address = address
         self.peer = peer
@@ -51,18 +62,41 @@ final class PairListener {
         do throws(SystemError) {
             let made = try ListenerGroup(address: address, count: 1)
             try made.listen()
-            for socket in made.sockets {
-                try loop.watch(socket, events: .readable) { [weak self] _ in
-                    self?.acceptAll(socket)
-                }
-            }
+            try watch(made)
             group = made
             problem = nil
         } catch {
-            let text = "\(error)"
-            if problem != text { Log.warning("pair: \(text)") }
-            problem = text
+            say(error)
             timer = loop.schedule(after: Self.retry) { [weak self] in self?.listen() }
+        }
+    }
+
+    private func watch(_ group: ListenerGroup) throws(SystemError) {
+        for socket in group.sockets {
+            try loop.watch(socket, events: .readable) { [weak self] _ in self?.acceptAll(socket) }
+        }
+    }
+
+    private func say(_ error: SystemError) {
+        let text = "\(error)"
+        if problem != text { Log.warning("pair: \(text)") }
+        problem = text
+    }
+
+    /// Out of descriptors or memory: a level-triggered listener would spin.
+    private func rest(_ error: SystemError) {
+        guard let group else { return }
+        say(error)
+        for socket in group.sockets { loop.unwatch(socket) }
+        if let timer { loop.cancel(timer) }
+        timer = loop.schedule(after: Self.pause) { [weak self] in
+            guard let self, let group = self.group else { return }
+            timer = nil
+            do throws(SystemError) {
+                try watch(group)
+            } catch {
+                rest(error)
+            }
         }
     }
 
@@ -70,10 +104,15 @@ final class PairListener {
         for _ in 0..<Self.acceptsMax {
             var storage = sockaddr_storage()
             var size = socklen_t(MemoryLayout<sockaddr_storage>.size)
-            let socket = ce_accept4(
-                listener, &storage, &size,
-                Int32(SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue))
-            guard socket >= 0 else { return }
+            let socket = accept(listener, &storage, &size)
+            guard socket >= 0 else {
+                switch errno {
+                case EAGAIN: return
+                case EINTR, ECONNABORTED, EPROTO: continue
+                default: return rest(SystemError(errnoOf: "accept4"))
+                }
+            }
+            problem = nil
             let source = SocketAddress(kernel: &storage, byteCount: Int(size))
             guard let source, source.with(port: 0) == peer.with(port: 0) else {
                 strangers += 1

@@ -55,6 +55,7 @@ extension PairMessage {
                 }
             writer.number(word)
             writer.number(span)
+            if case .confirm(let reload) = order.kind { writer.number(reload) }
         case .orderResult(let result):
             let lines = result.lines.prefix(Self.linesMax)
             writer.number(result.number)
@@ -188,7 +189,8 @@ extension PairMessage {
         case (1, 0): return PairOrder(number: number, kind: .plan)
         case (2, 1...3_600_000):
             return PairOrder(number: number, kind: .reload(confirmWithin: span))
-        case (3, 0): return PairOrder(number: number, kind: .confirm)
+        case (3, 0):
+            return PairOrder(number: number, kind: .confirm(reload: try reader.number()))
         default: throw reader.violation
         }
     }

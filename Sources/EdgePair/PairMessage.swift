@@ -163,7 +163,8 @@ package struct PairOrder: Sendable, Equatable {
         case plan
         /// Use them, and go back unless `confirm` comes within so many milliseconds.
         case reload(confirmWithin: UInt32)
-        case confirm
+        /// - Parameter reload: the number of the reload that is to stay; no other one is touched.
+        case confirm(reload: UInt64)
     }
 
     package var number: UInt64

@@ -1,6 +1,7 @@
 /// One reload of both nodes, as the node sees it that was asked for it: both read and check their
-/// files; then the standby uses them, on trial; then the other node; then the trial is confirmed.
-/// Whoever refuses, nobody keeps anything: what was on trial goes back by itself. Sans-IO.
+/// files; then the standby uses them; then the other node; then both are confirmed, this node last.
+/// Until then both are on trial: whoever refuses, and whatever fails, nobody has to be told to go
+/// back. Sans-IO.
 ///
 ///     planning ─ both can ─▶ first ─ done ─▶ second ─ done ─▶ confirming ─ all said ─▶ ended
 ///         └ one cannot ─▶ ended  └ refused ─▶ ended └ refused ─▶ ended (the first goes back)
@@ -12,8 +13,8 @@ package struct PairReload: Sendable {
     package enum Action: Sendable, Equatable {
         /// Each is answered with `answered`.
         case plan(Side)
-        /// - Parameter onTrial: it goes back after `trialMilliseconds` unless it is confirmed.
-        case reload(Side, onTrial: Bool)
+        /// It goes back after `trialMilliseconds` unless it is confirmed.
+        case reload(Side)
         case confirm(Side)
         case finish(Outcome, lines: [String])
     }
@@ -33,7 +34,9 @@ package struct PairReload: Sendable {
     private var phase = Phase.planning
     private var plans: [Side: Outcome] = [:]
     private var unchanged: Set<Side> = []
+    /// On trial.
     private var unconfirmed: [Side] = []
+    private var confirmed: [Side] = []
     private var lines: [String] = []
 
     /// - Parameter standby: who goes first; nil: not known, and so the other node.
@@ -65,8 +68,9 @@ package struct PairReload: Sendable {
             guard let index = unconfirmed.firstIndex(of: side) else { return [] }
             unconfirmed.remove(at: index)
             if outcome != .done {
-                return finish(.failed, "\(name(side)) did not keep it: it goes back by itself")
+                return finish(.failed, "not confirmed; \(goBack([side] + unconfirmed))\(rest)")
             }
+            confirmed.append(side)
             return confirmNext()
         case .ended: return []
         }
@@ -77,13 +81,17 @@ package struct PairReload: Sendable {
         switch phase {
         case .planning: return finish(.failed, "\(reason); nothing has changed")
         case .first, .second:
-            // Nobody will confirm; whoever has begun goes back.
-            return finish(.failed, "\(reason); what is on trial goes back by itself")
+            // Nobody will confirm: who has it goes back, also who takes it up only now.
+            return finish(.failed, "\(reason); whoever has begun goes back by itself")
         case .confirming:
+            // Who was asked may have kept it; who was not goes back.
+            let asked = unconfirmed.contains(.there) ? Side.there : .here
+            let others = unconfirmed.filter { $0 != asked }
             return finish(
                 .failed,
-                "\(reason); \(unconfirmed.map(name).joined(separator: ", ")) may go back: "
-                    + "see edgectl check --peer")
+                "\(reason); \(name(asked)) may keep it or go back"
+                    + (others.isEmpty ? "" : ", \(goBack(others))") + rest
+                    + ": see edgectl check --peer")
         case .ended: return []
         }
     }
@@ -103,22 +111,19 @@ package struct PairReload: Sendable {
         guard unchanged.count < 2 else { return finish(.unchanged) }
         guard !unchanged.contains(standby) else { return reloadSecond() }
         phase = .first
-        return [.reload(standby, onTrial: true)]
+        return [.reload(standby)]
     }
 
     private mutating func went(_ side: Side, _ outcome: Outcome) -> [Action] {
         switch outcome {
-        case .done:
-            // The last one to go is on trial only if it is asked from afar.
-            if side == standby || side == .there { unconfirmed.append(side) }
+        case .done: unconfirmed.append(side)
         case .unchanged: unchanged.insert(side)
         case .refused, .failed:
-            let back = unconfirmed.map(name).joined(separator: ", ")
             let words = outcome == .refused ? "refused by" : "not possible on"
             return finish(
                 outcome,
                 "\(words) \(name(side))"
-                    + (back.isEmpty ? "; nothing has changed" : "; \(back) goes back by itself"))
+                    + (unconfirmed.isEmpty ? "; nothing has changed" : "; \(goBack(unconfirmed))"))
         }
         return phase == .first ? reloadSecond() : confirmNext()
     }
@@ -126,7 +131,7 @@ package struct PairReload: Sendable {
     private mutating func reloadSecond() -> [Action] {
         guard !unchanged.contains(active) else { return confirmNext() }
         phase = .second
-        return [.reload(active, onTrial: active == .there)]
+        return [.reload(active)]
     }
 
     /// The far one first: if the link fails now, both go back.
@@ -143,6 +148,13 @@ package struct PairReload: Sendable {
     }
 
     private func name(_ side: Side) -> String { side == .here ? "this node" : peerName }
+
+    private func goBack(_ sides: [Side]) -> String {
+        sides.count == 1 ? "\(name(sides[0])) goes back by itself" : "both go back by themselves"
+    }
+
+    /// Who has the new configuration for good.
+    private var rest: String { confirmed.map { "; \(name($0)) keeps it" }.joined() }
 
     private mutating func note(_ side: Side, _ said: [String]) {
         for line in said {

@@ -119,10 +119,15 @@ package struct InterfaceAddress: Sendable, Hashable {
     /// Puts it on its interface, or changes what is there to these flags and this origin: usable
     /// at once (IPv6: no duplicate detection if the flags say so), for ever.
     ///
-    /// - Throws: ENODEV if there is no such interface, EPERM, or what else the kernel says.
-    package func add(_ socket: NetlinkSocket) throws(SystemError) {
+    /// - Parameter isReplacing: false: one that is there stays as it is, with its lifetimes.
+    /// - Throws: ENODEV if there is no such interface, EEXIST if it stays as it is, EPERM, or what
+    ///   else the kernel says.
+    package func add(
+        _ socket: NetlinkSocket, isReplacing: Bool = true
+    ) throws(SystemError) {
+        let mode = UInt16(isReplacing ? NLM_F_REPLACE : NLM_F_EXCL)
         var message = NetlinkMessage(
-            type: UInt16(RTM_NEWADDR), flags: UInt16(NLM_F_CREATE) | UInt16(NLM_F_REPLACE),
+            type: UInt16(RTM_NEWADDR), flags: UInt16(NLM_F_CREATE) | mode,
             fixed: Self.fixed(
                 family: UInt8(address.isIPv4 ? AF_INET : AF_INET6), bits: prefixLength,
                 index: index))

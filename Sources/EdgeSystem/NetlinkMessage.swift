@@ -87,6 +87,9 @@ package enum NetlinkReader {
         package let type: UInt16
         package let flags: UInt16
         package let sequence: UInt32
+
+        /// What is listed changed while it was (NLM_F_DUMP_INTR): some of it may be missing.
+        package var isInterrupted: Bool { flags & 0x10 != 0 }
     }
 
     /// Calls `body` with each message's head and what follows it, until it returns false.

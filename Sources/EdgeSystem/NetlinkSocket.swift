@@ -10,6 +10,9 @@ package final class NetlinkSocket {
 
     /// Answers to one request; a kernel that never says that it is done is not to hang us.
     private static let messagesMax = 4096
+    /// Events of some ten thousand changes at once, of links or addresses; the kernel takes the
+    /// memory when they come.
+    private static let receiveBuffer: Int32 = 4 << 20
 
     /// What is listened to.
     package struct Groups: OptionSet, Sendable {
@@ -43,18 +46,26 @@ package final class NetlinkSocket {
             fd, SOL_SOCKET, SO_RCVTIMEO, &patience, socklen_t(MemoryLayout<timeval>.size))
     }
 
+    /// One whose other end is not the kernel.
+    package init(adopting socket: consuming FileDescriptor) { self.socket = socket }
+
     /// For poll; do not close it.
     package var descriptor: Int32 { socket.raw }
 
     private func listen(_ groups: Groups) throws(SystemError) {
         try Descriptor.setNonBlocking(socket.raw)
+        // Beyond the limit if we may; without the right as much as anybody.
+        var size = Self.receiveBuffer
+        for option in [SO_RCVBUF, SO_RCVBUFFORCE] {
+            setsockopt(socket.raw, SOL_SOCKET, option, &size, 4)
+        }
         var address = sockaddr_nl()
         address.nl_family = sa_family_t(AF_NETLINK)
         address.nl_groups = groups.rawValue
-        let size = socklen_t(MemoryLayout<sockaddr_nl>.size)
+        let addressSize = socklen_t(MemoryLayout<sockaddr_nl>.size)
         let result = withUnsafeBytes(of: &address) { raw in
             raw.baseAddress.map {
-                bind(socket.raw, $0.assumingMemoryBound(to: sockaddr.self), size)
+                bind(socket.raw, $0.assumingMemoryBound(to: sockaddr.self), addressSize)
             } ?? -1
         }
         guard result == 0 else { throw SystemError(errnoOf: "bind(AF_NETLINK)") }
@@ -91,6 +102,7 @@ package final class NetlinkSocket {
         guard send(socket.raw, request.bytes, request.bytes.count, 0) == request.bytes.count else {
             throw SystemError(errnoOf: call, subject: subject)
         }
+        var isInterrupted = false
         for _ in 0..<Self.messagesMax {
             let count = recv(socket.raw, &buffer, buffer.count, 0)
             if count < 0, errno == EINTR { continue }
@@ -102,6 +114,7 @@ package final class NetlinkSocket {
                 (header, bytes) throws(SystemError) in
                 // An earlier request's, which nobody waits for any more.
                 guard header.sequence == expected else { return true }
+                isInterrupted = isInterrupted || header.isInterrupted
                 switch Int32(header.type) {
                 case NLMSG_DONE: isDone = true
                 case NLMSG_ERROR:
@@ -114,7 +127,9 @@ package final class NetlinkSocket {
                 }
                 return !isDone
             }
-            if isDone { return }
+            guard isDone else { continue }
+            guard !isInterrupted else { throw SystemError(call, code: EINTR, subject: subject) }
+            return
         }
         throw SystemError(call, code: EPROTO, subject: subject)
     }

@@ -11,14 +11,18 @@ package struct NetworkLink: Sendable, Equatable {
     package let hardwareAddress: [UInt8]
     /// Bytes of a packet.
     package let mtu: UInt32
+    /// What somebody has noted at it (IFLA_IFALIAS); empty: nothing.
+    package let alias: String
 
     package init(
-        interface: NetworkInterface, flags: UInt32, hardwareAddress: [UInt8], mtu: UInt32 = 1500
+        interface: NetworkInterface, flags: UInt32, hardwareAddress: [UInt8], mtu: UInt32 = 1500,
+        alias: String = ""
     ) {
         self.interface = interface
         self.flags = flags
         self.hardwareAddress = hardwareAddress
         self.mtu = mtu
+        self.alias = alias
     }
 
     /// The administrator wants it up (IFF_UP).
@@ -64,6 +68,7 @@ package struct NetworkLink: Sendable, Equatable {
         var isElsewhere = false
         var hardwareAddress: [UInt8] = []
         var mtu: UInt32 = 0
+        var alias = ""
         NetlinkReader.forEachAttribute(bytes.extracting(16...)) { type, value in
             switch type {
             case 1:  // IFLA_ADDRESS
@@ -73,6 +78,7 @@ package struct NetworkLink: Sendable, Equatable {
             case 4 where value.count >= 4: mtu = NetlinkReader.word(value, 0)  // IFLA_MTU
             case 5 where value.count >= 4:  // IFLA_LINK
                 parent = Int32(bitPattern: NetlinkReader.word(value, 0))
+            case 20: alias = NetlinkReader.text(value)  // IFLA_IFALIAS
             case 18:  // IFLA_LINKINFO
                 NetlinkReader.forEachAttribute(value) { type, value in
                     if type == 1 { kind = NetlinkReader.text(value) }  // IFLA_INFO_KIND
@@ -86,6 +92,6 @@ package struct NetworkLink: Sendable, Equatable {
             interface: NetworkInterface(
                 index: index, name: name, parent: isElsewhere || parent == index ? 0 : parent,
                 kind: kind),
-            flags: flags, hardwareAddress: hardwareAddress, mtu: mtu)
+            flags: flags, hardwareAddress: hardwareAddress, mtu: mtu, alias: alias)
     }
 }

@@ -9,7 +9,9 @@ package import EdgeCore
 ///
 /// Of a pair one node leads (`leader`): its newest key seals on both, so that a ticket of either
 /// opens on either. The other node makes no keys of its own as long as it has a current one of the
-/// leader's, which it keeps when the link is lost; then, and at its start, it has its own.
+/// leader's, which it keeps when the link is lost; then, and at its start, it has its own. If there
+/// are too many keys, the leader's are the last to go: four of them cover the lifetime of its
+/// tickets, however often the other node starts anew.
 package struct TicketKeyRing: Sendable, Equatable {
     package static let keysMax = 4
 
@@ -101,6 +103,11 @@ package struct TicketKeyRing: Sendable, Equatable {
         {
             known.insert(known.remove(at: index), at: 0)
         }
-        keys = Array(known.prefix(Self.keysMax))
+        while known.count > Self.keysMax {
+            // The first seals.
+            let other = known.lastIndex { $0.origin != leader } ?? 0
+            known.remove(at: other > 0 ? other : known.count - 1)
+        }
+        keys = known
     }
 }

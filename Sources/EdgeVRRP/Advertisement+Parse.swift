@@ -59,7 +59,9 @@ extension ReceivedAdvertisement {
         // The four bits before the interval are reserved and ignored (RFC 9568 §5.2.6).
         let centiseconds = UInt16(truncatingIfNeeded: payload.word16(at: 4)) & 0x0FFF
         guard centiseconds > 0 else { throw .interval }
-        guard !source.isUnspecified, !source.isMulticast, family == .ipv4 || source.isLinkLocal
+        // Unicast is no part of the RFC: keepalived sends it from whatever it is told to.
+        guard !source.isUnspecified, !source.isMulticast,
+            family == .ipv4 || source.isLinkLocal || !destination.isMulticast
         else { throw .source }
         let addresses = (0..<count).map { index in
             payload.address(at: Advertisement.headByteCount + index * size, family: family)

@@ -60,7 +60,7 @@ package enum AdvertisementRefusal: String, Error, Sendable, CaseIterable {
     /// We have sent it ourselves.
     case looped
     /// The source can't be a router on this link: unspecified, multicast, or an IPv6 address that
-    /// is not link-local (RFC 9568 §5.1.2.1).
+    /// is not link-local (RFC 9568 §5.1.2.1) and speaks to the group.
     case source
     /// The instance accepts its peers only, and the source is none.
     case peerUnknown = "peer_unknown"

@@ -61,6 +61,7 @@ extension ElectionMachine {
             return
         }
         adoptedCentiseconds = heard.centiseconds
+        unheardMasterID = nil
         let end = heard.receivedAt.advanced(
             byNanoseconds: Self.masterDown(
                 centiseconds: heard.centiseconds, priority: priority))
@@ -120,6 +121,11 @@ extension ElectionMachine {
             let master = able.first(where: { $0.instance?.state == .master })
         {
             // It is alive and says that it holds them: what we don't hear is our trouble.
+            return Obstacle(until: min(later, master.liveUntil))
+        }
+        if let master = able.first(where: {
+            $0.nodeID == unheardMasterID && $0.instance?.state == .master
+        }) {
             return Obstacle(until: min(later, master.liveUntil))
         }
         guard let courtesy = courtesy(wait, towards: able, now: now), now < courtesy else {

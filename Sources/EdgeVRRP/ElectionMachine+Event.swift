@@ -143,10 +143,12 @@ package struct PeerReport: Sendable, Equatable {
     package var standing: Standing
     /// nil: the peer does not know this instance.
     package var instance: PresenceMessage.Instance?
+    /// Whether it goes before us if nothing else tells the two apart; exactly one of two does.
+    package var goesFirst: Bool
 
     package init(
         nodeID: UInt64, nodeName: String, bootID: UInt64, heardAt: Instant, liveUntil: Instant,
-        standing: Standing, instance: PresenceMessage.Instance?
+        standing: Standing, instance: PresenceMessage.Instance?, goesFirst: Bool = false
     ) {
         self.nodeID = nodeID
         self.nodeName = nodeName
@@ -155,5 +157,6 @@ package struct PeerReport: Sendable, Equatable {
         self.liveUntil = liveUntil
         self.standing = standing
         self.instance = instance
+        self.goesFirst = goesFirst
     }
 }

@@ -15,11 +15,14 @@ extension ElectionMachine {
 
     mutating func hear(_ heard: Heard, now: Instant, _ actions: inout [Action]) {
         guard settings.families.contains(where: { $0.family == heard.family }) else { return }
-        if settings.trustsPresentPeersOnly, livePeers(now: now).isEmpty {
+        let live = livePeers(now: now)
+        if settings.trustsPresentPeersOnly, live.isEmpty {
             counters.advertisementsDistrusted += 1
+            hearWithoutTrust(heard, now: now, &actions)
             return
         }
         counters.advertisementsHeard += 1
+        if live.isEmpty { forgetEdgedPeer(heard, now: now) } else { vouch(heard, live) }
         if heard.addressesDiffer { counters.addressListsDiffering += 1 }
         if heard.priority == 0 {
             counters.priorityZeroHeard += 1
@@ -35,6 +38,45 @@ extension ElectionMachine {
         case .handingOver(let handover):
             hearWhileHandingOver(heard, handover, now: now, &actions)
         }
+    }
+
+    // MARK: - Trust
+
+    /// Where only present peers are trusted, nothing that is heard while none is present makes us
+    /// give the addresses up, nor take them earlier. But that presence is lost is no reason for two
+    /// masters: who was vouched for keeps a backup waiting, by no longer interval than before.
+    private mutating func hearWithoutTrust(
+        _ heard: Heard, now: Instant, _ actions: inout [Action]
+    ) {
+        guard case .backup(let wait) = phase, heard.priority > 0,
+            vouchedSources.contains(heard.source.bare)
+        else { return }
+        var bounded = heard
+        bounded.centiseconds = min(
+            heard.centiseconds, max(settings.centiseconds, adoptedCentiseconds))
+        hearAsBackup(bounded, wait, now: now, &actions)
+    }
+
+    /// A guardian stands for what is heard if it says that it is master with that priority.
+    private mutating func vouch(_ heard: Heard, _ live: [PeerReport]) {
+        guard settings.trustsPresentPeersOnly,
+            live.contains(where: {
+                $0.instance?.state == .master && $0.instance?.priority == heard.priority
+            }), vouchedSources.last != heard.source.bare
+        else { return }
+        vouchedSources.removeAll { $0 == heard.source.bare }
+        if vouchedSources.count == Self.vouchedSourcesMax { vouchedSources.removeFirst() }
+        vouchedSources.append(heard.source.bare)
+    }
+
+    /// Where edged was, another implementation may be by now: it knows fitness as priority only.
+    private mutating func forgetEdgedPeer(_ heard: Heard, now: Instant) {
+        guard knowsEdgedPeer, heard.priority > 0,
+            now.nanoseconds(since: presenceHeardAt ?? now) >= Self.edgedPeerMemory.nanoseconds
+        else { return }
+        knowsEdgedPeer = false
+        peers = []
+        forgetFailedHandovers()
     }
 
     /// Of a master heard in both families, the lead family's word stays while it is fresh.
@@ -53,6 +95,7 @@ extension ElectionMachine {
     mutating func note(_ report: PeerReport, now: Instant, _ actions: inout [Action]) {
         if !knowsEdgedPeer { handoverRetryAt = nil }
         knowsEdgedPeer = true
+        presenceHeardAt = now
         let known = peers.firstIndex { $0.nodeID == report.nodeID }
         let isBack =
             known.map { now >= peers[$0].liveUntil || peers[$0].bootID != report.bootID } ?? true
@@ -70,6 +113,7 @@ extension ElectionMachine {
             takeOverIfAsked(now: now, &actions)
         }
         reviewAnnouncements(report, isBack: isBack, now: now, &actions)
+        reviewContest(report, isBack: isBack, now: now, &actions)
         reviewHold(now: now, &actions)
         reviewWait(now: now, &actions)
     }

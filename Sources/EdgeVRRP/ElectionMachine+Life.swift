@@ -78,6 +78,8 @@ extension ElectionMachine {
         if from == .master { actions.append(.takeAddressesOff) }
         phase = .fault
         isGateOpen = false
+        adoptedCentiseconds = 0
+        unheardMasterID = nil
         steadySince = nil
         changed(from: from, cause, now: now, &actions)
     }
@@ -87,6 +89,8 @@ extension ElectionMachine {
         isGateOpen = false
         gateUntil = now.advanced(by: settings.bootGate)
         heardMaster = nil
+        adoptedCentiseconds = 0
+        unheardMasterID = nil
     }
 
     /// Another router of this instance has been seen: our link works.

@@ -7,6 +7,8 @@ extension ElectionMachine {
     ) {
         let from = state
         counters.takeOvers += 1
+        // Nobody's interval but ours counts from here on (RFC 9568 §6.4.1).
+        adoptedCentiseconds = 0
         damper.noteTakeOver(now: now, settings: settings.damping)
         var hold = Hold(
             nextAdvertisement: now, lastAdvertisement: now, listensUntil: nil,
@@ -127,8 +129,10 @@ extension ElectionMachine {
         _ heard: Heard, _ hold: Hold, now: Instant, _ actions: inout [Action]
     ) {
         var hold = hold
+        // What is heard decides; presence need not.
+        hold.contest = nil
         if heard.priority == 0 {
-            advertise(&hold, now: now, &actions)
+            assertMastery(&hold, now: now, &actions)
             phase = .master(hold)
             return
         }
@@ -149,11 +153,7 @@ extension ElectionMachine {
         }
         if hold.rival == nil { counters.conflictsWon += 1 }
         hold.rival = rival
-        // RFC 9568 §6.4.3: assert that we are master; but a flood of them makes no flood of ours.
-        if now.nanoseconds(since: hold.lastAdvertisement) >= Self.assertionSpacing {
-            hold.nextAdvertisement = now
-            advertise(&hold, now: now, &actions)
-        }
+        assertMastery(&hold, now: now, &actions)
         if rival.announcedAt.map({
             now.nanoseconds(since: $0) >= Self.conflictSpacing
         }) ?? true {
@@ -161,6 +161,20 @@ extension ElectionMachine {
             hold.rival?.announcedAt = now
         }
         phase = .master(hold)
+    }
+
+    /// RFC 9568 §6.4.3: what another master says is answered at once, and the rhythm begins anew;
+    /// but a flood of theirs makes no flood of ours: in `assertionSpacing` the next answer is due.
+    private mutating func assertMastery(
+        _ hold: inout Hold, now: Instant, _ actions: inout [Action]
+    ) {
+        let earliest = hold.lastAdvertisement.advanced(byNanoseconds: Self.assertionSpacing)
+        guard now >= earliest else {
+            hold.nextAdvertisement = min(hold.nextAdvertisement, earliest)
+            return
+        }
+        hold.nextAdvertisement = now
+        advertise(&hold, now: now, &actions)
     }
 
     /// Between two answers to other masters, and between two announcements against them.

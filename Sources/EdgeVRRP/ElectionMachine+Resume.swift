@@ -66,6 +66,7 @@ extension ElectionMachine {
         self.standing = standing
         counters = record.counters
         knowsEdgedPeer = record.knowsEdgedPeer
+        presenceHeardAt = now
         adoptedCentiseconds = record.adoptedCentiseconds
         isGateOpen = record.isGateOpen
         gateUntil = now.advanced(by: settings.bootGate)

@@ -53,7 +53,8 @@ package struct ElectionStatus: Sendable, Equatable {
             routerID: routerID, state: state, priority: priority,
             isReady: state == .backup && holdBack != .notPrepared && holdBack != .bootGate,
             asksToTakeOver: isHandingOver,
-            sinceMilliseconds: UInt32(clamping: now.nanoseconds(since: since) / 1_000_000))
+            sinceMilliseconds: UInt32(clamping: now.nanoseconds(since: since) / 1_000_000),
+            standing: standing)
     }
 }
 

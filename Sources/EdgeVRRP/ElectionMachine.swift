@@ -75,6 +75,15 @@ package struct ElectionMachine: Sendable {
         var fitterSince: Instant?
         /// When the addresses were announced last.
         var announcedAt: Instant
+        /// A peer whose presence says that it is master too, while none of its words is heard.
+        var contest: Contest?
+    }
+
+    /// Two masters that know of each other by presence only.
+    struct Contest: Sendable, Equatable {
+        let nodeID: UInt64
+        let since: Instant
+        var isWon = false
     }
 
     /// Another master, that ought to leave.
@@ -128,8 +137,15 @@ package struct ElectionMachine: Sendable {
     // What is known of others.
     var peers: [PeerReport] = []
     var knowsEdgedPeer = false
+    /// When a peer's guardian was heard last, or this program began to listen for it.
+    var presenceHeardAt: Instant?
+    /// Whose advertisements a live guardian stood for, newest last.
+    var vouchedSources: [SocketAddress] = []
     var heardMaster: ElectionStatus.HeardMaster?
     var adoptedCentiseconds: UInt16 = 0
+    /// The node to which a contest was lost: VRRP between it and us is broken, and its presence
+    /// stands for its advertisements until one is heard again.
+    var unheardMasterID: UInt64?
 
     var damper = FlapDamper()
     /// No preemption before: an administrator, or fitness, has moved the addresses.
@@ -151,6 +167,9 @@ package struct ElectionMachine: Sendable {
 
     package static let historyMax = 16
     static let peersMax = 4
+    static let vouchedSourcesMax = 8
+    /// Advertisements without a word of presence for so long are another implementation's.
+    static let edgedPeerMemory = Duration.seconds(600)
     /// After an administrator has moved the addresses, or fitness has: no preemption for so long.
     static let preemptBlock = Duration.seconds(60)
     /// After a handover that nobody answered: the first pause, if a peer's guardian is known and if

@@ -41,6 +41,9 @@ package enum TransitionCause: Sendable, Equatable {
     case wasSilent(by: SocketAddress)
     /// Another master goes on although we answer it: it can't hear us, and so nor can clients.
     case unheard(by: SocketAddress)
+    /// Another master's guardian says that it holds the addresses, but nothing of its
+    /// advertisements reaches us: VRRP is filtered between the two.
+    case contested(by: String)
     /// We gave the addresses away, and the peer has them.
     case gaveWay(HandoverReason)
     /// Our proxy answers nothing; nobody else was found to take the addresses.
@@ -78,6 +81,8 @@ extension TransitionCause: CustomStringConvertible {
         case .outranked(let by): "\(by.addressText) is master with a higher rank"
         case .wasSilent(let by): "\(by.addressText) took over while this node was stopped"
         case .unheard(let by): "\(by.addressText) is master and does not hear this node"
+        case .contested(let by):
+            "\(by) is master by its presence, but no advertisement of it is heard"
         case .gaveWay(.operatorAsked): "gave way as asked"
         case .gaveWay(.fitness): "gave way to a fitter node"
         case .gaveWay(.maintenance): "gave way for maintenance"

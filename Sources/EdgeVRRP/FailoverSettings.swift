@@ -74,7 +74,8 @@ package struct InstanceSettings: Sendable, Equatable {
     /// Whether advertisements of others than `FamilySettings.peers` are refused.
     package var acceptsPeersOnly: Bool
     /// Whether an advertisement counts only while a peer's presence is live and authentic. For
-    /// pairs of edged with a secret only.
+    /// pairs of edged with a secret only. Without presence a master that presence has vouched for
+    /// still keeps a backup waiting.
     package var trustsPresentPeersOnly: Bool
     package var announcements: AnnouncementSettings
     /// How long a node that has started, or whose link has come back, waits for a sight of a peer

@@ -56,6 +56,8 @@ package enum Fitness: Sendable, Equatable {
         case trackedInterface = 4
         /// A hook or an administrator says so.
         case declared = 5
+        /// The kernel does not take the virtual addresses.
+        case addressesMissing = 6
     }
 
     /// Whether the proxy answers anything.

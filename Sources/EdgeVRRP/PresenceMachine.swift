@@ -68,13 +68,17 @@ package struct PresenceMachine: Sendable {
         package internal(set) var clockDifference: Int64
         /// Boots seen of it, the first included.
         package internal(set) var boots: Int
+        /// Whether its number is greater than ours.
+        let goesFirst: Bool
 
         /// What it says of one instance.
         package func report(routerID: UInt8) -> PeerReport {
-            PeerReport(
+            let instance = message.instances.first { $0.routerID == routerID }
+            return PeerReport(
                 nodeID: message.nodeID, nodeName: message.nodeName, bootID: message.bootID,
-                heardAt: heardAt, liveUntil: liveUntil, standing: message.standing,
-                instance: message.instances.first { $0.routerID == routerID })
+                heardAt: heardAt, liveUntil: liveUntil,
+                standing: instance?.standing ?? message.standing, instance: instance,
+                goesFirst: goesFirst)
         }
     }
 
@@ -277,7 +281,8 @@ package struct PresenceMachine: Sendable {
             guard peers.count < Self.peersMax else { throw .tooManyPeers }
             let peer = Peer(
                 address: address, message: message, heardAt: receivedAt, liveUntil: liveUntil,
-                firstHeardAt: receivedAt, clockDifference: difference, boots: 1)
+                firstHeardAt: receivedAt, clockDifference: difference, boots: 1,
+                goesFirst: message.nodeID > PresenceMessage.nodeID(of: configuration.nodeName))
             peers.append(peer)
             return peer
         }

@@ -2,17 +2,22 @@ internal import EdgeCore
 
 /// The datagram, in network order:
 ///
-///     0  "EDGp"         4  version (1)   5  flags: 1 authenticated, 2 maintenance, 4 answers
+///     0  "EDGp"         4  version (2)   5  flags: 1 authenticated, 2 maintenance, 4 answers
 ///     6  fitness: 0 fit, 1 degraded, 2 unfit               7  why unfit
 ///     8  troubles (4)   12 instances (1)  13 zero (3)
 ///     16 boot  24 sequence  32 challenge  40 echo  48 wall clock  56 monotonic  64 fingerprint
 ///     72 name: count (1), bytes     version: count (1), bytes
-///        instances: router id, state, priority, flags (1 ready, 2 asks), since in ms (4)
+///        instances: router id, state, priority,
+///            flags (1 ready, 2 asks, 4 in maintenance, 8 answers), since in ms (4),
+///            fitness, why unfit, zero (2), troubles (4)
 ///        code (32) if authenticated
+///
+/// Version 1 had one standing for all instances, and is refused by its number.
 extension PresenceMessage {
     static let magic: UInt32 = 0x4544_4770
-    static let version: UInt8 = 1
+    static let version: UInt8 = 2
     static let headByteCount = 72
+    static let instanceByteCount = 16
 
     /// The datagram. A name or version that is too long is an error of ours.
     package func encode(authenticator: PresenceAuthenticator?) -> [UInt8] {
@@ -43,9 +48,14 @@ extension PresenceMessage {
         for instance in instances {
             bytes += [
                 instance.routerID, instance.state.rawValue, instance.priority,
-                (instance.isReady ? 1 : 0) | (instance.asksToTakeOver ? 2 : 0),
+                (instance.isReady ? 1 : 0) | (instance.asksToTakeOver ? 2 : 0)
+                    | (instance.standing.isInMaintenance ? 4 : 0)
+                    | (instance.standing.fitness.answers ? 8 : 0),
             ]
             bytes.append(word32: instance.sinceMilliseconds)
+            let (kind, reason, troubles) = instance.standing.fitness.words
+            bytes += [kind, reason, 0, 0]
+            bytes.append(word32: troubles)
         }
         guard let authenticator else { return bytes }
         let code = authenticator.code(bytes)
@@ -77,7 +87,8 @@ extension PresenceMessage {
         let version = try Self.text(body, &cursor, max: Self.versionByteCountMax)
         guard !name.isEmpty else { throw .malformed }
         let count = Int(bytes[12])
-        guard count <= Self.instancesMax, body.count - cursor == count * 8 else { throw .length }
+        guard count <= Self.instancesMax, body.count - cursor == count * Self.instanceByteCount
+        else { throw .length }
         var instances: [Instance] = []
         for _ in 0..<count {
             let instance = try Self.instance(body, at: cursor)
@@ -85,7 +96,7 @@ extension PresenceMessage {
                 throw .malformed
             }
             instances.append(instance)
-            cursor += 8
+            cursor += Self.instanceByteCount
         }
         let words = (0..<7).map { bytes.span.word64(at: 16 + $0 * 8) }
         self.init(
@@ -134,13 +145,17 @@ extension PresenceMessage {
         _ body: [UInt8], at cursor: Int
     ) throws(PresenceRefusal) -> Instance {
         let flags = body[cursor + 3]
-        guard body[cursor] != 0, flags & ~3 == 0,
-            let state = ElectionState(rawValue: body[cursor + 1])
+        guard body[cursor] != 0, flags & ~15 == 0, body[cursor + 10] | body[cursor + 11] == 0,
+            let state = ElectionState(rawValue: body[cursor + 1]),
+            let fitness = Fitness(
+                kind: body[cursor + 8], reason: body[cursor + 9],
+                troubles: body.span.word32(at: cursor + 12), answers: flags & 8 != 0)
         else { throw .malformed }
         return Instance(
             routerID: body[cursor], state: state, priority: body[cursor + 2],
             isReady: flags & 1 != 0, asksToTakeOver: flags & 2 != 0,
-            sinceMilliseconds: body.span.word32(at: cursor + 4))
+            sinceMilliseconds: body.span.word32(at: cursor + 4),
+            standing: Standing(fitness: fitness, isInMaintenance: flags & 4 != 0))
     }
 }
 

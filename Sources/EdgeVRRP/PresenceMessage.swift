@@ -18,6 +18,7 @@ package struct PresenceMessage: Sendable, Equatable {
     package var wallClock: UInt64
     /// CLOCK_MONOTONIC at sending, nanoseconds.
     package var monotonic: UInt64
+    /// Of the node as a whole: for whoever looks at it, and for instances that are not listed.
     package var standing: Standing
     /// Of the sender's configuration, as `edgectl status` shows it; 0: none.
     package var configurationFingerprint: UInt64
@@ -38,10 +39,12 @@ package struct PresenceMessage: Sendable, Equatable {
         package var asksToTakeOver: Bool
         /// How long it has been in its state, milliseconds.
         package var sinceMilliseconds: UInt32
+        /// Of the node as far as this instance goes: interfaces that only one tracks ail only one.
+        package var standing: Standing
 
         package init(
             routerID: UInt8, state: ElectionState, priority: UInt8, isReady: Bool,
-            asksToTakeOver: Bool, sinceMilliseconds: UInt32
+            asksToTakeOver: Bool, sinceMilliseconds: UInt32, standing: Standing
         ) {
             self.routerID = routerID
             self.state = state
@@ -49,6 +52,7 @@ package struct PresenceMessage: Sendable, Equatable {
             self.isReady = isReady
             self.asksToTakeOver = asksToTakeOver
             self.sinceMilliseconds = sinceMilliseconds
+            self.standing = standing
         }
     }
 
@@ -75,7 +79,8 @@ package struct PresenceMessage: Sendable, Equatable {
     package static let nodeNameByteCountMax = 64
     package static let versionByteCountMax = 32
     package static let byteCountMax =
-        headByteCount + 2 + nodeNameByteCountMax + versionByteCountMax + instancesMax * 8
+        headByteCount + 2 + nodeNameByteCountMax + versionByteCountMax
+        + instancesMax * instanceByteCount
         + PresenceAuthenticator.byteCount
 
     /// FNV-1a, 64 bits.

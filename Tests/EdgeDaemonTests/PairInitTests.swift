@@ -105,6 +105,27 @@ import Testing
         #expect(access(first.peerCertificate, F_OK) != 0)
     }
 
+    @Test("The folder is for the proxy's group whatever the umask; one of others is refused")
+    func folder() throws {
+        let mask = umask(0o077)
+        defer { umask(mask) }
+        try run(first)
+        umask(mask)
+        #expect(mode(first.directory) == 0o750)
+
+        for open: mode_t in [0o770, 0o757] {
+            #expect(chmod(first.directory, open) == 0)
+            let refusal = #expect(throws: PairInit.Refusal.self) { try run(first) }
+            #expect(refusal?.lines.first?.contains("others may write there") == true)
+        }
+        #expect(chmod(first.directory, 0o700) == 0)
+        try run(first)
+        guard geteuid() == 0 else { return }
+        #expect(chown(first.directory, 12_345, 0) == 0)
+        let refusal = #expect(throws: PairInit.Refusal.self) { try run(first) }
+        #expect(refusal?.lines.first?.contains("belongs to user 12345") == true)
+    }
+
     @Test("A key without its certificate is not overwritten unasked")
     func half() throws {
         try run(first)

@@ -208,12 +208,56 @@ private final class Bench {
             $0.keeper.hold([six])
         }
         #expect(bench.thread.sync { $0.keeper.figures.failures } > 0)
+        #expect(eventually { bench.thread.sync { $0.keeper.refusals[six, default: 0] } > 1 })
 
         try bench.host.setSystemValue("net/ipv6/conf/eth0/disable_ipv6", "0")
 
         #expect(try eventually(within: .seconds(6)) { try bench.holds(six) })
         let figures = bench.thread.sync { $0.keeper.figures }
         #expect(figures.restored == 0 && figures.added == 1)
+        #expect(bench.thread.sync { $0.keeper.refusals.isEmpty })
+    }
+
+    @Test("what somebody has put on with another prefix length goes with ours")
+    func otherPrefix() throws {
+        let bench = try Bench()
+        let four = bench.four
+        bench.thread.sync {
+            $0.keeper.govern([four])
+            $0.keeper.start()
+            $0.keeper.hold([four])
+        }
+        try bench.host.ip("address add 10.77.0.9/32 dev eth0")
+        usleep(50_000)
+        #expect(try bench.present().filter { $0.address == four.address }.count == 2)
+
+        bench.thread.sync { $0.keeper.release([four]) }
+
+        #expect(try eventually { try !bench.holds(four) })
+    }
+
+    @Test("an interface's own address stays as it is, lifetimes and all, and is put on if missing")
+    func owned() throws {
+        let bench = try Bench([
+            "address add 10.77.0.9/24 dev eth0 valid_lft 1000 preferred_lft 900 noprefixroute"
+        ])
+        let own = InterfaceAddress(
+            index: bench.index, address: bench.four.address, prefixLength: 24)
+
+        bench.thread.sync {
+            $0.keeper.start()
+            $0.keeper.hold([own])
+        }
+
+        let before = try #require(bench.present().first { $0.address == own.address })
+        #expect(before.flags.contains(.noPrefixRoute))
+        let shown = try bench.host.tool("ip", ["address", "show", "to", "10.77.0.9"]).output
+        #expect(!shown.contains("forever"))
+        #expect(
+            bench.thread.sync { $0.keeper.figures.failures == 0 && $0.keeper.figures.added == 0 })
+        try bench.host.ip("address delete 10.77.0.9/24 dev eth0")
+        #expect(try eventually { try bench.holds(own) })
+        #expect(bench.thread.sync { $0.keeper.figures.added } == 1)
     }
 
     @Test("what the kernel refuses is counted, told and tried again")

@@ -1,3 +1,4 @@
+import CEdge
 import EdgeCore
 import EdgeNet
 import EdgeSystem
@@ -122,6 +123,101 @@ import Testing
         left.stop()
         #expect(right.becomes(.master))
         right.stop()
+    }
+
+    @Test("what is about to be inherited stays open, and what is missed meanwhile is made up for")
+    func frozen() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        let node = try Node(pair.left, PairNetwork.settings(node: 1))
+        #expect(node.becomes(.master))
+        let handover = node.prepareForExec(silence: .milliseconds(300))
+        #expect(handover.sockets.count == 2)
+        func isOpen(_ socket: FailoverHandover.Socket) -> Bool {
+            var number: Int32 = 0
+            var size = socklen_t(4)
+            let code = getsockopt(socket.descriptor, SOL_SOCKET, SO_PROTOCOL, &number, &size)
+            return code == 0 && number == VRRPSocket.protocolNumber
+        }
+
+        node.service.apply(
+            PairNetwork.settings(node: 1, families: [.ipv4]), options: .init())
+        try pair.left.ip("link delete eth0")
+        usleep(50_000)
+        let areOpen = handover.sockets.allSatisfy(isOpen)
+        #expect(areOpen)
+
+        node.service.cancelExec()
+        #expect(node.becomes(.fault))
+        try pair.network.connect(
+            pair.left, to: pair.hub, addresses: ["10.77.0.1/24", "fd77::1/64"])
+        #expect(node.becomes(.master))
+        #expect(try node.holds(PairNetwork.four) && !node.holds(PairNetwork.six))
+        node.stop()
+    }
+
+    @Test("a stranger's datagrams are refused by their source, before anything is computed")
+    func strangers() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        var settings = PairNetwork.settings(node: 1)
+        settings.presence.isAuthenticated = true
+        let node = try Node(
+            pair.left, settings, options: FailoverOptions(secret: Array("of the pair".utf8)))
+        let target = try #require(SocketAddress(address: "10.77.0.1", port: 9113))
+        let socket = try inNamespace(pair.watcher.namespace) {
+            try PresenceSocket(local: SocketAddress(ipv4: 0, port: 9113))
+        }
+
+        // It has begun when it answers.
+        #expect(node.status.peers.isEmpty)
+        for _ in 0..<3 { #expect(socket.send([1, 2, 3], to: target) == 0) }
+
+        #expect(eventually { node.status.figures.presenceRefusals == [.sourceUnknown: 3] })
+        node.stop()
+    }
+
+    @Test("in a flood the kernel lets through what comes from peers, IPv4 and IPv6")
+    func filteredSources() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        func socket(_ host: VirtualHost, isIPv4: Bool) throws -> PresenceSocket {
+            try inNamespace(host.namespace) {
+                try PresenceSocket(
+                    local: isIPv4
+                        ? SocketAddress(ipv4: 0, port: 9113)
+                        : SocketAddress(ipv6High: 0, low: 0, port: 9113))
+            }
+        }
+        func address(_ text: String) throws -> SocketAddress {
+            try #require(SocketAddress(address: text, port: 9113))
+        }
+        let peers = [
+            try address("10.77.0.7"), try address("fd77::7"), try address("10.77.0.2"),
+            try address("fd77::2"),
+        ]
+        for isIPv4 in [true, false] {
+            let receiver = try socket(pair.left, isIPv4: isIPv4)
+            let peer = try socket(pair.right, isIPv4: isIPv4)
+            let stranger = try socket(pair.watcher, isIPv4: isIPv4)
+            let target = try address(isIPv4 ? "10.77.0.1" : "fd77::1")
+            var got: [UInt8] = []
+            func passes(_ bytes: [UInt8]) -> Bool {
+                for byte in bytes {
+                    _ = (byte < 9 ? stranger : peer).send([byte], to: target)
+                }
+                return eventually {
+                    _ = receiver.receive(max: 8) { got += $0.bytes }
+                    return got.last == bytes.last
+                }
+            }
+
+            receiver.admitOnly(peers)
+            #expect(passes([1, 2, 11]))
+            #expect(got == [11])
+            receiver.admitAll()
+            #expect(passes([3]))
+        }
     }
 
     @Test("guardians hear each other over IPv6 too")

@@ -57,6 +57,26 @@ import Testing
         #expect(thread.sync { $0.packets.count } == 201)
     }
 
+    @Test("a virtual router that is configured during a flood is let in at once")
+    func floodAndReload() throws {
+        let wire = try Wire()
+        defer { wire.network.tearDown() }
+        let sender = try wire.socket(on: wire.left, wire.leftIndex, isIPv4: true)
+        let thread = try LoopThread(in: wire.right.namespace) { try Hand($0) }
+        defer { thread.stop() }
+        nonisolated(unsafe) let socket = sender
+        let source = source
+        thread.sync { _ in
+            for _ in 0..<200 { try? socket.send([0x31, 9, 1], from: source) }
+        }
+        #expect(eventually { thread.sync { $0.packets.count } == 200 })
+
+        thread.sync { $0.channel.routerIDs = [7, 9] }
+        try sender.send([0x31, 9, 2], from: source)
+
+        #expect(eventually { thread.sync { $0.packets.last?.bytes.last } == 2 })
+    }
+
     @Test("while it is suspended packets stay in the socket, and keep their time")
     func suspended() throws {
         let wire = try Wire()

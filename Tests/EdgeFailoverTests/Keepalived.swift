@@ -21,9 +21,10 @@ final class Keepalived {
         self.host = host
         directory = try TemporaryDirectory("keepalived")
         let other = 3 - node
+        let net = isIPv6 ? "fd77::" : "10.77.0."
         let unicast =
             isUnicast
-            ? "unicast_src_ip 10.77.0.\(node)\n unicast_peer { 10.77.0.\(other) }" : ""
+            ? "unicast_src_ip \(net)\(node)\n unicast_peer { \(net)\(other) }" : ""
         let addresses =
             isIPv6
             ? "fe80::200:5eff:fe00:207/64\n \(PairNetwork.six)/64" : "\(PairNetwork.four)/24"

@@ -198,7 +198,9 @@ struct PairNetwork {
                     family: .ipv6,
                     addresses: [
                         .linkLocal(routerID: 7), VirtualAddress(address(six), prefixLength: 64),
-                    ]))
+                    ],
+                    exchange: isUnicast ? .unicast : .multicast,
+                    peers: isUnicast ? [address("fd77::\(other)")] : []))
         }
         var instance = InstanceSettings(
             name: "lan", routerID: 7, interfaceName: "eth0", families: own,

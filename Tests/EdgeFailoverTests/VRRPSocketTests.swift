@@ -207,6 +207,66 @@ extension VRRPSocket {
         }
     }
 
+    @Test("where only some senders count only theirs is let through")
+    func filteredSources() throws {
+        let wire = try Wire()
+        defer { wire.network.tearDown() }
+        for isIPv4 in [true, false] {
+            let sender = try wire.socket(on: wire.left, wire.leftIndex, isIPv4: isIPv4)
+            let receiver = try wire.socket(on: wire.right, wire.rightIndex, isIPv4: isIPv4)
+            let source =
+                isIPv4
+                ? SocketAddress(ipv4: 0x0A4D_0001, port: 0)
+                : try wire.linkLocal(of: wire.left, wire.leftIndex)
+            let others = [
+                SocketAddress(ipv4: 0x0A4D_0007, port: 0),
+                SocketAddress(ipv6High: source.high, low: source.low ^ 1, port: 0),
+            ]
+
+            receiver.admitOnly([7], from: others)
+            try sender.send([0x31, 7, 1], from: source)
+            receiver.admitOnly([7], from: others + [source] + others)
+            try sender.send([0x31, 8, 2], from: source)
+            try sender.send([0x31, 7, 3], from: source)
+
+            #expect(receiver.next()?.bytes.last == 3)
+        }
+    }
+
+    @Test("one that another program leaves behind in a flood lets everything through again")
+    func adoptedInFlood() throws {
+        let wire = try Wire()
+        defer { wire.network.tearDown() }
+        let sender = try wire.socket(on: wire.left, wire.leftIndex, isIPv4: true)
+        let old = try wire.socket(on: wire.right, wire.rightIndex, isIPv4: true)
+        old.admitOnly([7])
+        let copy = fcntl(old.descriptor, F_DUPFD_CLOEXEC, 3)
+
+        let new = VRRPSocket(
+            adopting: copy, isIPv4: true, index: wire.rightIndex, isMulticast: true)
+        try sender.send([0x31, 9, 1], from: SocketAddress(ipv4: 0x0A4D_0001, port: 0))
+
+        #expect(new.next()?.bytes.last == 1)
+    }
+
+    @Test("a number is adopted only if it is a VRRP socket of that family on that interface")
+    func recognized() throws {
+        let wire = try Wire()
+        defer { wire.network.tearDown() }
+        let socket = try wire.socket(on: wire.right, wire.rightIndex, isIPv4: true)
+        let other = FileDescriptor(owning: Glibc.socket(AF_INET, Int32(SOCK_DGRAM.rawValue), 0))
+        func isOne(_ descriptor: Int32, isIPv4: Bool = true, _ name: String = "eth0") -> Bool {
+            VRRPSocket.isOne(descriptor, isIPv4: isIPv4, name: name)
+        }
+
+        #expect(isOne(socket.descriptor))
+        #expect(!isOne(socket.descriptor, isIPv4: false))
+        #expect(!isOne(socket.descriptor, "eth1") && !isOne(socket.descriptor, "eth"))
+        #expect(!isOne(other.raw) && !isOne(-1))
+        try wire.right.ip("link delete eth0")
+        #expect(!isOne(socket.descriptor))
+    }
+
     @Test("packets with another hop limit do not pass it")
     func filteredHops() throws {
         let wire = try Wire()

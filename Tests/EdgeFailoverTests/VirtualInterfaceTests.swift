@@ -87,12 +87,20 @@ import Testing
         defer { pair.network.tearDown() }
         for (name, mac) in [
             ("vr4-9-eth0", "00:00:5e:00:01:09"), ("vr4-7-eth0", "00:00:5e:00:01:07"),
+            // Of other programs, whatever they are called.
+            ("vrrp.51", "00:00:5e:00:01:33"), ("vrrp4-2-8", "00:00:5e:00:01:08"),
+            ("vr4-6-eth0", "00:00:5e:00:01:06"),
         ] {
             try pair.left.ip(
                 "link add \(name) link eth0 address \(mac) type macvlan mode private")
             try pair.left.ip("link set \(name) up")
         }
         try pair.left.ip("address add \(PairNetwork.four)/24 dev vr4-7-eth0")
+        // Not only our mark, and not only our form of name.
+        for name in ["vr4-9-eth0", "vrrp.51"] {
+            _ = try pair.left.tool(
+                "ip", ["link", "set", name, "alias", VirtualInterface.mark])
+        }
         let before = try Self.links(pair.left)
 
         let node = try Node(pair.left, Self.settings(1), isReady: false)
@@ -110,7 +118,105 @@ import Testing
                         && !before.contains { $0.interface.index == link.interface.index }
                 }
             })
+        let names = try Self.links(pair.left).map(\.interface.name)
+        #expect(names.contains("vrrp.51") && names.contains("vrrp4-2-8"))
+        #expect(names.contains("vr4-6-eth0"))
         node.stop()
+    }
+
+    @Test("two masters with the same MAC hear each other when they meet, and one stays")
+    func conflict() throws {
+        let network = try VirtualNetwork()
+        defer { network.tearDown() }
+        let near = try network.addSwitch("near")
+        let far = try network.addSwitch("far")
+        let cable = try network.connect(near, to: far)
+        let left = try network.addHost("left")
+        let right = try network.addHost("right")
+        try network.connect(left, to: near, addresses: ["10.77.0.1/24", "fd77::1/64"])
+        try network.connect(right, to: far, addresses: ["10.77.0.2/24", "fd77::2/64"])
+        let one = try Node(left, Self.settings(1))
+        #expect(one.becomes(.master))
+        let two = try Node(right, Self.settings(2))
+        #expect(two.becomes(.backup))
+
+        try cable.cut()
+        #expect(two.becomes(.master))
+        usleep(300_000)
+        #expect(one.state == .master)
+        try cable.restore()
+
+        let isSettled = eventually {
+            [one.state, two.state].filter { $0 == .master }.count == 1
+        }
+        #expect(isSettled)
+        one.stop()
+        two.stop()
+    }
+
+    @Test("an interface of ours that somebody deletes or sets down is back, with its addresses")
+    func tampered() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        let node = try Node(pair.left, Self.settings(1))
+        #expect(node.becomes(.master))
+        func isWhole() throws -> Bool {
+            let up = try Self.links(pair.left).filter {
+                VirtualInterface.isOurs($0) && $0.isEnabled
+            }
+            return try up.count == 2 && node.holds(PairNetwork.four) && node.holds(PairNetwork.six)
+        }
+        #expect(try eventually { try isWhole() })
+
+        for command in [
+            "link set vr4-7-eth0 down", "link set vr6-7-eth0 down", "link delete vr4-7-eth0",
+            "link delete vr6-7-eth0",
+        ] {
+            try pair.left.ip(command)
+            #expect(try eventually { try isWhole() }, "\(command)")
+        }
+
+        #expect(node.state == .master)
+        #expect(try pair.watcher.reaches(PairNetwork.four) && pair.watcher.reaches(PairNetwork.six))
+        node.stop()
+    }
+
+    @Test("a node that the kernel refuses an address is unfit for all to see, and gives way")
+    func refused() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        // Interfaces that are made from now on take no IPv6 addresses.
+        try pair.left.setSystemValue("net/ipv6/conf/default/disable_ipv6", "1")
+        let capture = try FrameCapture(in: pair.watcher.namespace)
+        defer { capture.stop() }
+
+        let left = try Node(pair.left, Self.settings(1))
+        #expect(left.becomes(.master))
+        #expect(
+            eventually {
+                left.status.instances[0].election.standing.fitness
+                    == .unfit(.addressesMissing, answers: true)
+            })
+        // Nobody is told where an address is that is nowhere.
+        let told = capture.all.filter {
+            $0.source.elementsEqual([0, 0, 0x5E, 0, 2, 7]) && $0.bytes.count > 54
+        }
+        #expect(told.contains { $0.bytes[20] == 112 } && !told.contains { $0.bytes[20] == 58 })
+        // Alone it keeps what it has.
+        #expect(try left.state == .master && left.holds(PairNetwork.four))
+        let right = try Node(pair.right, Self.settings(2))
+
+        #expect(right.becomes(.master) && left.becomes(.backup))
+        #expect(
+            try eventually { try right.holds(PairNetwork.six) && right.holds(PairNetwork.four) })
+        usleep(200_000)
+        // Not fit again because it does not try any more.
+        #expect(left.state == .backup && right.state == .master)
+        #expect(
+            left.status.instances[0].election.standing.fitness
+                == .unfit(.addressesMissing, answers: true))
+        left.stop()
+        right.stop()
     }
 }
 

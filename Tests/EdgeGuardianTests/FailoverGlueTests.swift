@@ -11,10 +11,10 @@ import Testing
 
 @Suite("A guardian with addresses that move", .serialized)
 struct FailoverGlueTests {
-    private static let address = VirtualAddress(
+    static let address = VirtualAddress(
         SocketAddress(ipv4: 0xC0A8_010D, port: 0), prefixLength: 24)
 
-    private static func failover(
+    static func failover(
         interval: Duration = .milliseconds(20), hasPeer: Bool = true, hook: String? = nil
     ) -> Configuration.Failover {
         var settings = FailoverSettings(
@@ -29,7 +29,7 @@ struct FailoverGlueTests {
         return Configuration.Failover(settings: settings, hook: hook)
     }
 
-    private static func serving(
+    static func serving(
         mode: String = "good", failover: Configuration.Failover = failover()
     ) throws -> (GuardianRig, FakeFailover) {
         let rig = try GuardianRig(mode: mode, failover: failover)
@@ -38,7 +38,7 @@ struct FailoverGlueTests {
         return (rig, fake)
     }
 
-    private func say(_ rig: GuardianRig, _ numbers: Int...) throws {
+    func say(_ rig: GuardianRig, _ numbers: Int...) throws {
         let fd = open(rig.marker + ".new", O_CREAT | O_WRONLY, 0o600)
         try Descriptor.writeAll(
             fd, Array(numbers.map(String.init).joined(separator: " ").utf8))
@@ -46,7 +46,7 @@ struct FailoverGlueTests {
         rename(rig.marker + ".new", rig.marker + ".say")
     }
 
-    private func text(_ rig: GuardianRig, _ suffix: String) -> String {
+    func text(_ rig: GuardianRig, _ suffix: String) -> String {
         let fd = open(rig.marker + suffix, O_RDONLY)
         guard fd >= 0 else { return "" }
         defer { close(fd) }
@@ -54,7 +54,7 @@ struct FailoverGlueTests {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    private func news(_ rig: GuardianRig) -> GuardianNews? {
+    func news(_ rig: GuardianRig) -> GuardianNews? {
         try? GuardianNews(json: JSONValue(parsing: Array(text(rig, ".news").utf8)))
     }
 

@@ -21,6 +21,15 @@ final class FakeFailover: FailoverControl, @unchecked Sendable {
     var outcome: FailoverService.YieldOutcome? = .moved
     /// Whether `stop` is answered.
     var stops = true
+    /// Whether `prepareForExec` is answered.
+    var prepares = true
+    /// Said before a stop is answered.
+    var lastMove: FailoverTransition?
+    /// How often it was told how well the node serves.
+    private(set) var fitnessCount = 0
+    private var yields:
+        [@Sendable ([(instance: String, outcome: FailoverService.YieldOutcome)]) -> Void] = []
+    private var stopCompletions: [@Sendable () -> Void] = []
     private var status: FailoverStatus
     private let poster: PollLoop.Poster
     private let handler: @Sendable (FailoverEvent) -> Void
@@ -60,7 +69,8 @@ final class FakeFailover: FailoverControl, @unchecked Sendable {
                     liveUntil: now.advanced(by: .seconds(60)), standing: Standing(fitness: .fit),
                     instance: .init(
                         routerID: 7, state: .backup, priority: 100, isReady: isReady,
-                        asksToTakeOver: false, sinceMilliseconds: 5))
+                        asksToTakeOver: false, sinceMilliseconds: 5,
+                        standing: Standing(fitness: .fit)))
             ]
         }
         let election = ElectionStatus(
@@ -91,6 +101,7 @@ final class FakeFailover: FailoverControl, @unchecked Sendable {
 
     func setFitness(_ fitness: Fitness) {
         calls.append("\(fitness)")
+        fitnessCount += 1
         self.fitness = fitness
     }
 
@@ -108,8 +119,22 @@ final class FakeFailover: FailoverControl, @unchecked Sendable {
             Void
     ) {
         calls.append(isForced ? "yield by force" : "yield")
-        guard let outcome else { return }
+        guard let outcome else { return yields.append(completion) }
         poster.post { completion([("vip", outcome)]) }
+    }
+
+    /// Answers the yields that have not been.
+    func answer(_ outcome: FailoverService.YieldOutcome) {
+        let waiting = yields
+        yields = []
+        poster.post { for completion in waiting { completion([("vip", outcome)]) } }
+    }
+
+    /// Answers the stops that have not been.
+    func answerStop() {
+        let waiting = stopCompletions
+        stopCompletions = []
+        poster.post { for completion in waiting { completion() } }
     }
 
     func requestStatus(_ completion: @escaping @Sendable (FailoverStatus) -> Void) {
@@ -119,13 +144,15 @@ final class FakeFailover: FailoverControl, @unchecked Sendable {
 
     func stop(within deadline: Duration, _ completion: @escaping @Sendable () -> Void) {
         calls.append("stop")
-        if stops { poster.post(completion) }
+        if let lastMove { say(.transition(lastMove)) }
+        if stops { poster.post(completion) } else { stopCompletions.append(completion) }
     }
 
     func prepareForExec(
         silence: Duration, _ completion: @escaping @Sendable (FailoverHandover) -> Void
     ) {
         calls.append("prepare")
+        guard prepares else { return }
         poster.post { completion(FailoverHandover(instances: [], sockets: [], presence: nil)) }
     }
 

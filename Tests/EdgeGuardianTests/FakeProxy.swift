@@ -79,7 +79,10 @@ let fakeProxyScript = #"""
         if os.path.exists(marker + ".say"):
             words = open(marker + ".say").read().split()
             os.unlink(marker + ".say")
-            send(*[int(word) for word in words])
+            words = [int(word) for word in words]
+            # A fourth number: so often, with the second one and 0 in turns.
+            for turn in range(words[3] if len(words) > 3 else 1):
+                send(words[0], words[1] * (1 - turn % 2), *words[2:3])
         if channel in ready: step()
         for listener in listeners:
             try: connection, _ = listener.accept()

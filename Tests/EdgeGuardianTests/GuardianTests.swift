@@ -32,9 +32,12 @@ final class GuardianRig {
     final class Fakes: @unchecked Sendable {
         // Sendable: the test's thread is the guardian's loop.
         var last: FakeFailover?
+        var count = 0
+        /// What starting one fails with; nil: it starts.
+        var failure: SystemError?
     }
 
-    private let fakes = Fakes()
+    let fakes = Fakes()
     /// In place of the thread that moves addresses; nil: none was begun.
     var failover: FakeFailover? { fakes.last }
     let service: GuardianService
@@ -70,6 +73,8 @@ final class GuardianRig {
         options.canMoveAddresses = true
         let fakes = fakes
         options.failover = { beginning, poster, handler throws(SystemError) in
+            if let failure = fakes.failure { throw failure }
+            fakes.count += 1
             let fake = FakeFailover(beginning, poster, handler)
             fakes.last = fake
             return fake

@@ -114,6 +114,26 @@ struct HookRunnerTests {
         #expect(eventually { Self.state(of: child) != "S" })
     }
 
+    @Test("One that has left its group is ended all the same")
+    func leftGroup() throws {
+        let folder = try OwnFolder()
+        let loop = try PollLoop()
+        let runner = HookRunner(loop: loop, deadline: .milliseconds(500))
+        runner.program = try folder.write(
+            """
+            #!/usr/bin/env python3
+            import os, time
+            os.setpgid(0, os.getpgid(os.getppid()))
+            open("\(folder.path)/left", "w").write("1")
+            time.sleep(60)
+            """, to: "hook")
+
+        runner.run(Self.call)
+
+        #expect(Self.finish(runner, loop))
+        #expect(folder.text("left") == "1")
+    }
+
     private static func state(of process: Int32) -> String {
         let fd = open("/proc/\(process)/stat", O_RDONLY)
         guard fd >= 0 else { return "gone" }
@@ -165,6 +185,30 @@ struct HookRunnerTests {
         chmod(hook, 0o600)
         #expect(
             OwnerOnlyFile.problem(ofProgram: hook) == "\(hook): it cannot be run (chmod 755)")
+    }
+
+    @Test("Nor is one that a link leads to in a folder that others may write, nor by such a link")
+    func links() throws {
+        let (ours, theirs) = (try OwnFolder(), try OwnFolder())
+        let hook = try ours.write("#!/bin/sh\n", to: "hook")
+        let other = try theirs.write("#!/bin/sh\n", to: "hook")
+        symlink("hook", ours.path + "/near")
+        symlink(other, ours.path + "/far")
+        symlink(theirs.path, ours.path + "/folder")
+        symlink(hook, theirs.path + "/back")
+        symlink(theirs.path + "/back", ours.path + "/thrice")
+        let all = ["near", "far", "folder/hook", "thrice"].map { "\(ours.path)/\($0)" }
+        for path in all { #expect(OwnerOnlyFile.problem(ofProgram: path) == nil) }
+
+        chmod(theirs.path, 0o777)
+
+        #expect(OwnerOnlyFile.problem(ofProgram: all[0]) == nil)
+        for path in all.dropFirst() {
+            let problem = OwnerOnlyFile.problem(ofProgram: path)
+            #expect(problem?.contains("others may write it") == true, "\(path)")
+        }
+        symlink("loop", ours.path + "/loop")
+        #expect(OwnerOnlyFile.problem(ofProgram: ours.path + "/loop") != nil)
     }
 }
 

@@ -36,7 +36,7 @@ enum Sample {
         ]),
         .fingerprints(prints), .order(PairOrder(number: 1, kind: .plan)),
         .order(PairOrder(number: 2, kind: .reload(confirmWithin: 3_600_000))),
-        .order(PairOrder(number: .max, kind: .confirm)),
+        .order(PairOrder(number: .max, kind: .confirm(reload: 2))),
         .orderResult(PairOrderResult(number: 1, outcome: .refused, lines: ["a", "", "b"])),
         .farewell(.stopping),
     ]

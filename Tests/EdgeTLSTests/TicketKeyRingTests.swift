@@ -194,6 +194,54 @@ import Testing
         #expect(Self.ids(ring) == [1, 17, 16, 15])
     }
 
+    @Test("However often the follower starts anew, the leader's tickets open for their lifetime")
+    func restarts() {
+        seeded(40) { random in
+            var leader = TicketKeyRing(lifetime: Self.lifetime)
+            var follower = TicketKeyRing(lifetime: Self.lifetime)
+            var now = Self.at(1)
+            var made: UInt8 = 0
+            var tickets: [(key: SIMD16<UInt8>, until: Instant)] = []
+            func newKey() -> TicketKey {
+                made &+= 1
+                return Shared.key(made, madeAt: now.nanoseconds)
+            }
+            for _ in 0..<200 {
+                now = now.advanced(byNanoseconds: 1 + random.next() % 1_800_000_000_000)
+                if leader.due <= now { leader.rotate(to: newKey(), now: now) }
+                if random.chance(1, of: 2) {
+                    // Its memory is gone, and it makes a key before there is a link.
+                    follower = TicketKeyRing(lifetime: Self.lifetime)
+                    follower.rotate(to: newKey(), now: now)
+                    _ = follower.follow(Self.leader, now: now)
+                }
+                for _ in 0..<2 {
+                    _ = follower.merge(
+                        Self.carry(leader.keys, from: Self.leader, to: 5), now: now)
+                    _ = leader.merge(Self.carry(follower.keys, from: 5, to: Self.leader), now: now)
+                }
+                tickets.removeAll { $0.until <= now }
+                for ring in [leader, follower] {
+                    let known = Set(ring.keys.map(\.id))
+                    #expect(tickets.allSatisfy { known.contains($0.key) })
+                    #expect(ring.keys.count <= TicketKeyRing.keysMax)
+                }
+                guard let sealing = leader.keys.first else { continue }
+                #expect(follower.keys.first?.id == sealing.id)
+                tickets.append((sealing.id, now.advanced(by: Self.lifetime)))
+            }
+        }
+    }
+
+    /// As they arrive at the other node.
+    private static func carry(_ keys: [TicketKey], from: UInt64, to: UInt64) -> [TicketKey] {
+        keys.map { key in
+            var key = key
+            key.origin = key.origin == 0 ? from : key.origin == to ? 0 : key.origin
+            return key
+        }
+    }
+
     @Test("Two nodes with a link that comes and goes: the same key seals on both while it holds")
     func walk() {
         seeded(40) { random in
@@ -203,13 +251,6 @@ import Testing
             var isLinked = false
             var made: UInt8 = 0
             _ = follower.follow(Self.leader, now: now)
-            func carry(_ keys: [TicketKey], from: UInt64, to: UInt64) -> [TicketKey] {
-                keys.map { key in
-                    var key = key
-                    key.origin = key.origin == 0 ? from : key.origin == to ? 0 : key.origin
-                    return key
-                }
-            }
             for _ in 0..<300 {
                 now = now.advanced(byNanoseconds: random.next() % 3_600_000_000_000)
                 if random.chance(1, of: 8) { isLinked.toggle() }
@@ -219,9 +260,9 @@ import Testing
                 }
                 func share() {
                     _ = follower.merge(
-                        carry(leader.keys, from: Self.leader, to: 5), now: now)
+                        Self.carry(leader.keys, from: Self.leader, to: 5), now: now)
                     _ = leader.merge(
-                        carry(follower.keys, from: 5, to: Self.leader), now: now)
+                        Self.carry(follower.keys, from: 5, to: Self.leader), now: now)
                 }
                 if isLinked { share() }
                 now = now.advanced(byNanoseconds: 1)

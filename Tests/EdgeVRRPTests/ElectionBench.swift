@@ -88,17 +88,20 @@ struct ElectionBench {
     mutating func peer(
         _ fitness: Fitness = .fit, state: ElectionState = .backup, isReady: Bool = true,
         priority: UInt8 = 90, asks: Bool = false, isInMaintenance: Bool = false,
-        sinceMilliseconds: UInt32 = 100_000_000, timeout: Duration = .seconds(3)
+        sinceMilliseconds: UInt32 = 100_000_000, timeout: Duration = .seconds(3),
+        goesFirst: Bool = false
     ) -> [ElectionMachine.Action] {
-        feed(
+        let standing = Standing(fitness: fitness, isInMaintenance: isInMaintenance)
+        return feed(
             .presence(
                 PeerReport(
                     nodeID: 2, nodeName: "lb-02", bootID: 1, heardAt: now,
                     liveUntil: now.advanced(by: timeout),
-                    standing: Standing(fitness: fitness, isInMaintenance: isInMaintenance),
+                    standing: standing,
                     instance: PresenceMessage.Instance(
                         routerID: 51, state: state, priority: priority, isReady: isReady,
-                        asksToTakeOver: asks, sinceMilliseconds: sinceMilliseconds))))
+                        asksToTakeOver: asks, sinceMilliseconds: sinceMilliseconds,
+                        standing: standing), goesFirst: goesFirst)))
     }
 
     mutating func pass(_ span: Duration) { now = now.advanced(by: span) }

@@ -310,6 +310,64 @@ struct ElectionFitnessTests {
         #expect(bench.state == .backup)
     }
 
+    @Test("where presence is trusted, its loss makes no second master of a backup")
+    func vouched() {
+        var bench = ElectionBench.backup { $0.trustsPresentPeersOnly = true }
+        bench.peer(state: .master, priority: 200, timeout: .seconds(1))
+        bench.hear(priority: 200)
+        bench.run(for: .seconds(5), hearing: 200)
+        #expect(bench.state == .backup)
+        #expect(bench.machine.counters.advertisementsDistrusted > 30)
+
+        // Neither a long interval nor a zero of an untrusted sender changes the wait.
+        bench.hear(priority: 200, centiseconds: 4_095)
+        bench.hear(priority: 0)
+        bench.run(for: .milliseconds(300))
+        #expect(bench.state == .backup)
+        bench.run(for: .milliseconds(100))
+        #expect(bench.state == .master)
+        // As master it yields to nobody who is not present.
+        bench.run(for: .seconds(5), hearing: 200)
+        #expect(bench.state == .master)
+    }
+
+    @Test("who was never vouched for keeps no backup waiting")
+    func notVouched() {
+        let stranger = SocketAddress(ipv4: 0xC0A8_010E, port: 0)
+        var bench = ElectionBench.backup { $0.trustsPresentPeersOnly = true }
+        bench.peer(state: .master, priority: 200, timeout: .seconds(1))
+        bench.hear(priority: 200)
+        bench.hear(priority: 250, from: stranger)
+        bench.pass(.seconds(1))
+        for _ in 0..<10 {
+            bench.hear(priority: 250, from: stranger)
+            bench.run(for: .milliseconds(100))
+        }
+
+        #expect(bench.state == .master)
+    }
+
+    @Test("an edged peer that another implementation has replaced is forgotten after ten minutes")
+    func replacedPeer() {
+        let degraded = Standing(fitness: .degraded(.names))
+        var bench = ElectionBench.backup()
+        bench.peer()
+        bench.feed(.standing(degraded))
+        bench.run(for: .seconds(590), hearing: 200)
+        #expect(bench.machine.priority == 100)
+        bench.run(for: .seconds(11), hearing: 200)
+        #expect(bench.machine.priority == 50)
+        bench.peer()
+        #expect(bench.machine.priority == 100)
+
+        // Silence alone says nothing of who was there.
+        var alone = ElectionBench.master()
+        alone.peer()
+        alone.feed(.standing(degraded))
+        alone.run(for: .seconds(1_200))
+        #expect(alone.machine.priority == 100)
+    }
+
     @Test("a peer that has held the addresses unheard is announced against")
     func unheardHolder() {
         var bench = ElectionBench.master()

@@ -5,6 +5,38 @@ import Testing
 
 @Suite("Election: starting, stopping, links")
 struct ElectionLifeTests {
+    @Test(
+        "an interval that was heard once is forgotten with the link, the address, a stop, a take-over"
+    )
+    func forgottenInterval() {
+        let changes: [(inout ElectionBench) -> Void] = [
+            {
+                $0.feed(.link(isUp: false))
+                $0.feed(.link(isUp: true))
+            },
+            {
+                $0.feed(.localAddress(.ipv4, nil))
+                $0.feed(.localAddress(.ipv4, ElectionBench.own))
+            },
+            {
+                $0.feed(.stop)
+                $0.feed(.start)
+            },
+        ]
+        for change in changes {
+            var bench = ElectionBench.backup()
+            bench.hear(priority: 200, centiseconds: 4_095)
+            change(&bench)
+            bench.run(for: .seconds(2))
+            #expect(bench.state == .master)
+        }
+        var bench = ElectionBench.backup()
+        bench.hear(priority: 200, centiseconds: 4_095)
+        bench.run(for: .seconds(150))
+        #expect(bench.state == .master)
+        #expect(bench.machine.masterDownNanoseconds < 400_000_000)
+    }
+
     @Test("nothing is sent and nothing taken before all is prepared")
     func unprepared() {
         var bench = ElectionBench()

@@ -195,6 +195,36 @@ struct ElectionTests {
         #expect(bench.state == .master)
     }
 
+    @Test("any number of zeros delays the next advertisement by nothing, and makes no flood")
+    func masterHearsZeros() {
+        for count in [1, 3, 1_000] {
+            var bench = ElectionBench.master()
+            bench.pass(.milliseconds(1))
+            for _ in 0..<count { bench.hear(priority: 0) }
+
+            #expect(bench.machine.nextDeadline <= bench.now.advanced(by: .milliseconds(100)))
+            #expect((1...2).contains(bench.sent.count))
+            bench.clear()
+            bench.run(for: .seconds(1))
+            #expect((10...11).contains(bench.sent.count))
+        }
+    }
+
+    @Test("a zero right after an advertisement of ours is answered too, a moment later")
+    func zeroAfterAdvertisement() {
+        var bench = ElectionBench.master()
+        bench.pass(.milliseconds(10))
+        bench.hear(priority: 0)
+        bench.clear()
+        bench.pass(.microseconds(100))
+        bench.hear(priority: 0)
+        #expect(bench.sent.isEmpty)
+
+        bench.run(for: .milliseconds(1))
+
+        #expect(bench.sent == [100])
+    }
+
     @Test("no preemption by default, always if wanted")
     func preemption() {
         var never = ElectionBench.backup()

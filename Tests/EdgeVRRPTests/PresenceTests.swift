@@ -13,10 +13,13 @@ struct PresenceMessageTests {
         instances: [
             PresenceMessage.Instance(
                 routerID: 51, state: .master, priority: 101, isReady: false, asksToTakeOver: true,
-                sinceMilliseconds: 70_000),
+                sinceMilliseconds: 70_000,
+                standing: Standing(fitness: .degraded([.names, .publicSide]))),
             PresenceMessage.Instance(
                 routerID: 52, state: .backup, priority: 100, isReady: true, asksToTakeOver: false,
-                sinceMilliseconds: 1),
+                sinceMilliseconds: 1,
+                standing: Standing(
+                    fitness: .unfit(.trackedInterface, answers: true), isInMaintenance: true)),
         ])
 
     private func refusal(
@@ -50,10 +53,11 @@ struct PresenceMessageTests {
         for fitness in all {
             var message = Self.message
             message.standing = Standing(fitness: fitness)
+            message.instances[0].standing = Standing(fitness: fitness)
             let bytes = message.encode(authenticator: nil)
-            #expect(
-                try PresenceMessage(decoding: bytes, authenticator: nil).standing.fitness == fitness
-            )
+            let decoded = try PresenceMessage(decoding: bytes, authenticator: nil)
+            #expect(decoded.standing.fitness == fitness)
+            #expect(decoded.instances[0].standing.fitness == fitness)
         }
     }
 
@@ -65,7 +69,7 @@ struct PresenceMessageTests {
         message.instances = (1...32).map {
             PresenceMessage.Instance(
                 routerID: UInt8($0), state: .fault, priority: 255, isReady: false,
-                asksToTakeOver: false, sinceMilliseconds: .max)
+                asksToTakeOver: false, sinceMilliseconds: .max, standing: Standing(fitness: .fit))
         }
         let bytes = message.encode(authenticator: .toy)
 
@@ -105,10 +109,12 @@ struct PresenceMessageTests {
     @Test(
         "values that can't be are refused",
         arguments: [
-            (0, 0, PresenceRefusal.magic), (4, 2, .version), (5, 8, .malformed), (6, 3, .malformed),
+            (0, 0, PresenceRefusal.magic), (4, 1, .version), (4, 3, .version), (5, 8, .malformed),
+            (6, 3, .malformed),
             (7, 1, .malformed), (13, 1, .malformed), (12, 33, .length), (12, 3, .length),
             (72, 0, .length), (72, 200, .length), (73, 0x1B, .malformed), (90, 0, .malformed),
-            (91, 4, .malformed), (93, 4, .malformed), (98, 51, .malformed),
+            (91, 4, .malformed), (93, 16, .malformed), (93, 0, .malformed), (98, 3, .malformed),
+            (99, 1, .malformed), (100, 1, .malformed), (106, 51, .malformed),
         ] as [(Int, UInt8, PresenceRefusal)])
     func malformed(offset: Int, byte: UInt8, expected: PresenceRefusal) {
         var bytes = Self.message.encode(authenticator: nil)
@@ -185,6 +191,36 @@ private struct PresencePair {
 
 @Suite("Presence of peers")
 struct PresenceMachineTests {
+    @Test("what ails one instance of a peer is no other instance's trouble")
+    func standingOfInstances() throws {
+        var pair = PresencePair()
+        pair.exchange()
+        pair.now = pair.now.advanced(by: PresencePair.interval)
+        let ailing = Standing(fitness: .unfit(.trackedInterface, answers: true))
+        var instances = PresenceMessageTests.message.instances
+        instances[0].standing = Standing(fitness: .fit)
+        instances[1].standing = ailing
+        let content = PresenceMachine.Content(
+            standing: ailing, configurationFingerprint: 0, instances: instances)
+        let datagrams = pair.machines[0].messages(
+            content, isUrgent: true, wallClock: 7_000, now: pair.now)
+        for datagram in datagrams { #expect(pair.deliver(datagram.bytes, to: 1) == nil) }
+        let peer = try #require(pair.machines[1].peers.first)
+
+        #expect(peer.report(routerID: 51).standing == Standing(fitness: .fit))
+        #expect(peer.report(routerID: 52).standing == ailing)
+        #expect(peer.report(routerID: 53).standing == ailing)
+    }
+
+    @Test("what an instance says of itself is its own standing")
+    func ownStanding() {
+        var bench = ElectionBench.backup()
+        let ailing = Standing(fitness: .unfit(.trackedInterface, answers: true))
+        bench.feed(.standing(ailing))
+
+        #expect(bench.machine.status(now: bench.now).presence(now: bench.now).standing == ailing)
+    }
+
     @Test("two that start know each other after a handful of messages")
     func meeting() {
         var pair = PresencePair()

@@ -295,7 +295,7 @@ extension Scenarios.Pair {
         // Nobody looks again for a minute of his own accord.
         let health = "health: { path: /, interval: 60s, rise: 1, fall: 1 }"
         let run = try LinkedNodes(sites: { _ in oneSite(other.server, sick.server, settings: health)
-            })
+        })
         defer { run.stop() }
         func isDown(_ node: Edged) -> Bool {
             (try? node.edgectl("upstream", "list").output.contains(" down ")) == true
@@ -346,5 +346,74 @@ extension Scenarios.Pair {
         let again = try run.second.edgectl("reload", "--pair")
         #expect(again.code == 0)
         #expect(again.output.contains("unchanged"))
+
+        // Other bytes are another configuration, whatever they mean.
+        let known = nodes.map { $0.0.fingerprint }
+        for (node, isFirst) in nodes {
+            try node.configure(
+                run.body("timeouts: { keep_alive: 33s }  # why\n", isFirst: isFirst))
+        }
+        #expect(try run.second.edgectl("reload", "--pair").code == 0)
+        for (index, node) in nodes.enumerated() {
+            #expect(node.0.fingerprint != known[index])
+            #expect(try !node.0.edgectl("status").output.contains("unconfirmed"))
+        }
+    }
+
+    @Test("A reload on trial is not asked for again, and neither is a change of the link")
+    func notBoth() throws {
+        let run = try LinkedNodes()
+        defer { run.stop() }
+        try run.second.configure(run.body("timeouts: { keep_alive: 34s }\n", isFirst: false))
+        #expect(try run.second.edgectl("reload", "--confirm", "60s").code == 0)
+        for node in [run.first, run.second] {
+            let result = try node.edgectl("reload", "--pair")
+            #expect(result.code != 0, "\(result.output)")
+            #expect(
+                result.errors.contains("waits for its confirmation"),
+                "\(result.output) \(result.errors)")
+        }
+        #expect(try run.second.edgectl("confirm").code == 0)
+
+        try run.first.configure(
+            run.body("timeouts: { keep_alive: 34s }\n", isFirst: true)
+                .replacingOccurrences(of: "pair: {", with: "pair: { directory: elsewhere,"))
+        let moved = try run.second.edgectl("reload", "--pair")
+        #expect(moved.code == 4, "\(moved.output) \(moved.errors)")
+        #expect(moved.errors.contains("reload each node by itself"))
+        #expect(run.isLinked)
+    }
+
+    @Test("The other node fails in the midst of it: this one has nothing for good, and says so")
+    func between() throws {
+        let run = try LinkedNodes()
+        defer { run.stop() }
+        try run.second.configure(run.body("timeouts: { keep_alive: 35s }\n", isFirst: false))
+        // A name that nobody knows: this node takes its time.
+        try run.first.configure(
+            run.body("resolvers: { dns: { servers: [\"127.0.0.1:9\"] } }\n", isFirst: true)
+                .replacingOccurrences(
+                    of: "servers: [\"127.0.0.1:\(run.upstream.port)",
+                    with: "servers: [\"slow.home.test:80\", \"127.0.0.1:\(run.upstream.port)"))
+        let proxy = try run.second.proxyPID()
+        let asked = try RunningProcess(
+            Edged.program("edgectl"),
+            ["--socket", run.first.directory.file("admin.sock"), "reload", "--pair"])
+        defer { asked.stop() }
+        try #require(
+            eventually(within: .seconds(10)) {
+                run.second.log.split(separator: "\n").contains {
+                    $0.contains("reload on trial by ") && $0.hasSuffix(": done")
+                }
+            })
+        kill(proxy, SIGKILL)
+
+        #expect(asked.waitForExit(within: .seconds(30)) == .code(1))
+
+        #expect(asked.standardError.contains("whoever has begun goes back by itself"))
+        #expect(
+            eventually(within: .seconds(5)) {
+                (try? run.first.edgectl("status").output.contains("unconfirmed")) == true
+            })
     }
 }

@@ -32,9 +32,9 @@ extension Scenarios.SickMembers {
                 Illness(
                     mode: .failingRequests, settings: "retries: { statuses: [500] }", failedMax: 0),
                 Illness(mode: .hanging, settings: "", failedMax: 0),
-                Illness(mode: nil, settings: "", failedMax: 0),
             ]
             let others = [
+                Illness(mode: nil, settings: "", failedMax: 0),
                 Illness(mode: .failing, settings: "retries: { statuses: [500] }", failedMax: 0),
                 Illness(mode: .hanging, settings: "retries: { per_try: 300ms }", failedMax: 0),
                 Illness(mode: nil, settings: "retries: { per_try: 300ms }", failedMax: 0),

@@ -216,6 +216,42 @@ struct GapTests {
         }
     }
 
+    @Test("a filter that swallows VRRP leaves one master, through its death and back")
+    func filtered() {
+        for seed in 1...8 as ClosedRange<UInt64> {
+            for priorities in [[101, 100], [100, 101], [100, 100]] as [[UInt8]] {
+                var setup = Self.setup(20)
+                setup.priorities = priorities
+                var pair = Self.settled(setup, seed: seed)
+                pair.isVRRPCut = true
+                pair.noteImpairment()
+                pair.run(for: .seconds(3))
+                #expect(pair.nodes.filter(\.isHolder).count == 1, "\(pair.trace.text)")
+                pair.rules.isStill = true
+                pair.run(for: .seconds(20))
+                pair.rules.isStill = false
+                #expect(pair.rules.broken == nil)
+                guard let holder = pair.nodes.first(where: \.isHolder)?.index else { continue }
+                #expect(pair.lastAnnouncer == holder)
+
+                // Presence is what its death is known by, as long as the filter is there.
+                pair.cutPower(holder, for: .seconds(1))
+                let gap = Self.gap(&pair, within: .milliseconds(900))
+                #expect(gap <= setup.presenceInterval * 3 + Self.limit(setup))
+                pair.run(for: .seconds(5))
+                #expect(pair.nodes.filter(\.isHolder).count == 1, "\(pair.trace.text)")
+
+                pair.isVRRPCut = false
+                pair.run(for: .seconds(5))
+                guard let last = pair.nodes.first(where: \.isHolder)?.index else { continue }
+                pair.cutPower(last, for: .seconds(60))
+                let healed = Self.gap(&pair, within: .seconds(2))
+                #expect(healed <= Self.limit(setup), "seed \(seed)\n\(pair.trace.text)")
+                #expect(pair.rules.broken == nil)
+            }
+        }
+    }
+
     @Test("one that can't be heard leaves the addresses to the other, also when it is heard again")
     func oneWay() {
         var pair = Self.settled(Self.setup(20))

@@ -116,7 +116,7 @@ extension PairSimulation {
         func span(_ times: ClosedRange<Int>) -> Duration {
             interval * Int.random(in: times, using: &random)
         }
-        switch Int.random(in: 0..<16, using: &random) {
+        switch Int.random(in: 0..<18, using: &random) {
         case 0: stall(index, for: span(1...12))
         case 1: stall(index, for: span(10...200))
         case 2: cutPower(index, for: span(5...100))
@@ -133,8 +133,9 @@ extension PairSimulation {
             nodes[index].wallOffset &+=
                 UInt64(bitPattern: Int64.random(in: -9...9, using: &random))
                 &* 3_600_000_000_000
-        case 12, 13: setStanding(index, randomStanding())
-        case 14: feed(.yield(isForced: chance(50)), to: index)
+        case 12, 16: setStanding(index, randomStanding())
+        case 13: isVRRPCut = chance(30)
+        case 14, 17: feed(.yield(isForced: chance(50)), to: index)
         default: setStanding(index, Standing(fitness: .fit))
         }
         noteImpairment()
@@ -156,6 +157,7 @@ extension PairSimulation {
     mutating func calm() {
         lossPercent = setup.lossPercent
         duplicationPercent = 0
+        isVRRPCut = false
         delayMax = 400_000
         for index in nodes.indices {
             nodes[index].isOutCut = false

@@ -28,6 +28,8 @@ struct PairSimulation {
     var duplicationPercent = 0
     /// Longest delay of a packet.
     var delayMax: UInt64 = 400_000
+    /// A filter swallows VRRP; presence passes.
+    var isVRRPCut = false
     var lastAnnouncer: Int?
 
     init(setup: PairSetup, seed: UInt64) {
@@ -244,6 +246,10 @@ struct PairSimulation {
     private mutating func transmit(_ packet: SimulatedNode.Packet, from index: Int) {
         guard nodes[index].isPowered, nodes[index].hasCarrier, !nodes[index].isOutCut else {
             return
+        }
+        switch packet {
+        case .ipv4, .ipv6: if isVRRPCut { return }
+        case .presence: break
         }
         for _ in 0..<(chance(duplicationPercent) ? 2 : 1) where !chance(lossPercent) {
             let delay = UInt64.random(in: 20_000...delayMax, using: &random)

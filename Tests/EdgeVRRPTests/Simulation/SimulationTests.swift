@@ -104,7 +104,9 @@ struct SimulationTests {
         for cause in wanted where cause != "started" {
             #expect(causes.contains(cause), "no storm has seen: \(cause)")
         }
-        for part in ["higher rank", "while this node was stopped", "does not hear"] {
+        for part in [
+            "higher rank", "while this node was stopped", "does not hear", "by its presence",
+        ] {
             #expect(causes.contains { $0.contains(part) }, "no storm has seen: \(part)")
         }
         #expect(sum.conflictsWon > 0 && sum.handoversFailed > 0)
