@@ -68,11 +68,14 @@ let package = Package(
         // policy (pure)
         .target(name: "EdgeRouting", dependencies: ["EdgeCore"], swiftSettings: pure),
         .target(name: "EdgeUpstream", dependencies: ["EdgeCore"], swiftSettings: pure),
+        .target(name: "EdgeLimits", dependencies: ["EdgeCore"], swiftSettings: pure),
         .target(name: "EdgeVRRP", dependencies: ["EdgeCore"], swiftSettings: pure),
         // assembly
         .target(
             name: "EdgeConfig",
-            dependencies: ["EdgeCore", "EdgeRouting", "EdgeUpstream", "EdgeVRRP", "CEdge"],
+            dependencies: [
+                "EdgeCore", "EdgeRouting", "EdgeUpstream", "EdgeLimits", "EdgeVRRP", "CEdge",
+            ],
             swiftSettings: common),
         .target(
             name: "EdgeDNS", dependencies: ["EdgeCore", "EdgeSystem", "CEdge"],
@@ -96,7 +99,7 @@ let package = Package(
             name: "EdgeProxy",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgePreface", "EdgeTLS", "EdgeHTTP",
-                "EdgeHTTP1", "EdgeHTTP2", "EdgeRouting", "EdgeUpstream", "CEdge",
+                "EdgeHTTP1", "EdgeHTTP2", "EdgeRouting", "EdgeUpstream", "EdgeLimits", "CEdge",
             ],
             swiftSettings: hot),
         .target(
@@ -113,7 +116,7 @@ let package = Package(
             name: "EdgeDaemon",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeConfig", "EdgeDNS", "EdgeHealth", "EdgePair",
+                "EdgeConfig", "EdgeDNS", "EdgeHealth", "EdgeLimits", "EdgePair",
                 "EdgeRouting", "EdgeUpstream", "EdgeVRRP", "EdgeControlAPI", "EdgeControl",
                 "EdgeProxy", "EdgeGuardian", "CEdge",
             ],
@@ -162,23 +165,25 @@ let package = Package(
         unitTests("EdgeHTTP2", "EdgeHTTP", "EdgeHTTP1", "CEdge"),
         unitTests("EdgeRouting", "EdgeHTTP"),
         unitTests("EdgeUpstream"),
+        unitTests("EdgeLimits"),
         unitTests("EdgeVRRP"),
         unitTests("EdgeFailover", "EdgeNet", "EdgeSystem", "EdgeVRRP", "CEdge"),
         unitTests("EdgeDNS", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests("EdgeHealth", "EdgeSystem", "EdgeTLS", "EdgeUpstream"),
         unitTests("EdgePair", "EdgeSystem", "EdgeTLS", "CEdge"),
-        unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream", "EdgeVRRP"),
+        unitTests("EdgeConfig", "EdgeRouting", "EdgeUpstream", "EdgeLimits", "EdgeVRRP"),
         unitTests("EdgeControl", "EdgeControlAPI", "EdgeNet", "EdgeSystem"),
         unitTests(
-            "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgePair",
-            "EdgeProxy", "EdgeRouting", "EdgeSystem", "EdgeTLS", "EdgeUpstream", "CEdge"),
+            "EdgeDaemon", "EdgeConfig", "EdgeControlAPI", "EdgeDNS", "EdgeHTTP", "EdgeLimits",
+            "EdgePair", "EdgeProxy", "EdgeRouting", "EdgeSystem", "EdgeTLS", "EdgeUpstream", "CEdge"
+        ),
         unitTests(
             "EdgeGuardian", "EdgeConfig", "EdgeControlAPI", "EdgeFailover", "EdgeSystem",
             "EdgeVRRP",
             "CEdge"),
         unitTests(
-            "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeRing", "EdgeRouting", "EdgeTLS",
-            "EdgeUpstream", "EdgeSystem", "CEdge"),
+            "EdgeProxy", "EdgeHTTP", "EdgeHTTP1", "EdgeHTTP2", "EdgeLimits", "EdgeRing",
+            "EdgeRouting", "EdgeTLS", "EdgeUpstream", "EdgeSystem", "CEdge"),
         .testTarget(
             name: "ScenarioTests",
             dependencies: ["EdgeCore", "EdgeSystem", "EdgeTesting", "EdgeNet"],

@@ -101,6 +101,8 @@ struct Assembly {
         let diagnostics = main.pass.diagnostics
         let before = diagnostics.errorCount
         let certificates = Configuration.Certificates.decode(main.section("certificates"))
+        let policies = main.pass.rateLimits
+        policies.decode(main)
         let views = ViewList(main)
         let listeners = Configuration.Listener.decode(roots, views: views)
         let afterListeners = diagnostics.errorCount
@@ -119,6 +121,12 @@ struct Assembly {
             checkServing(listeners: listeners, certificates: certificates, sites)
         }
         checkAdmin(admin, listeners: listeners)
+        let requests = Configuration.Requests.decode(main, limits: limits, timeouts: timeouts)
+        if diagnostics.errorCount == before {
+            policies.reportUnused()
+            policies.checkClients(
+                views, sites: sites.sites, trusted: requests.trusted, in: main)
+        }
         checkResolvers(resolvers, upstreams: upstreams, views: views, sites: sites.sites)
         let nodes = NodeList(main)
         let failover = failover(nodes)
@@ -132,13 +140,13 @@ struct Assembly {
             sites: sites.sites,
             upstreams: upstreams.map(\.configuration), resolvers: resolvers.map(\.value),
             timeouts: .decode(timeouts), limits: bounds,
-            requests: .decode(main, limits: limits, timeouts: timeouts),
+            requests: requests,
             http2: .decode(main.sectionOrDefaults("http2"), limits: bounds),
             admin: admin.value, process: .decode(timeouts),
             accessLog: .decode(main.section("access_log")),
             stateDirectory: state?.value, dns: .decode(main.sectionOrDefaults("dns")),
             node: nodes.own?.node, nodes: nodes.drafts.map(\.node), failover: failover,
-            pair: pair)
+            pair: pair, rateLimits: rateLimits(limits))
     }
 
     private func failover(_ nodes: NodeList) -> Configuration.Failover? {
@@ -163,6 +171,13 @@ struct Assembly {
         checkLoops(views, sites)
         checkViews(views, listeners: listeners, hosts: sites.hosts)
         return sites
+    }
+
+    private func rateLimits(_ limits: Section) -> Configuration.RateLimits {
+        var all = Configuration.RateLimits()
+        all.policies = main.pass.rateLimits.drafts.map(\.policy)
+        all.trackedClients = limits.integer("tracked_clients") ?? all.trackedClients
+        return all
     }
 
     private func runAs() -> Configuration.RunAs? {

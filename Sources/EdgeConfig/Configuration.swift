@@ -29,6 +29,7 @@ package struct Configuration: Sendable, Equatable {
     /// A folder of the proxy's user for what outlives a restart; nil: nothing does.
     package let stateDirectory: String?
     package let dns: DNSConfiguration
+    package let rateLimits: RateLimits
     /// Which of `nodes` this is; nil: there are none.
     package let node: Node?
     package let nodes: [Node]
@@ -237,7 +238,8 @@ package struct Configuration: Sendable, Equatable {
         http2: HTTP2Configuration = HTTP2Configuration(), admin: Admin, process: Process,
         accessLog: AccessLog? = nil, stateDirectory: String? = nil,
         dns: DNSConfiguration = DNSConfiguration(), node: Node? = nil, nodes: [Node] = [],
-        failover: Failover? = nil, pair: Pair? = nil
+        failover: Failover? = nil, pair: Pair? = nil,
+        rateLimits: RateLimits = RateLimits()
     ) {
         self.pair = pair
         self.node = node
@@ -261,5 +263,6 @@ package struct Configuration: Sendable, Equatable {
         self.accessLog = accessLog
         self.stateDirectory = stateDirectory
         self.dns = dns
+        self.rateLimits = rateLimits
     }
 }

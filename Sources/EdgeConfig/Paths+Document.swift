@@ -56,6 +56,8 @@ extension SiteDecoder {
         // Without one an error has been reported, and the value is never used.
         var path = PathConfiguration(prefix: prefix ?? "/")
         path.rules = .decode(section)
+        section.pass.rateLimits.checkEffect(
+            section, path.rules.rateLimits, isPath: true, isPassthrough: false)
         path.rules.replacesPrefix = replacement(section, prefix: prefix)
         if let upstream = section.text("upstream") {
             path.upstream = upstreams.use(upstream, by: "\(section.title).upstream", in: section)

@@ -28,6 +28,7 @@ extension RuleConfiguration {
         if let limits = section.section("limits"), limits.has("request_body") {
             rules.bodyMax = limits.sizeOrUnlimited("request_body") ?? .max
         }
+        rules.rateLimits = section.pass.rateLimits.use(in: section)
         rules.responseTimeout = section.section("timeouts")?.durationIfWritten("response")
         return rules
     }

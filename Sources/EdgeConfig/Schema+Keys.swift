@@ -303,6 +303,13 @@ extension Schema {
             effect: "Bytes per second of a waiting response that a client has to take; `0B`: no "
                 + "minimum, but what takes nothing for `timeouts.body` is cut all the same.",
             seeAlso: ["timeouts.body"]),
+        Key(
+            "limits.tracked_clients", .integer(1024...(1 << 24)), default: "1000000",
+            effect: "For how many clients `rate_limits` remember what they have used; 32 bytes "
+                + "each, taken when they are needed.",
+            pitfalls: "Of too many, those are forgotten first that owe least. A reload does not "
+                + "change it.",
+            seeAlso: ["rate_limits"]),
     ]
 
     private static let adminKeys: [Key] = [

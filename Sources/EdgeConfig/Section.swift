@@ -10,6 +10,8 @@ final class DecodingPass {
     let node: String?
     /// Where listeners name upstreams, by listener and key: judged when upstreams are known.
     var listenerPlaces: [String: Location] = [:]
+    /// Policies that views, sites and paths may name.
+    let rateLimits = RateLimitList()
     /// By the path of the mappings.
     private var lists: [String: KeyList] = [:]
 
@@ -147,6 +149,9 @@ struct Section {
                 continue
             }
             present |= 1 << UInt64(index)
+            if pass.schema.refuses(keys[index]) {
+                pass.diagnostics.error(entry.location, "\(title).\(entry.key) is not supported yet")
+            }
         }
         guard !isFragment else { return }
         for (index, key) in keys.enumerated()

@@ -169,6 +169,9 @@ struct SiteDecoder {
             in: section)
         var site = SiteConfiguration(hosts: names.hosts, destination: .passthrough(index))
         site.protocols = protocols.map(\.value)
+        site.rules.rateLimits = section.pass.rateLimits.use(in: section)
+        section.pass.rateLimits.checkEffect(
+            section, site.rules.rateLimits, isPath: false, isPassthrough: true)
         return site
     }
 

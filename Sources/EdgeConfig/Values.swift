@@ -251,6 +251,7 @@ extension Schema.Text {
         case .prefix: try TextValue.prefix(text)
         case .transport: try TextValue.transport(text)
         case .unknown, .location, .address, .block, .endpoint, .resolver, .server, .hashKey, .field,
+            .rate, .byteRate, .limitKey,
             .network, .preempt:
             text
         }

@@ -54,6 +54,8 @@ public enum Counter: Int, Sendable, CaseIterable {
     case upstreamHedges
     /// Times that traffic took a member out (the control thread counts).
     case memberEjections
+    /// Requests that a policy of `rate_limits` in shadow mode would have refused.
+    case requestsOverShadowLimit
 
     /// A gauge goes up and down and starts at 0 with each proxy; a counter never goes back.
     public var isGauge: Bool {

@@ -82,6 +82,8 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case clientMethodNotAllowed
     /// The site is out of service on purpose (503).
     case maintenance
+    /// More than a policy of `rate_limits` lets its client have (429).
+    case rateLimited
 
     /// Whose fault it was.
     public enum Blame: String, Sendable {
@@ -98,7 +100,7 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
             .clientPriorityFlood, .clientWindowFlood, .clientEmptyDataFlood,
             .clientUnknownFrameFlood, .clientHeaderFlood, .clientConnectionMemory,
             .clientProtocolError, .clientNotTrusted, .clientProxyHeaderInvalid,
-            .clientProxyHeaderTimeout, .clientForbidden, .clientMethodNotAllowed:
+            .clientProxyHeaderTimeout, .clientForbidden, .clientMethodNotAllowed, .rateLimited:
             .client
         case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining,
             .notServing, .internalError, .certificateUnusable, .loopDetected, .retryBudgetEmpty,

@@ -37,6 +37,7 @@ final class ProxyService {
     private var bundle: ConfigurationBundle?
     private(set) var board: SharedBoard?
     private var ticketMemory: TicketMemory?
+    private(set) var limitMemory: LimitMemory?
     private(set) var tickets: TicketKeeper?
     private var adminSocket: Int32?
     var sockets = ListenerSockets()
@@ -147,11 +148,35 @@ final class ProxyService {
             Log.error("shared memory: \(error)")
             exit(71)
         }
+        let hasLimits = hello.flags.contains(.limitMemory)
+        limitMemory = Self.limitMemory(hasLimits ? descriptors.last : nil)
         for descriptor in descriptors.prefix(3) { Glibc.close(descriptor) }
-        if descriptors.count > 3 { adminSocket = descriptors[3] }
+        if hasLimits, let last = descriptors.last { Glibc.close(last) }
+        if hello.flags.contains(.adminSocket) { adminSocket = descriptors[3] }
         guard hello.flags.contains(.drained) else { return }
         operation.drainedSince = Int64(time(nil))
         operation.isDismissing = true
+    }
+
+    /// Where workers count what clients use. From a guardian that has none, or none of this
+    /// version's, it is this process's own: limits hold, but do not outlive it.
+    private static func limitMemory(_ given: Int32?) -> LimitMemory? {
+        let seed = (randomWord(), randomWord())
+        if let given {
+            do throws(LimitMemory.Failure) {
+                return try LimitMemory(descriptor: given, now: .now(), seed: seed)
+            } catch {
+                Log.warning("limits begin anew: \(error)")
+            }
+        }
+        do {
+            let file = try MemoryFile.make(
+                name: "edged-limits", byteCount: Configuration.RateLimits().memoryByteCount)
+            return try LimitMemory(descriptor: file.raw, now: .now(), seed: seed)
+        } catch {
+            Log.error("no request is limited: \(error)")
+            return nil
+        }
     }
 
     // MARK: - Starting
@@ -269,7 +294,7 @@ final class ProxyService {
                 listeners: listeners(of: index - 1, snapshot).map { ($0.listener, $0.descriptor) },
                 connectionsMax: connections,
                 chunkBudget: 64 << 20, tickets: tickets, seed: Self.randomWord(),
-                loopMark: loopMark, traffic: tables[index - 1])
+                loopMark: loopMark, traffic: tables[index - 1], limits: limitMemory)
         }
         try group.start(setups, snapshot: snapshot)
     }

@@ -1,6 +1,7 @@
 internal import EdgeConfig
 internal import EdgeCore
 internal import EdgeHTTP
+internal import EdgeLimits
 internal import EdgeProxy
 internal import EdgeRouting
 internal import EdgeTLS
@@ -24,6 +25,8 @@ struct RoutingBuilder {
     private var rules = RuleBuilder()
     /// Where sites are counted.
     private(set) var traffic = TrafficRows()
+    /// Where policies of `rate_limits` are named, in the order of their plans.
+    var limitPlaces: [LimitPlace] { rules.places }
 
     /// - Parameters:
     ///   - listeners: by their numbers.
@@ -38,7 +41,8 @@ struct RoutingBuilder {
         var build = Build(count: configuration.views.count)
         rules.begin(
             subjectFields: (configuration.views.compactMap(\.clientCertificates)
-                + configuration.sites.compactMap(\.clientCertificates)).compactMap(\.field))
+                + configuration.sites.compactMap(\.clientCertificates)).compactMap(\.field),
+            policies: configuration.rateLimits.policies)
         traffic.begin()
         build.maps = configuration.views.indices.map { Self.map(of: $0, configuration.sites) }
         for view in configuration.views {
@@ -108,6 +112,7 @@ struct RoutingBuilder {
         to build: inout Build, _ pool: (_ upstream: Int, _ host: String) -> Int32
     ) {
         let views = preparation.configuration.views
+        let siteName = site.hosts.first?.pattern ?? ""
         /// By view.
         var rows: [Int: Int32] = [:]
         for name in site.hosts {
@@ -130,7 +135,7 @@ struct RoutingBuilder {
                 host.traffic = row
                 let field = (site.clientCertificates ?? view.clientCertificates)?.field
                 host.policy = rules.number(
-                    view: view.name, [view.rules, site.rules], prefix: nil,
+                    view: view.name, [view.rules, site.rules], site: siteName, prefix: nil,
                     map: build.maps[name.view], subjectField: field)
                 host.paths = site.paths.map { path in
                     Router.Path(
@@ -138,7 +143,8 @@ struct RoutingBuilder {
                         pool: path.upstream.map { pool($0, internalName) } ?? host.pool,
                         policy: rules.number(
                             view: view.name, [view.rules, site.rules, path.rules],
-                            prefix: path.prefix, map: build.maps[name.view], subjectField: field))
+                            site: siteName, prefix: path.prefix, map: build.maps[name.view],
+                            subjectField: field))
                 }
             }
             if site.isPassthrough || site.clientCertificates != nil { build.needsHellos = true }

@@ -1,5 +1,6 @@
 internal import EdgeCore
 internal import EdgeHTTP
+internal import EdgeLimits
 internal import EdgeProxy
 internal import EdgeRouting
 
@@ -18,6 +19,8 @@ struct RuleBuilder {
         /// As of `RuleBuilder`.
         let untrustedFields: [String]
         let isMapped: Bool
+        /// What its policies count apart, where they do; nil: it has none.
+        let place: LimitPlace?
     }
 
     private var numbers: [Key: Int32] = [:]
@@ -26,6 +29,10 @@ struct RuleBuilder {
     /// Fields that tell some upstream a client's subject: nobody may send them, in no view.
     private var untrustedFields: [String] = []
 
+    private var policies: [LimitPolicy] = []
+    /// Whose plans `RequestRules.limitPlan` are.
+    private(set) var places: [LimitPlace] = []
+
     /// As `Routing.access`.
     var access: AccessRules { AccessRules(sources) }
 
@@ -33,7 +40,9 @@ struct RuleBuilder {
     ///
     /// - Parameter subjectFields: `ClientCertificateConfiguration.field` of every view and site. A
     ///   server that believes one is reached through other views, too, which ask nobody.
-    mutating func begin(subjectFields: [String]) {
+    mutating func begin(subjectFields: [String], policies: [LimitPolicy] = []) {
+        self.policies = policies
+        places = []
         compiled = []
         sources = []
         untrustedFields = Set(subjectFields.map { $0.lowercased() }).sorted()
@@ -42,22 +51,25 @@ struct RuleBuilder {
     /// - Parameters:
     ///   - view: its name.
     ///   - rules: outermost first.
+    ///   - site: its first host.
     ///   - prefix: of a path; nil: the site's own.
     ///   - map: the view's names and those that servers know.
     ///   - subjectField: as `ClientCertificateConfiguration.field`.
     /// - Returns: -1: nothing is done.
     mutating func number(
-        view: String, _ rules: [RuleConfiguration], prefix: String?, map: HostMap?,
+        view: String, _ rules: [RuleConfiguration], site: String, prefix: String?, map: HostMap?,
         subjectField: String?
     ) -> Int32 {
+        let place = place(rules.flatMap(\.rateLimits), view: view, site: site, prefix: prefix)
         let rules = rules.filter { $0 != RuleConfiguration() }
         guard !rules.isEmpty || map != nil || subjectField != nil || !untrustedFields.isEmpty
         else { return -1 }
         let replaced = rules.last(where: { $0.replacesPrefix != nil })?.replacesPrefix
         let key = Key(
             view: view, rules: rules, prefix: replaced == nil ? "" : prefix ?? "/",
-            subjectField: subjectField ?? "", untrustedFields: untrustedFields, isMapped: map != nil
-        )
+            subjectField: subjectField ?? "", untrustedFields: untrustedFields,
+            isMapped: map != nil,
+            place: place)
         let number = numbers[key] ?? Int32(numbers.count)
         numbers[key] = number
         while compiled.count <= Int(number) {
@@ -71,7 +83,30 @@ struct RuleBuilder {
         return number
     }
 
-    private func compile(_ key: Key, _ map: HostMap?, _ replaced: String?) -> RequestRules {
+    /// Where policies are named, as far as one of them counts it apart; so rules that are the same
+    /// stay one.
+    private func place(
+        _ named: [Int], view: String, site: String, prefix: String?
+    ) -> LimitPlace? {
+        guard !named.isEmpty else { return nil }
+        let scopes = Set(named.filter(policies.indices.contains).map { policies[$0].scope })
+        func number(_ scope: LimitPolicy.Scope, _ name: String) -> UInt64 {
+            scopes.contains(scope) ? LimitHash.stable(name) : 0
+        }
+        return LimitPlace(
+            view: number(.view, "view \(view)"), site: number(.site, "site \(site)"),
+            path: number(.path, "path \(site) \(prefix ?? "/")"), policies: named)
+    }
+
+    /// The number of a place's plan.
+    private mutating func plan(_ place: LimitPlace?) -> Int32 {
+        guard let place, places.count < LimitPlans.plansMax else { return -1 }
+        places.append(place)
+        return Int32(places.count - 1)
+    }
+
+    private mutating func compile(_ key: Key, _ map: HostMap?, _ replaced: String?) -> RequestRules
+    {
         let view = Array(key.view.utf8)
         // Before what the operator puts in.
         var requestEdits = key.untrustedFields.map {
@@ -108,7 +143,7 @@ struct RuleBuilder {
             isUnderMaintenance: key.rules.contains(where: \.isUnderMaintenance),
             bodyMax: innermost(\.bodyMax).map { UInt64($0) },
             responseTimeout: innermost(\.responseTimeout)?.nanoseconds,
-            subjectField: Array(key.subjectField.utf8))
+            subjectField: Array(key.subjectField.utf8), limitPlan: plan(key.place))
     }
 
     // The configuration has refused whatever could not be compiled.

@@ -2,6 +2,7 @@ internal import EdgeConfig
 internal import EdgeCore
 internal import EdgeHTTP
 internal import EdgeHTTP1
+internal import EdgeLimits
 internal import EdgeProxy
 internal import EdgeRouting
 internal import EdgeTLS
@@ -43,6 +44,9 @@ final class SnapshotBuilder {
     private var epoch: UInt64 = 0
     private var workers = 1
     private let servesHTTP2: Bool
+    /// Those in use; the next ones take their debts over.
+    private var limits = LimitPlans()
+    private var limitSource: (policies: [LimitPolicy], places: [LimitPlace]) = ([], [])
     /// Of members' tokens. One for the process's life: upstreams keep what they were begun with.
     var secret = UpstreamSecret.random()
 
@@ -87,6 +91,7 @@ final class SnapshotBuilder {
             self.pool(&groups[upstream], host, &pools)
         }
         let http2 = self.http2(configuration.http2)
+        planLimits(configuration.rateLimits.policies)
         return RuntimeSnapshot(
             epoch: epoch, routing: routing, certificates: preparation.certificates,
             tls: TLSPolicy(
@@ -104,7 +109,15 @@ final class SnapshotBuilder {
             requestLimits: limits(configuration.limits.requestHeadBytes, configuration),
             responseLimits: limits(configuration.limits.responseHeadBytes, configuration),
             accessLog: preparation.accessLog, client: client(preparation),
-            http2: http2)
+            http2: http2, limits: limits)
+    }
+
+    /// The same policies at the same places keep their plans, and what those have taken over.
+    private func planLimits(_ policies: [LimitPolicy]) {
+        let places = routing.limitPlaces
+        guard limitSource.policies != policies || limitSource.places != places else { return }
+        limitSource = (policies, places)
+        limits = LimitPlans(policies, places: places, succeeding: limits, now: .now())
     }
 
     private func http2(_ configuration: HTTP2Configuration) -> HTTP2Settings {

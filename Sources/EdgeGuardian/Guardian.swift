@@ -238,6 +238,8 @@ package final class GuardianProperty {
     let boardFile: FileDescriptor
     /// Memory for the proxies' ticket keys. It is never mapped here: what is in it is theirs.
     let ticketFile: FileDescriptor
+    /// Memory for what clients have used up. Nor is this: its size alone is decided here.
+    let limitFile: FileDescriptor
 
     init(configuration: Configuration, stored: StoredListeners) throws(SystemError) {
         workers = configuration.workers ?? Self.usableProcessors()
@@ -251,6 +253,7 @@ package final class GuardianProperty {
         }
         ticketFile = try MemoryFile.make(
             name: "edged-tickets", byteCount: TicketMemory.byteCount)
+        limitFile = try Self.limitFile(configuration.rateLimits)
         boardFile = try MemoryFile.make(
             name: "edged-board", byteCount: SharedBoard.byteCount(workers: workers))
         do throws(SharedBoard.Failure) {
@@ -274,6 +277,12 @@ package final class GuardianProperty {
         refusals = []
         admin = succession.admin.map { UnixListener(resuming: $0.path, socket: $0.socket) }
         ticketFile = FileDescriptor(owning: succession.tickets)
+        if let limits = succession.limits {
+            limitFile = FileDescriptor(owning: limits)
+        } else {
+            // An older program had none: what its proxies have counted was their own.
+            limitFile = try Self.limitFile(Configuration.RateLimits())
+        }
         boardFile = FileDescriptor(owning: succession.board)
         // The proxies could write to its head: what it says is ours to say.
         var status = stat()
@@ -283,6 +292,13 @@ package final class GuardianProperty {
         do throws(SharedBoard.Failure) {
             board = try SharedBoard(descriptor: boardFile.raw, workers: workers, create: true)
         } catch { throw SystemError("mmap", code: EINVAL, subject: "the board: \(error)") }
+    }
+
+    /// Pages of it that nobody has touched cost nothing.
+    private static func limitFile(
+        _ limits: Configuration.RateLimits
+    ) throws(SystemError) -> FileDescriptor {
+        try MemoryFile.make(name: "edged-limits", byteCount: limits.memoryByteCount)
     }
 
     /// The listening addresses of the configuration in use.

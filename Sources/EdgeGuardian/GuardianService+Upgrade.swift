@@ -288,7 +288,7 @@ extension GuardianService {
     }
 
     /// All that another program needs to go on as this process.
-    private var succession: Succession {
+    var succession: Succession {
         func proxy(_ link: ProxyLink) -> Succession.Proxy {
             Succession.Proxy(
                 processID: link.process?.processID ?? 0, channel: link.channel?.descriptor,
@@ -310,6 +310,7 @@ extension GuardianService {
                         isKept: store.isKept(place.group))
                 }
             },
-            proxy: link.map(proxy), leaving: leaving.map(proxy), isReloadDue: isReloadDue)
+            proxy: link.map(proxy), leaving: leaving.map(proxy), isReloadDue: isReloadDue,
+            limits: property.limitFile.raw)
     }
 }

@@ -427,6 +427,8 @@ package final class GuardianService {
             flags.insert(.adminSocket)
             descriptors.append(admin.socket)
         }
+        flags.insert(.limitMemory)
+        descriptors.append(property.limitFile.raw)
         channel.send(
             .hello(
                 .init(

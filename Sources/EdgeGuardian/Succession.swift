@@ -55,10 +55,13 @@ package struct Succession: WireValue {
     /// A sealed memfd with what presence is authenticated with: the file may be another by now.
     /// Nil: nothing, or an older program has left it to its file.
     package var secret: Int32?
+    /// Memory for what clients have used up; nil: an older program had none.
+    package var limits: Int32?
 
     /// All of them, each once.
     package var descriptors: [Int32] {
-        [configuration, board, tickets] + (admin.map { [$0.socket] } ?? [])
+        [configuration, board, tickets] + (limits.map { [$0] } ?? [])
+            + (admin.map { [$0.socket] } ?? [])
             + listeners.flatMap { $0 }.flatMap(\.sockets)
             + ([proxy].compactMap { $0 } + leaving).compactMap(\.channel)
             + (failover?.descriptors ?? []) + [secret].compactMap { $0 }
@@ -83,6 +86,7 @@ extension Succession {
             .init("drained", .bool(isDrained)),
             .init("troubles", .integer(Int64(troubles))),
             .init("secret", secret.map { .integer(Int64($0)) } ?? .null),
+            .init("limits", limits.map { .integer(Int64($0)) } ?? .null),
         ])
     }
 
@@ -119,6 +123,9 @@ extension Succession {
         isDrained = try reader.optionalBool("drained") ?? false
         troubles = UInt32(clamping: try reader.optionalInteger("troubles") ?? 0)
         secret = try reader.optionalInteger("secret") == nil ? nil : try reader.descriptor("secret")
+        limits =
+            json["limits"] == nil || json["limits"] == .null
+            ? nil : try reader.descriptor("limits")
     }
 
     private static func optional<Value>(

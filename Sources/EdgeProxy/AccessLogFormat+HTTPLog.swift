@@ -189,7 +189,7 @@ extension AccessLogFormat {
             .clientEmptyDataFlood, .clientUnknownFrameFlood, .clientHeaderFlood,
             .clientConnectionMemory, .clientProtocolError, .clientNotTrusted,
             .clientProxyHeaderInvalid, .clientForbidden, .clientMethodNotAllowed, .loopDetected,
-            .noView, .maintenance, .upstreamBadResponse, .upstreamSurplusBytes,
+            .noView, .maintenance, .rateLimited, .upstreamBadResponse, .upstreamSurplusBytes,
             .upstreamQueueFull, .upstreamRequestLimit:
             UInt8(ascii: "P")
         case .redirected: UInt8(ascii: "L")

@@ -16,12 +16,15 @@ package final class RequestRules: Sendable {
     /// The field that tells the subject of a client's certificate; empty: none. `head` leaves out
     /// the client's own of that name.
     package let subjectField: [UInt8]
+    /// In `RuntimeSnapshot.limits`; -1: nothing is limited.
+    package let limitPlan: Int32
 
     package init(
         head: HeadRules?, redirect: (location: TextTemplate, status: UInt16)? = nil,
         isUnderMaintenance: Bool = false, bodyMax: UInt64? = nil, responseTimeout: UInt64? = nil,
-        subjectField: [UInt8] = []
+        subjectField: [UInt8] = [], limitPlan: Int32 = -1
     ) {
+        self.limitPlan = limitPlan
         self.head = head
         self.redirect = redirect
         self.isUnderMaintenance = isUnderMaintenance

@@ -1,5 +1,6 @@
 internal import EdgeCore
 package import EdgeHTTP1
+package import EdgeLimits
 package import EdgeTLS
 package import EdgeUpstream
 
@@ -28,6 +29,8 @@ package final class RuntimeSnapshot: Sendable {
     package let accessLog: AccessLog?
     package let client: ClientPolicy
     package let http2: HTTP2Settings
+    /// What `RequestRules.limitPlan` refers to.
+    package let limits: LimitPlans
 
     /// What a worker does with connections of one listener.
     package struct Listener: Sendable {
@@ -175,8 +178,10 @@ package final class RuntimeSnapshot: Sendable {
         tls: TLSPolicy = TLSPolicy(), listeners: [Listener], listenerNumbers: [Int]? = nil,
         pools: [Pool], timeouts: Timeouts,
         requestLimits: HeadLimits, responseLimits: HeadLimits, accessLog: AccessLog? = nil,
-        client: ClientPolicy = ClientPolicy(), http2: HTTP2Settings = HTTP2Settings()
+        client: ClientPolicy = ClientPolicy(), http2: HTTP2Settings = HTTP2Settings(),
+        limits: LimitPlans = LimitPlans()
     ) {
+        self.limits = limits
         self.epoch = epoch
         self.routing = routing
         self.certificates = certificates
@@ -217,6 +222,7 @@ package final class RuntimeSnapshot: Sendable {
         accessLog = other.accessLog
         client = other.client
         http2 = other.http2
+        limits = other.limits
     }
 
     /// The pool of this number. Cost: the logarithm of their number.

@@ -31,7 +31,10 @@ extension Worker {
             decline(slot, head, status: 508, .loopDetected, by: rules)
             return
         }
-        if let rules, !permits(slot, head, route, rules) { return }
+        if let rules {
+            if rules.limitPlan >= 0, !isWithinLimits(slot, head, rules) { return }
+            if !permits(slot, head, route, rules) { return }
+        }
         guard route.pool >= 0 else {
             decline(slot, head, status: 404, .noRoute, by: rules)
             return
@@ -688,6 +691,7 @@ extension ReasonCode {
         case .loopDetected: 508
         case .noRoute: 404
         case .clientBodyTooLarge: 413
+        case .rateLimited: 429
         case .misdirected: 421
         case .clientHeadTimeout, .clientBodyTimeout: 408
         case .redirected: 308

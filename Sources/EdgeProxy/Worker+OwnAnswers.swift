@@ -11,7 +11,7 @@ extension Worker {
     ) -> AnswerField {
         guard let rules = rules?.head else { return field }
         var field = field
-        field.lines = rules.ownAnswerLines(
+        field.lines += rules.ownAnswerLines(
             isSecure: channels[transport(slot)].pointee.flags.contains(.isTLS),
             templateValues(slot, rules.responseVariables, head), head)
         return field

@@ -2,6 +2,7 @@ package import EdgeCore
 package import EdgeHTTP
 internal import EdgeHTTP1
 internal import EdgeHTTP2
+internal import EdgeLimits
 internal import EdgePreface
 package import EdgeRing
 internal import EdgeRouting
@@ -35,13 +36,16 @@ package final class Worker {
         package let interfaces: () -> [NetworkInterface]
         /// Where it counts per site and upstream; nil: in a table that nobody else sees.
         package let traffic: TrafficTable?
+        /// What clients have used up; nil: no limit is looked at.
+        package let limits: LimitMemory?
 
         package init(
             index: Int, listeners: [(listener: Int, descriptor: Int32)], connectionsMax: Int,
             chunkBudget: Int, tickets: TicketMemory, seed: UInt64, loopMark: LoopMark,
             interfaces: @escaping () -> [NetworkInterface] = Setup.readInterfaces,
-            traffic: TrafficTable? = nil
+            traffic: TrafficTable? = nil, limits: LimitMemory? = nil
         ) {
+            self.limits = limits
             self.traffic = traffic
             self.interfaces = interfaces
             self.index = index
@@ -191,6 +195,8 @@ package final class Worker {
     var unsentAnswer = -1
     var identifiers: SplitMix64
     let accessLog: AccessLogStage
+    /// What was charged, for another node; closed as long as nobody is told.
+    var admitted = AdmittedJournal(capacity: 0)
 
     var phase = WorkerPhase.waiting
     /// By the number in their completions; nil: free.

@@ -55,6 +55,8 @@ package struct RuleConfiguration: Sendable, Hashable {
     package var responseTimeout: Duration?
     /// The value of Strict-Transport-Security in answers over TLS (RFC 6797); nil: none.
     package var strictTransport: String?
+    /// Indexes into the configuration's list of rate-limit policies.
+    package var rateLimits: [Int] = []
     /// 503 with a page, whatever the upstream's state.
     package var isUnderMaintenance = false
 

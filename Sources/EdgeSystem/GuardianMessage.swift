@@ -91,8 +91,8 @@ package struct GuardianWire: Equatable, Sendable {
 
 /// What the guardian tells the proxy.
 package enum ProxyCommand: GuardianMessage {
-    /// The first message. Descriptors: sealed configuration, board, ticket keys, and the listening
-    /// admin socket if `flags` has `.adminSocket`.
+    /// The first message. Descriptors: sealed configuration, board, ticket keys, the listening
+    /// admin socket if `flags` has `.adminSocket`, and memory for limits if it has `.limitMemory`.
     case hello(Hello)
     /// The sockets of one listener address, in as many messages as it takes; `firstSocket` is the
     /// index of this message's first one. Socket i is worker i's. Before `start` they are what the
@@ -145,6 +145,10 @@ package enum ProxyCommand: GuardianMessage {
             self.listenerAddresses = listenerAddresses
             self.flags = flags
         }
+
+        var descriptorCount: Int {
+            3 + (flags.contains(.adminSocket) ? 1 : 0) + (flags.contains(.limitMemory) ? 1 : 0)
+        }
     }
 
     package struct Flags: OptionSet, Sendable, Hashable {
@@ -158,7 +162,9 @@ package enum ProxyCommand: GuardianMessage {
         package static let successor = Flags(rawValue: 4)
         /// An administrator has drained the node: clients are told to go.
         package static let drained = Flags(rawValue: 8)
-        static let all: Flags = [.adminSocket, .restarted, .successor, .drained]
+        /// Memory for what clients have used up is the last descriptor.
+        package static let limitMemory = Flags(rawValue: 16)
+        static let all: Flags = [.adminSocket, .restarted, .successor, .drained, .limitMemory]
     }
 
     package struct ListenerSockets: Equatable, Sendable {
@@ -341,7 +347,7 @@ extension ProxyCommand {
     package var descriptorCounts: ClosedRange<Int> {
         switch self {
         case .hello(let hello):
-            hello.flags.contains(.adminSocket) ? 4...4 : 3...3
+            hello.descriptorCount...hello.descriptorCount
         case .listener(let sockets): sockets.count...sockets.count
         case .reload, .news: 1...1
         case .reloadResult: 0...1

@@ -48,7 +48,7 @@ extension Mistake {
             says: [
                 .init(
                     "69:3", "unknown key 'connections' in timeouts",
-                    hint: "it belongs to 'upstreams.*.limits' or 'limits'")
+                    hint: "it belongs to 'upstreams.*.limits' or 'rate_limits.*' or 'limits'")
             ]),
         Mistake(
             "no version", "version: 1\n",

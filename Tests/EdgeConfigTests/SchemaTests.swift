@@ -39,12 +39,15 @@ struct SchemaTests {
 
         let (_, pass) = try Configuration.decode(bundle, schema: .current)
 
-        #expect(pass.visited == Set(Self.paths))
+        // No example has what is only planned; RateLimitKeyTests has.
+        let unread = Set(Self.paths).subtracting(pass.visited)
+        #expect(pass.visited.isSubset(of: Self.paths))
+        #expect(unread.allSatisfy { Schema.current.isPlanned($0) }, "\(unread)")
     }
 
     @Test("Every key appears in an example", arguments: paths)
     func exemplified(path: String) throws {
-        #expect(try Self.exemplified.get().contains(path))
+        #expect(try Self.exemplified.get().contains(path) != Schema.current.isPlanned(path))
     }
 
     private static let exemplified = Result {

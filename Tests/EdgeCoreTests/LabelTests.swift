@@ -32,7 +32,8 @@ struct LabelTests {
         for reason in ReasonCode.allCases {
             switch reason.blame {
             case .client:
-                let isRequestFault = reason == .noRoute || reason == .misdirected
+                let isRequestFault =
+                    reason == .noRoute || reason == .misdirected || reason == .rateLimited
                 #expect(reason.label.hasPrefix("client_") || isRequestFault, "\(reason)")
             case .upstream: #expect(reason.label.hasPrefix("upstream_"), "\(reason)")
             case .edge, .nobody:

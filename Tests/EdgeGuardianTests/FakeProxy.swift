@@ -34,7 +34,11 @@ let fakeProxyScript = #"""
         if kind == 1:
             workers, bank = fields[0], fields[4]
             board = mmap.mmap(fds[1], os.fstat(fds[1]).st_size)
-            if len(fds) == 4: admin = fds[3]
+            if fields[3] & 1: admin = fds[3]
+            if fields[3] & 16:
+                given = os.fstat(fds[-1])
+                open(marker + ".limits", "a").write("%d:%d " % (given.st_ino, given.st_size))
+                os.close(fds.pop())
             if fields[3] & 8: open(marker + ".dismiss", "a").write("1")
         elif kind == 2:
             sockets = [socket.socket(fileno=fd) for fd in fds]

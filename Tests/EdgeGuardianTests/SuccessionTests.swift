@@ -28,7 +28,8 @@ struct SuccessionTests {
             .init(processID: 99, channel: 21, bank: 0, millisecondsLeft: 4000),
             .init(processID: 98, channel: nil, bank: 2, millisecondsLeft: 1),
         ],
-        isReloadDue: true, failover: handover, isDrained: true, troubles: 5, secret: 31)
+        isReloadDue: true, failover: handover, isDrained: true, troubles: 5, secret: 31,
+        limits: 32)
 
     static let handover = FailoverHandover(
         instances: [
@@ -54,15 +55,17 @@ struct SuccessionTests {
         return counters
     }()
 
-    @Test("What an older program left, which knew nothing of failover, is understood")
+    @Test("What an older program left, which knew nothing of failover and limits, is understood")
     func older() throws {
         var older = Self.whole
         older.failover = nil
         older.isDrained = false
         older.troubles = 0
         older.secret = nil
+        older.limits = nil
         let text = older.json.text.replacing(
-            ",\"failover\":null,\"drained\":false,\"troubles\":0,\"secret\":null", with: "")
+            ",\"failover\":null,\"drained\":false,\"troubles\":0,\"secret\":null,\"limits\":null",
+            with: "")
 
         #expect(!text.contains("failover") && !text.contains("secret"))
         #expect(try Succession(json: JSONValue(parsing: Array(text.utf8))) == older)
@@ -77,7 +80,7 @@ struct SuccessionTests {
     @Test("Every descriptor is in the list of those that stay open, once")
     func descriptors() {
         let all = Self.whole.descriptors
-        #expect(all.sorted() == [5, 6, 7, 9, 10, 11, 12, 13, 20, 21, 30, 31])
+        #expect(all.sorted() == [5, 6, 7, 9, 10, 11, 12, 13, 20, 21, 30, 31, 32])
     }
 
     @Test("Another version, and anything cut or changed, is refused or means something whole")

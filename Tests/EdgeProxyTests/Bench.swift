@@ -1,6 +1,7 @@
 import EdgeCore
 import EdgeHTTP
 import EdgeHTTP1
+import EdgeLimits
 import EdgeRing
 import EdgeSystem
 import EdgeTLS
@@ -48,6 +49,8 @@ final class Bench {
         var challengePool: Int32?
         var routing: Routing?
         var interfaces: () -> [NetworkInterface] = { [] }
+        var limits = LimitPlans()
+        var limitMemory: LimitMemory?
     }
 
     final class Events: Sendable {
@@ -92,7 +95,7 @@ final class Bench {
                 ],
                 connectionsMax: options.connectionsMax, chunkBudget: options.chunkBudget,
                 tickets: tickets, seed: 1, loopMark: LoopMark(id: Bench.loopID),
-                interfaces: options.interfaces),
+                interfaces: options.interfaces, limits: options.limitMemory),
             ring: ring, block: block, mailbox: mailbox,
             snapshot: Bench.snapshot(1, options, options.members), now: now,
             report: { events.add($0) })
@@ -143,7 +146,8 @@ final class Bench {
                 body: .seconds(30), tcp: .seconds(600), uploadMin: options.uploadMin,
                 downloadMin: options.downloadMin),
             requestLimits: HeadLimits(), responseLimits: HeadLimits(),
-            accessLog: options.accessLog, client: options.client, http2: options.http2)
+            accessLog: options.accessLog, client: options.client, http2: options.http2,
+            limits: options.limits)
     }
 
     static func view(
@@ -203,11 +207,15 @@ final class Bench {
     // MARK: - Clients and upstreams
 
     /// A client that has been accepted.
-    func client(_ listener: Int32 = Bench.listener) -> Int32 {
+    ///
+    /// - Parameter address: nil: another one for each.
+    func client(
+        _ listener: Int32 = Bench.listener, from address: SocketAddress? = nil
+    ) -> Int32 {
         clientCount += 1
         let before = ring.accepted.count
-        ring.incoming(
-            listener, [SocketAddress(ipv4: 0xC000_0200 + UInt32(clientCount % 200), port: 40_000)])
+        let own = SocketAddress(ipv4: 0xC000_0200 + UInt32(clientCount % 200), port: 40_000)
+        ring.incoming(listener, [address ?? own])
         settle()
         return ring.accepted.count > before ? ring.accepted[before] : -1
     }

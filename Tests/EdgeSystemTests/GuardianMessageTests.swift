@@ -9,7 +9,7 @@ struct GuardianMessageTests {
         .hello(
             .init(
                 workers: 256, socketsPerListener: 256, listenerAddresses: 0,
-                flags: [.adminSocket, .restarted, .successor, .drained], bank: 3)),
+                flags: [.adminSocket, .restarted, .successor, .drained, .limitMemory], bank: 3)),
         .listener(.init(listener: 2, address: 1, group: 5, firstSocket: 16, count: 16)),
         .place(.init(listener: 2, address: 1, group: 5)), .leaveGroup(255),
         .stop(deadlineMilliseconds: 1, isReplaced: true),
@@ -81,7 +81,7 @@ struct GuardianMessageTests {
     func ranges() {
         let wires = [
             GuardianWire(1, 0, 1, 1, 0), GuardianWire(1, 1, 257, 1, 0),
-            GuardianWire(1, 1, 1, 1, 16), GuardianWire(1, .max, 1, 1, 0),
+            GuardianWire(1, 1, 1, 1, 32), GuardianWire(1, .max, 1, 1, 0),
             GuardianWire(1, 1, 1, 1, 0, 16), GuardianWire(9, 1, 2), GuardianWire(13, 257),
             GuardianWire(2, 0, 0, 0, 17), GuardianWire(2, 0, 0, 0, 0),
             GuardianWire(8, 1, 9), GuardianWire(9, 86_400_001), GuardianWire(15, 2),

@@ -1,0 +1,316 @@
+import EdgeCore
+import EdgeLimits
+import Testing
+
+@testable import EdgeConfig
+
+@Suite("Rate limits as configured")
+struct RateLimitKeyTests {
+    /// A configuration with `policies`, and these keys of a view, a site and a path.
+    static func text(
+        _ policies: String, view: String = "", site: String = "", path: String = "",
+        interface: String = "eth0"
+    ) -> String {
+        """
+        version: 1
+        rate_limits:
+        \(policies)
+        views:
+          v: { interfaces: [\(interface)]\(view) }
+        listeners: [{ name: h, port: 80, protocol: http }]
+        sites:
+          - hosts: example.org
+            upstream: u
+            \(site)
+            paths: [{ prefix: /x\(path) }]
+        upstreams: { u: { servers: ["10.0.0.1:80"] } }
+        """
+    }
+
+    static func load(_ text: String) throws -> Configuration {
+        try Configuration.decode(ConfigurationBundle(text), schema: .planned).0
+    }
+
+    /// What is wrong, but for what is only planned.
+    private func errors(_ text: String) -> [String] {
+        do throws(ConfigError) {
+            _ = try Configuration.decode(ConfigurationBundle(text), schema: .planned)
+            return []
+        } catch {
+            return error.diagnostics.map(\.description)
+        }
+    }
+
+    @Test(
+        "What is not enforced yet is refused by its name",
+        arguments: [
+            "new_connections: 1 per 1s", "handshakes: 1 per 1s", "full_handshakes: 1 per 1s",
+            "resumed_handshakes: 1 per 1s", "upload: 1MiB per 1s", "download: 1MiB per 1s",
+            "connections: 1", "concurrent_requests: 1", "errors: { limit: 1 per 1s }",
+            "costs: [{ cost: 1 }]", "allow_files: a", "deny_files: a", "key: header x",
+            "key: cookie x",
+        ])
+    func planned(line: String) throws {
+        let text = Self.text(
+            "  a: { requests: 1 per 1s, \(line) }", view: ", rate_limits: a")
+        let key = try #require(line.split(separator: ":").first)
+
+        let found = EdgeConfigTests.errors(text)
+
+        #expect(
+            found.count == 1
+                && found[0].contains("rate_limits.a.\(key) is not supported yet"), "\(found)")
+        #expect(errors(text).isEmpty)
+    }
+
+    @Test("Forwarders whose clients would be taken for one are refused, or let pass")
+    func trustedForwarders() {
+        func found(_ policy: String, view: String = "") -> [String] {
+            EdgeConfigTests.errors(
+                Self.text("  a: { requests: 5 per 1s\(policy) }", view: view + ", rate_limits: a")
+                    + "\nforwarding: { trusted: [10.0.0.7] }")
+        }
+
+        #expect(found("").count == 1)
+        #expect(
+            found("").first?.contains(
+                "the policy 'a' would take all clients behind 10.0.0.7") == true)
+        #expect(found(", allow: 10.0.0.8").count == 1)
+        #expect(found(", allow: 10.0.0.0/24") == [])
+        #expect(found(", key: peer") == [])
+        #expect(found("", view: ", proxy_protocol: required, trusted_proxies: [10.0.0.1]") == [])
+    }
+
+    @Test("Nothing is written: nothing is limited, and a million clients have room")
+    func defaults() throws {
+        let configuration = try Self.load(
+            """
+            version: 1
+            listeners: [{ name: h, port: 80, protocol: http }]
+            sites: [{ hosts: example.org, upstream: u }]
+            upstreams: { u: { servers: ["10.0.0.1:80"] } }
+            """)
+
+        #expect(configuration.rateLimits == Configuration.RateLimits())
+        #expect(configuration.sites[0].rules.rateLimits == [])
+    }
+
+    @Test("A policy has the defaults that the reference names")
+    func policyDefaults() throws {
+        let configuration = try Self.load(
+            Self.text("  a: { requests: 120 per 10s }", view: ", rate_limits: a"))
+
+        var expected = LimitPolicy(name: "a")
+        expected.rates[.requests] = try RateLimit(120, per: .seconds(10))
+        #expect(configuration.rateLimits.policies == [expected])
+        #expect(configuration.views[0].rules.rateLimits == [0])
+    }
+
+    @Test("Everything that a policy may say")
+    func written() throws {
+        let configuration = try Self.load(
+            Self.text(
+                """
+                  a:
+                    requests: 120 per 10s burst 200
+                    new_connections: 1 per 1s
+                    handshakes: 2 per 1s
+                    full_handshakes: 3 per 1s
+                    resumed_handshakes: 4 per 1s
+                    upload: 1MiB per 1s burst 8MiB
+                    download: 512KiB per 500ms
+                    connections: 64
+                    concurrent_requests: 100
+                    ceiling: 5000 per 1s
+                    errors: { limit: 20 per 1m, statuses: [400, 403-404], ban: 1h }
+                    costs: [{ methods: POST, path: /login, cost: 10 }, { cost: 0 }]
+                    key: client
+                    per: site
+                    ipv4_prefix: 24
+                    ipv6_prefix: 48
+                    count_refused: yes
+                    shadow: yes
+                    status: 503
+                    allow: 10.0.0.0/8
+                    deny: ["2001:db8::/32"]
+                    allow_files: lists/a.txt
+                    deny_files: [/b.txt]
+                """, site: "rate_limits: [a]"))
+
+        var expected = LimitPolicy(name: "a")
+        expected.rates = [
+            .requests: try RateLimit(120, per: .seconds(10), burst: 200),
+            .connections: try RateLimit(1, per: .seconds(1)),
+            .handshakes: try RateLimit(2, per: .seconds(1)),
+            .fullHandshakes: try RateLimit(3, per: .seconds(1)),
+            .resumedHandshakes: try RateLimit(4, per: .seconds(1)),
+            .upload: try RateLimit(1 << 20, per: .seconds(1), burst: 8 << 20),
+            .download: try RateLimit(512 << 10, per: .milliseconds(500)),
+        ]
+        expected.counts = [.connections: 64, .requests: 100]
+        expected.ceiling = try RateLimit(5_000, per: .seconds(1))
+        expected.errors = LimitPolicy.Errors(
+            limit: try RateLimit(20, per: .seconds(60)), statuses: [400...400, 403...404],
+            ban: .seconds(3600))
+        expected.costs = [
+            LimitPolicy.Cost(methods: ["POST"], path: "/login", cost: 10),
+            LimitPolicy.Cost(cost: 0),
+        ]
+        expected.scope = .site
+        expected.ipv4Bits = 24
+        expected.ipv6Bits = 48
+        expected.countsRefused = true
+        expected.isShadow = true
+        expected.status = 503
+        expected.allowed = [try #require(CIDR("10.0.0.0/8"))]
+        expected.denied = [try #require(CIDR("2001:db8::/32"))]
+        expected.allowFiles = ["lists/a.txt"]
+        expected.denyFiles = ["/b.txt"]
+        #expect(configuration.rateLimits.policies == [expected])
+    }
+
+    @Test("A view, a site and a path name policies, in any order")
+    func owners() throws {
+        let configuration = try Self.load(
+            Self.text(
+                """
+                  a: { requests: 1 per 1s }
+                  b: { requests: 1 per 1s, key: header X-Key }
+                  c: { connections: 1, ipv6_hosts: yes }
+                """, view: ", rate_limits: [c, a]", site: "rate_limits: b",
+                path: ", rate_limits: [b, a]"))
+
+        #expect(configuration.views[0].rules.rateLimits == [2, 0])
+        #expect(configuration.sites[0].rules.rateLimits == [1])
+        #expect(configuration.sites[0].paths[0].rules.rateLimits == [1, 0])
+        #expect(configuration.rateLimits.policies[1].key == .field("x-key"))
+        #expect(configuration.rateLimits.policies[2].ipv6Bits == 128)
+    }
+
+    @Test(
+        "Limits that are not written as limits are refused with what they should be",
+        arguments: [
+            ("120", "'120' is not a limit"),
+            ("120/10s", "'120/10s' is not a limit"),
+            ("120 per 10", "the duration '10' has no unit"),
+            ("120 per 10 s", "'120 per 10 s' is not a limit"),
+            ("120 per 10s burst", "'120 per 10s burst' is not a limit"),
+            ("120 per 10s upto 5", "'120 per 10s upto 5' is not a limit"),
+            ("many per 10s", "'many' in the limit 'many per 10s' is not a number"),
+            ("-1 per 10s", "'-1' in the limit '-1 per 10s' is not a number"),
+            ("0 per 10s", "the limit '0 per 10s' lets nothing pass"),
+            ("1 per 0s", "the limit '1 per 0s' lets nothing pass"),
+            ("1 per 24h", "the limit '1 per 24h' takes too long to come back"),
+            ("10 per 1h burst 1000", "the limit '10 per 1h burst 1000' takes too long"),
+        ])
+    func limits(text: String, says: String) {
+        let found = errors(
+            Self.text("  a: { requests: \"\(text)\" }", view: ", rate_limits: a"))
+
+        #expect(found.contains { $0.contains(says) }, "\(found)")
+    }
+
+    @Test(
+        "Policies that make no sense are refused",
+        arguments: [
+            ("  a: { requests: 1 per 1s }", "", "the policy 'a' limits nobody"),
+            ("  a: {}", ", rate_limits: a", "rate_limits.a limits nothing"),
+            (
+                "  a: { requests: 1 per 1s }", ", rate_limits: b",
+                "views.v.rate_limits: undefined policy 'b'"
+            ),
+            (
+                "  a: { requests: 1 per 1s }", ", rate_limits: [a, a]",
+                "views.v.rate_limits has 'a' twice"
+            ),
+            (
+                "  a: { connections: 1, costs: [{ cost: 2 }] }", ", rate_limits: a",
+                "rate_limits.a.costs has no effect"
+            ),
+            (
+                "  a: { requests: 5 per 1s, costs: [{ cost: 6 }] }", ", rate_limits: a",
+                "rate_limits.a.costs: a cost of 6 never passes (the burst is 5)"
+            ),
+            (
+                "  a: { requests: 5 per 1s, ipv6_prefix: 128 }", ", rate_limits: a",
+                "rate_limits.a.ipv6_prefix is out of range: '128' (16 to 64)"
+            ),
+            (
+                "  a: { requests: 5 per 1s, ipv6_prefix: 48, ipv6_hosts: yes }", ", rate_limits: a",
+                "rate_limits.a.ipv6_prefix has no effect with 'ipv6_hosts: yes'"
+            ),
+            (
+                "  a: { requests: 5 per 1s, key: everybody, ipv4_prefix: 24 }", ", rate_limits: a",
+                "rate_limits.a.ipv4_prefix has no effect"
+            ),
+            (
+                "  a: { handshakes: 5 per 1s, key: cookie s }", ", rate_limits: a",
+                "rate_limits.a.handshakes cannot be counted by a field or cookie"
+            ),
+            (
+                "  a: { requests: 5 per 1s, key: ip }", ", rate_limits: a",
+                "'ip' is nobody to count"
+            ),
+        ])
+    func refusals(policies: String, view: String, says: String) {
+        let found = errors(Self.text(policies, view: view))
+
+        #expect(found.contains { $0.contains(says) }, "\(found)")
+    }
+
+    @Test("A path cannot limit connections")
+    func paths() {
+        let found = errors(
+            Self.text("  a: { connections: 1 }", path: ", rate_limits: a"))
+
+        #expect(found.count == 1)
+        #expect(found[0].contains("sites[0].paths[0].rate_limits: 'a' has no effect here"))
+    }
+
+    @Test(
+        "Clients are counted only where they can be seen",
+        arguments: [
+            ("wg0", "", false), ("wg0", ", sources: [10.0.0.1]", false),
+            ("eth0", ", sources: [10.0.0.1]", false), ("eth0", ", sources: [10.0.0.1/32]", false),
+            ("eth0", "", true), ("eth0", ", sources: [10.0.0.0/8]", true), ("wgan", "", true),
+            ("wg0", ", proxy_protocol: required, trusted_proxies: [10.0.0.1]", true),
+        ])
+    func forwarders(interface: String, view: String, isFine: Bool) {
+        for owner in 0..<3 {
+            func named(_ number: Int) -> String { number == owner ? ", rate_limits: a" : "" }
+            func text(_ policy: String) -> String {
+                Self.text(
+                    policy, view: view + named(0), site: owner == 1 ? "rate_limits: a" : "",
+                    path: named(2), interface: interface)
+            }
+            let found = errors(text("  a: { requests: 5 per 1s }"))
+
+            #expect(found.isEmpty == isFine, "\(found)")
+            if !isFine {
+                #expect(
+                    found.first?.contains(
+                        "the policy 'a' would take all clients of the view 'v' for one") == true)
+            }
+            #expect(errors(text("  a: { requests: 5 per 1s, key: peer }")).isEmpty)
+            #expect(errors(text("  a: { requests: 5 per 1s, key: everybody }")).isEmpty)
+        }
+    }
+
+    @Test("Connections that are passed on can be limited, requests on them can't")
+    func passthrough() throws {
+        func text(_ policy: String) -> String {
+            """
+            version: 1
+            rate_limits:
+            \(policy)
+            listeners: [{ name: h, port: 443, protocol: tls }]
+            sites: [{ hosts: example.org, passthrough: u, rate_limits: a }]
+            upstreams: { u: { servers: ["10.0.0.1:443"] } }
+            """
+        }
+
+        #expect(try Self.load(text("  a: { connections: 5 }")).sites[0].rules.rateLimits == [0])
+        let found = errors(text("  a: { requests: 5 per 1s }"))
+        #expect(found.count == 1 && found[0].contains("sites[0].rate_limits: 'a' has no effect"))
+    }
+}
