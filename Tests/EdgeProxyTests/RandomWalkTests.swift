@@ -318,7 +318,7 @@ import Testing
 
     /// `EDGE_WALKS` sets how many lives, for a longer search.
     static let seeds = Array(
-        1...(getenv("EDGE_WALKS").flatMap { UInt64(String(cString: $0)) } ?? 3))
+        1...(getenv("EDGE_WALKS").flatMap { UInt64(String(cString: $0)) } ?? 2))
 
     @Test("The books are right after every turn and empty at the end", arguments: seeds)
     func walk(seed: UInt64) throws {

@@ -29,11 +29,11 @@ extension Scenarios.SickMembers {
             let usual = [
                 // Each worker looks for itself: five in a row on each of two.
                 Illness(mode: .failingRequests, settings: "", failedMax: 14),
-                Illness(
-                    mode: .failingRequests, settings: "retries: { statuses: [500] }", failedMax: 0),
                 Illness(mode: .hanging, settings: "", failedMax: 0),
             ]
             let others = [
+                Illness(
+                    mode: .failingRequests, settings: "retries: { statuses: [500] }", failedMax: 0),
                 Illness(mode: nil, settings: "", failedMax: 0),
                 Illness(mode: .failing, settings: "retries: { statuses: [500] }", failedMax: 0),
                 Illness(mode: .hanging, settings: "retries: { per_try: 300ms }", failedMax: 0),

@@ -153,11 +153,11 @@ struct GapTests {
         "a preferred node that reboots over and over moves the addresses once",
         arguments: [true, false])
     func rebootLoop(hasPresence: Bool) {
-        for seed in 1...5 as ClosedRange<UInt64> {
+        for seed in 1...(SimulationTests.isLong ? 5 : 2) as ClosedRange<UInt64> {
             var setup = Self.setup(20)
             setup.hasPresence = hasPresence
             var pair = Self.settled(setup, seed: seed)
-            for _ in 0..<20 {
+            for _ in 0..<(SimulationTests.isLong ? 20 : 8) {
                 pair.cutPower(0, for: .milliseconds(500))
                 pair.run(
                     for: .milliseconds(Int.random(in: 600...3_000, using: &pair.random)))
@@ -218,7 +218,7 @@ struct GapTests {
 
     @Test("a filter that swallows VRRP leaves one master, through its death and back")
     func filtered() {
-        for seed in 1...8 as ClosedRange<UInt64> {
+        for seed in 1...(SimulationTests.isLong ? 8 : 2) as ClosedRange<UInt64> {
             for priorities in [[101, 100], [100, 101], [100, 100]] as [[UInt8]] {
                 var setup = Self.setup(20)
                 setup.priorities = priorities

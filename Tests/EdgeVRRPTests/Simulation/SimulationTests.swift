@@ -73,7 +73,7 @@ struct SimulationTests {
 
     @Test(
         "in every weather at most one holds for long, somebody holds, and in calm nothing moves",
-        arguments: seed.map { [$0] } ?? Array(1...(isLong ? 400 : 40)))
+        arguments: seed.map { [$0] } ?? Array(1...(isLong ? 400 : 16)))
     func weather(seed: UInt64) {
         let pair = Self.weather(seed: seed, steps: Self.isLong ? 25_000 : 4_000)
 
