@@ -23,10 +23,12 @@ extension Scenarios.DeadMembers {
         #expect(report.p99 <= .milliseconds(100), "\(report)", sourceLocation: location)
     }
 
+    /// - Parameter underWay: what may be lost with the server at that moment, where nothing can be
+    ///   asked twice.
     private func expectHardlyFelt(
-        _ report: LaneReport, _ location: SourceLocation = #_sourceLocation
+        _ report: LaneReport, underWay: Int = 0, _ location: SourceLocation = #_sourceLocation
     ) {
-        #expect(report.failedCount == 0, "\(report)", sourceLocation: location)
+        #expect(report.failedCount <= underWay, "\(report)", sourceLocation: location)
         guard !report.isVoid else { return }
         let worst = report.worstWindow?.p99 ?? .zero
         #expect(worst <= Self.slowest, "\(worst) in \(report)", sourceLocation: location)
@@ -104,7 +106,7 @@ extension Scenarios.DeadMembers {
             return figures
         }
 
-        expectHardlyFelt(figures["apiserver"])
+        expectHardlyFelt(figures["apiserver"], underWay: 1)
         expectUnharmed(figures["files"])
         let before = figures["apiserver"].between(figures["apiserver"].begin, figures.event)
         #expect(before.servers.count == 3, "\(before.servers)")
