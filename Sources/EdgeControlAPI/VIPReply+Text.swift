@@ -88,7 +88,7 @@ extension VIPPeer {
     /// In what it is not as this node is, and should be.
     fileprivate var differences: [String] {
         var list = hasSameFiles ? [] : ["configuration"]
-        if abs(clockMilliseconds) > 2000 { list.append("clock by \(clockMilliseconds) ms") }
+        if clockMilliseconds.magnitude > 2000 { list.append("clock by \(clockMilliseconds) ms") }
         return list
     }
 }

@@ -14,7 +14,7 @@ package struct ReceiveClock: Sendable {
 
     /// NTP slews by 500 ppm at most, and a socket is read more often than every second: more than
     /// that, and the reading of two clocks one after the other, is a jump.
-    private static let slewMax: Int64 = 2_000_000
+    private static let slewMax: UInt64 = 2_000_000
 
     package init(_ clocks: ClockPair) {
         floor = clocks.now
@@ -25,7 +25,7 @@ package struct ReceiveClock: Sendable {
     /// - Returns: what `arrival` needs.
     package mutating func beginReading(_ clocks: ClockPair) -> Reading {
         let offset = Self.offset(clocks)
-        let hasJumped = abs(offset &- self.offset) > Self.slewMax
+        let hasJumped = (offset &- self.offset).magnitude > Self.slewMax
         if hasJumped { jumps += 1 }
         self.offset = offset
         return Reading(

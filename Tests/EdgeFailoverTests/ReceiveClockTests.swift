@@ -32,6 +32,15 @@ import Testing
         #expect(reading.arrival(stamp: Int64(Self.wall(120))) == Self.at(120))
     }
 
+    @Test("a wall clock that jumps by all there is stops nobody")
+    func farthest() {
+        var clock = ReceiveClock(ClockPair(wall: 0, now: Self.at(0)))
+        let reading = clock.beginReading(ClockPair(wall: 1 << 63, now: Self.at(0)))
+
+        #expect(reading.arrival(stamp: .max) == Self.at(0))
+        #expect(clock.jumps == 1)
+    }
+
     @Test("after a jump of the wall clock, either way, it counts as having come now")
     func jump() {
         for jump in [-3_600_000, -20, 20, 3_600_000] {
