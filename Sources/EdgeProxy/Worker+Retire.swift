@@ -83,7 +83,10 @@ extension Worker {
                 let exchange = Int(pool.queueFirst)
                 leaveQueue(exchange)
                 exchanges[exchange].pointee.pool = heir
-                guard let heir = self.pool(Int(heir)) else { continue }
+                guard let heir = self.pool(Int(heir)) else {
+                    failExchange(exchange, .noAddress)
+                    continue
+                }
                 enqueue(exchange, heir, isBounded: false)
                 callOwnQueue(heir)
             }
