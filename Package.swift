@@ -136,7 +136,7 @@ let package = Package(
             name: "EdgeInstructions",
             dependencies: [
                 "EdgeCore", "EdgeSystem", "EdgeRing", "EdgeTLS", "EdgeHTTP", "EdgeHTTP1",
-                "EdgeHTTP2", "EdgeRouting", "EdgeUpstream", "EdgeProxy", "CEdge",
+                "EdgeHTTP2", "EdgeRouting", "EdgeUpstream", "EdgeLimits", "EdgeProxy", "CEdge",
             ],
             path: "bench/Instructions", swiftSettings: hot),
         // tests

@@ -10,6 +10,12 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 BODY = "x" * 100
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
+#: Two policies that refuse nobody: each client's rate, and that of all together.
+LIMITS = """rate_limits:
+  own: { requests: 100000000 per 1s }
+  all: { key: everybody, requests: 100000000 per 1s }
+"""
+
 #: Loopback is the first's; the second's interface may be absent.
 VIEWS = """views:
   local: { interfaces: [lo] }
@@ -282,8 +288,9 @@ backend b
   server s 127.0.0.1:{upstream}{tls}
 """)
 
-    def edged_served(self, port):
+    def edged_served(self, port, limits=False):
         """The listener on `port`, its certificates and its sites."""
+        named = ", rate_limits: [own, all]" if limits else ""
         if self.tcp:
             return f"""listeners:
   - {{ name: tcp, address: 127.0.0.1, port: {port}, protocol: tcp, upstream: app }}"""
@@ -291,7 +298,7 @@ backend b
   - {{ name: https, address: 127.0.0.1, port: {port}, protocol: tls }}
 certificates: {{ directory: certs, default: localhost }}
 sites:
-  - {{ hosts: localhost, upstream: app }}"""
+  - {{ hosts: localhost, upstream: app{named} }}"""
 
     def edged_upstreams(self, upstream):
         tls = f"\n    tls: {{ ca: {self.path('cert.pem')} }}" if self.bridge else ""
@@ -299,16 +306,18 @@ sites:
         return f"""  app:
     servers: ["127.0.0.1:{upstream}"]{spoken}{tls}"""
 
-    def edged(self, port, upstream, name="edged", views=None):
-        """name: of its files; views: another answer than the site's."""
+    def edged(self, port, upstream, name="edged", views=None, limits=False):
+        """name: of its files; views: another answer than the site's; limits: on requests."""
         log = f"access_log: {{ path: {self.path(name + '.access')} }}\n" if self.log else ""
         shown = VIEWS if (self.views if views is None else views) else ""
         http2 = "http2: { enabled: true }\n" if self.h2 else ""
+        shown += LIMITS if limits else ""
+        served = self.edged_served(port, True) if limits else self.edged_served(port)
         admin = "admin.sock" if name == "edged" else f"{name}.sock"
         return self.write(f"{name}.yaml", f"""
 version: 1
 workers: 1
-{shown}{self.edged_served(port)}
+{shown}{served}
 upstreams:
 {self.edged_upstreams(upstream)}
 {log}{http2}admin: {{ socket: {self.path(admin)} }}

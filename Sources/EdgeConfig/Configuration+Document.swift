@@ -125,7 +125,12 @@ struct Assembly {
         if diagnostics.errorCount == before {
             policies.reportUnused()
             policies.checkClients(
-                views, sites: sites.sites, trusted: requests.trusted, in: main)
+                views, listeners: listeners.map(\.value), sites: sites.sites,
+                trusted: requests.trusted, in: main)
+            policies.checkCounts(
+                views, listeners: listeners.map(\.value), sites: sites.sites, in: main)
+            policies.checkHandshakes(
+                views, listeners: listeners.map(\.value), sites: sites.sites, in: main)
         }
         checkResolvers(resolvers, upstreams: upstreams, views: views, sites: sites.sites)
         let nodes = NodeList(main)

@@ -22,11 +22,17 @@ extension Configuration {
         package let settings: FailoverSettings
         /// A file with what presence is authenticated with; nil: it is not.
         package let secret: String?
+        /// A file with another one that is believed as well; nil: there is none.
+        package let acceptedSecret: String?
         /// A program that is run after each transition; nil: none.
         package let hook: String?
-        package init(settings: FailoverSettings, secret: String? = nil, hook: String? = nil) {
+        package init(
+            settings: FailoverSettings, secret: String? = nil, acceptedSecret: String? = nil,
+            hook: String? = nil
+        ) {
             self.settings = settings
             self.secret = secret
+            self.acceptedSecret = acceptedSecret
             self.hook = hook
         }
 

@@ -65,10 +65,15 @@ package struct Configuration: Sendable, Equatable {
         /// Only with `redirectPort`: the upstream of requests for `/.well-known/acme-challenge/`,
         /// which are not redirected then.
         package let challengeUpstream: String?
+        /// With `tcp`, and only then: indexes of `rateLimits.policies` that its connections are
+        /// subject to, besides those of their view.
+        package let rateLimits: [Int]
         package init(
             name: String, addresses: [SocketAddress], kind: Kind, redirectPort: UInt16?,
-            upstream: String? = nil, views: [Int] = [], challengeUpstream: String? = nil
+            upstream: String? = nil, views: [Int] = [], challengeUpstream: String? = nil,
+            rateLimits: [Int] = []
         ) {
+            self.rateLimits = rateLimits
             self.upstream = upstream
             self.views = views
             self.challengeUpstream = challengeUpstream
@@ -158,10 +163,14 @@ package struct Configuration: Sendable, Equatable {
         package let uploadMin: Int
         /// Bytes per second that a client has to take of a response; 0: no minimum.
         package let downloadMin: Int
+        /// Bytes that the proxy may have resident; 0: as many as it likes; nil: what the machine
+        /// has decides.
+        package let memory: Int?
         package init(
             connections: Int?, requestHeadBytes: Int, responseHeadBytes: Int,
-            headerFields: Int, uploadMin: Int, downloadMin: Int
+            headerFields: Int, uploadMin: Int, downloadMin: Int, memory: Int? = nil
         ) {
+            self.memory = memory
             self.connections = connections
             self.requestHeadBytes = requestHeadBytes
             self.responseHeadBytes = responseHeadBytes

@@ -11,7 +11,7 @@ extension FailoverDraft {
             checkPeers(of: instance, nodes)
         }
         if nodes.drafts.isEmpty, !main.has("nodes") {
-            for key in ["secret", "port"] where section.has(key) {
+            for key in ["secret", "accepted_secret", "port"] where section.has(key) {
                 section.error(
                     section.location(of: key), "failover.\(key) has no effect without 'nodes'",
                     hint: "nobody is told how this node is")

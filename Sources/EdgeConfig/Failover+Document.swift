@@ -10,6 +10,10 @@ struct SharedInstanceKeys {
     private enum Answer: String { case yes, no }
     private enum Hardware: String { case interface, virtual }
     private enum Checksum: String { case full, bare }
+    private enum HopLimit: String {
+        case only255 = "255"
+        case any
+    }
 
     static let tracksMax = 8
     static let peersMax = 8
@@ -17,6 +21,7 @@ struct SharedInstanceKeys {
     let interval: Duration
     let preempt: Preempt
     let isUnicast: Bool
+    let takesAnyHops: Bool
     let peers: [Located<SocketAddress>]
     let tracks: [Located<String>]
     let usesVirtualMAC: Bool
@@ -36,6 +41,9 @@ struct SharedInstanceKeys {
         isUnicast = read("unicast", else: others?.isUnicast) {
             section.choice("unicast", as: Answer.self) == .yes
         }
+        takesAnyHops = read("unicast_hop_limit", else: others?.takesAnyHops) {
+            section.choice("unicast_hop_limit", as: HopLimit.self) == .any
+        }
         peers = read("peers", else: others?.peers) { Self.peers(section) }
         tracks = read("track", else: others?.tracks) { Self.tracks(section) }
         usesVirtualMAC = read("mac", else: others?.usesVirtualMAC) {
@@ -44,11 +52,11 @@ struct SharedInstanceKeys {
         hasPseudoHeader = read("checksum", else: others?.hasPseudoHeader) {
             section.choice("checksum", as: Checksum.self) != .bare
         }
-        if section.has("peers"), !isUnicast {
+        for key in ["peers", "unicast_hop_limit"] where section.has(key) && !isUnicast {
             section.error(
-                section.location(of: "peers"),
-                "\(section.title).peers has no effect without 'unicast: yes'", hint: "set 'unicast'"
-            )
+                section.location(of: key),
+                "\(section.title).\(key) has no effect without 'unicast: yes'",
+                hint: "set 'unicast'")
         }
     }
 
@@ -206,6 +214,7 @@ struct FailoverDraft {
     let section: Section
     let instances: [InstanceDraft]
     let secret: String?
+    let acceptedSecret: String?
     let hook: String?
     let port: UInt16
     let bootTimeout: Duration
@@ -248,6 +257,13 @@ struct FailoverDraft {
                     $0, isOne: false, shared: SharedInstanceKeys($0, others: shared))
             } : [InstanceDraft(section, isOne: true, shared: shared)]
         secret = section.path("secret")?.value
+        acceptedSecret = section.path("accepted_secret")?.value
+        if acceptedSecret != nil, secret == nil {
+            section.error(
+                section.location(of: "accepted_secret"),
+                "failover.accepted_secret has no effect without 'secret'",
+                hint: "name what this node's own words are proven with")
+        }
         hook = section.path("on_change")?.value
         port = section.integer("port").flatMap { UInt16(exactly: $0) } ?? 0
         bootTimeout = section.duration("boot_timeout")

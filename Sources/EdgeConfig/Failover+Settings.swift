@@ -20,7 +20,8 @@ extension FailoverDraft {
             }
             return nil
         }
-        return Configuration.Failover(settings: settings, secret: secret, hook: hook)
+        return Configuration.Failover(
+            settings: settings, secret: secret, acceptedSecret: acceptedSecret, hook: hook)
     }
 
     private func instanceSettings(
@@ -43,6 +44,7 @@ extension FailoverDraft {
             }
         settings.checksum = shared.hasPseudoHeader ? .withPseudoHeader : .messageOnly
         settings.acceptsPeersOnly = shared.isUnicast
+        settings.takesAnyHops = shared.isUnicast && shared.takesAnyHops
         settings.bootGate = bootTimeout
         settings.trackedInterfaces = shared.tracks.map(\.value)
         settings.usesVirtualMAC = shared.usesVirtualMAC
@@ -63,12 +65,16 @@ extension FailoverDraft {
             addresses =
                 (linkLocal.isEmpty ? [.linkLocal(routerID: routerID)] : linkLocal) + addresses
         }
+        let isUnicast = draft.shared.isUnicast
         let peers = peers(of: draft, nodes).filter { $0.family == family }
+        let own =
+            isUnicast ? nodes.own?.node.addresses.first { $0.family == family } : nil
+        let written = draft.shared.peers.map(\.value)
         return FamilySettings(
-            family: family, addresses: addresses,
-            exchange: draft.shared.isUnicast ? .unicast : .multicast, peers: peers,
-            source: draft.shared.isUnicast
-                ? nodes.own?.node.addresses.first { $0.family == family } : nil)
+            family: family, addresses: addresses, exchange: isUnicast ? .unicast : .multicast,
+            peers: peers, source: own,
+            // A list of peers may be of another network than the nodes' own addresses.
+            isSourceRequired: written.isEmpty || own.map(written.contains) ?? false)
     }
 
     /// Between nodes of this file, by a family that both have.

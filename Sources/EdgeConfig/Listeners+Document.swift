@@ -39,7 +39,8 @@ extension Configuration.Listener {
                 name: draft.name?.value ?? "", addresses: draft.addresses.map(\.value),
                 kind: draft.kind ?? .tls, redirectPort: draft.redirectPort(among: names),
                 upstream: draft.upstream?.value, views: draft.viewIndexes(in: views),
-                challengeUpstream: draft.challengeUpstream?.value)
+                challengeUpstream: draft.challengeUpstream?.value,
+                rateLimits: draft.rateLimits())
             draft.notePlaces()
             draft.checkUpstream()
             draft.checkChallenges()
@@ -100,6 +101,20 @@ extension Configuration.Listener {
             section.error(
                 upstream.location, "'upstream' needs 'protocol: tcp'",
                 hint: "for the others 'sites' say which upstream serves a host")
+        }
+
+        func rateLimits() -> [Int] {
+            let policies = section.pass.rateLimits
+            let indexes = policies.use(in: section)
+            guard kind != .tcp, kind != nil, section.has("rate_limits") else {
+                policies.checkListener(section, indexes)
+                return indexes
+            }
+            section.error(
+                section.location(of: "rate_limits"),
+                "\(section.title).rate_limits needs 'protocol: tcp'",
+                hint: "for the others views, sites and paths name policies")
+            return []
         }
 
         func checkChallenges() {

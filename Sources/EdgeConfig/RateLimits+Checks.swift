@@ -65,8 +65,10 @@ extension RateLimitList {
 // MARK: - Where it is named
 
 extension RateLimitList {
-    /// How tunnels are called.
-    private static let tunnels = ["wg", "tun", "tap", "gre", "ipip", "sit", "ppp", "vti", "xfrm"]
+    /// How tunnels are called: so, with a number, or with a name after `-` or `_`.
+    private static let tunnels = [
+        "wg", "tun", "tap", "gre", "ipip", "sit", "ppp", "vti", "xfrm", "tailscale",
+    ]
 
     /// Whether all clients of a view may have one and the same address: a forwarder's.
     static func hidesClients(
@@ -75,11 +77,14 @@ extension RateLimitList {
         guard !view.requiresProxyHeader else { return nil }
         // Forwarders whose fields are believed say who the client is.
         func isBelieved(_ source: CIDR) -> Bool { trusted.contains { $0.covers(source) } }
-        let single = view.sources.first { source in
+        func isForwarder(_ source: CIDR) -> Bool {
             source.bits == (source.base.isIPv4 ? 32 : 128) && !source.base.isLoopback
+                && !isBelieved(source)
         }
-        if view.sources.count == 1, let single, !isBelieved(single) {
-            return "all its connections come from \(single.base.addressText)"
+        if let first = view.sources.first, view.sources.allSatisfy(isForwarder) {
+            let more = view.sources.count - 1
+            return "all its connections come from \(first.base.addressText)"
+                + (more == 0 ? "" : " and \(more) more address\(more == 1 ? "" : "es")")
         }
         guard !view.interfaces.isEmpty, !view.sources.contains(where: isBelieved),
             view.interfaces.allSatisfy({ name in Self.tunnels.contains { isTunnel(name, $0) } }),
@@ -89,17 +94,21 @@ extension RateLimitList {
     }
 
     private static func isTunnel(_ name: String, _ kind: String) -> Bool {
-        name.hasPrefix(kind) && name.dropFirst(kind.count).allSatisfy { $0.isNumber }
-            && name.count > kind.count
+        guard name.hasPrefix(kind) else { return false }
+        let rest = name.dropFirst(kind.count)
+        guard let first = rest.first else { return false }
+        return rest.allSatisfy { $0.isNumber } || first == "-" || first == "_"
     }
 
     /// A policy that counts clients where there are none to be seen.
     ///
     /// - Parameters:
+    ///   - listeners: with the views that each serves.
     ///   - sites: with the views that each is in.
     ///   - trusted: `forwarding.trusted`.
     func checkClients(
-        _ views: ViewList, sites: [SiteConfiguration], trusted: [CIDR], in main: Section
+        _ views: ViewList, listeners: [Configuration.Listener], sites: [SiteConfiguration],
+        trusted: [CIDR], in main: Section
     ) {
         let configurations = views.configurations
         for (index, view) in configurations.enumerated() {
@@ -108,6 +117,10 @@ extension RateLimitList {
             var named = view.rules.rateLimits
             for site in sites where site.hosts.contains(where: { $0.view == index }) {
                 named += site.rules.rateLimits + site.paths.flatMap(\.rules.rateLimits)
+            }
+            for listener in listeners
+            where listener.views.isEmpty || listener.views.contains(index) {
+                named += listener.rateLimits
             }
             for number in Set(named).sorted() {
                 let draft = drafts[number]
@@ -141,44 +154,5 @@ extension RateLimitList {
             "the policy '\(draft.name.value)' would take all clients behind \(stranger) "
                 + "(forwarding.trusted) in the view '\(view.name)' for one",
             hint: "set 'key: peer' if that is meant, or let 'allow' name the forwarders")
-    }
-
-    /// Policies of sites that pass connections on, and of paths, that say nothing about them.
-    func checkEffect(_ section: Section, _ indexes: [Int], isPath: Bool, isPassthrough: Bool) {
-        for index in indexes {
-            let policy = drafts[index].policy
-            let ofConnections =
-                policy.counts[.connections] != nil
-                || policy.rates.keys.contains { Self.isEarly($0) }
-            let ofRequests =
-                policy.counts[.requests] != nil || policy.ceiling != nil || policy.errors != nil
-                || policy.rates[.requests] != nil
-            let ofBoth =
-                policy.rates[.upload] != nil || policy.rates[.download] != nil
-                || !policy.denied.isEmpty || !policy.denyFiles.isEmpty
-            if isPassthrough, !section.pass.schema.hasPlans {
-                section.error(
-                    section.location(of: "rate_limits"),
-                    "\(section.title).rate_limits is not supported yet for connections that are "
-                        + "passed on")
-                continue
-            }
-            let hasEffect =
-                ofBoth || (isPassthrough ? ofConnections : isPath ? ofRequests : true)
-            if hasEffect { continue }
-            section.error(
-                section.location(of: "rate_limits"),
-                "\(section.title).rate_limits: '\(policy.name)' has no effect here",
-                hint: isPassthrough
-                    ? "connections are passed on: requests are not seen"
-                    : "it limits connections, which belong to no path")
-        }
-    }
-
-    private static func isEarly(_ thing: LimitedThing) -> Bool {
-        switch thing {
-        case .connections, .handshakes, .fullHandshakes, .resumedHandshakes: true
-        case .requests, .upload, .download: false
-        }
     }
 }

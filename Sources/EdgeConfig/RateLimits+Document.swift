@@ -37,7 +37,6 @@ final class RateLimitList {
     private var isReadable = true
     private var indexes: [String: Int] = [:]
     private var used: Set<Int> = []
-    private var textCount = 0
 
     /// - Parameter main: the main file's top level.
     func decode(_ main: Section) {
@@ -54,10 +53,36 @@ final class RateLimitList {
         for (name, section) in named.prefix(Self.countMax) {
             drafts.append(decode(section, name))
         }
+        checkNumbers()
         isReadable = !drafts.isEmpty || main.pass.diagnostics.errorCount == errorCount
         indexes = Dictionary(
             drafts.enumerated().map { ($1.name.value, $0) }, uniquingKeysWith: { first, _ in first }
         )
+    }
+
+    /// What workers have room for in each request.
+    private func checkNumbers() {
+        var texts: Set<LimitPolicy.Key> = []
+        var priced = 0
+        for draft in drafts {
+            switch draft.policy.key {
+            case .client, .everybody: break
+            case .field, .cookie:
+                guard texts.insert(draft.policy.key).inserted,
+                    texts.count == LimitPlans.textsMax + 1
+                else { break }
+                draft.section.error(
+                    draft.section.location(of: "key"),
+                    "more than \(LimitPlans.textsMax) headers and cookies decide about limits")
+            }
+            guard !draft.policy.costs.isEmpty else { continue }
+            priced += 1
+            guard priced == LimitPlans.priceListsMax + 1 else { continue }
+            draft.section.error(
+                draft.section.location(of: "costs"),
+                "more than \(LimitPlans.priceListsMax) policies have costs",
+                hint: "name one of them wherever its costs apply")
+        }
     }
 
     // MARK: - Who names them
@@ -135,15 +160,6 @@ final class RateLimitList {
         policy.costs = costs(section)
         let key = section.text("key", as: .limitKey, parse: TextValue.limitKey)
         policy.key = key?.value.key ?? .client
-        switch policy.key {
-        case .field, .cookie:
-            guard !section.pass.schema.hasPlans else { break }
-            section.error(
-                section.location(of: "key"),
-                "\(section.title).key is not supported yet with a field or cookie",
-                hint: "count by 'client'")
-        case .client, .everybody: break
-        }
         policy.scope = section.choice("per", as: Place.self)?.scope ?? .policy
         policy.countsRefused = section.choice("count_refused", as: Answer.self) == .yes
         policy.isShadow = section.choice("shadow", as: Answer.self) == .yes

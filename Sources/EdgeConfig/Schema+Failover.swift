@@ -54,6 +54,14 @@ extension Schema {
                 pitfalls: "VRRP's own messages carry no secret (RFC 9568 §1.2). A file that others "
                     + "may read is refused. Relative to the main file."),
             Key(
+                "failover.accepted_secret", .text(.path),
+                effect: "A file with another secret that is believed as well, so that a secret can "
+                    + "be replaced without a moment in which the nodes do not believe each other.",
+                absence: "`secret` alone is believed",
+                pitfalls: "On both nodes: first the new one here, then the new one in `secret` and "
+                    + "the old one here, then without this.",
+                seeAlso: ["failover.secret"]),
+            Key(
                 "failover.port", .integer(1...65535), default: "8946",
                 effect: "The UDP port on which the nodes tell each other how they are."),
             Key(
@@ -130,7 +138,17 @@ extension Schema {
                 "peers", .texts(.address, orSingle: true),
                 effect: "Whom to talk to with `unicast`, for routers that are not in `nodes`.",
                 absence: "the addresses of the other node",
-                pitfalls: "Only with `unicast: yes`; nobody else is listened to then."),
+                pitfalls: "Only with `unicast: yes`; nobody else is listened to then. A list of "
+                    + "both nodes' addresses on that interface is the same on both."),
+            shared(
+                "unicast_hop_limit", .choice(["255", "any"]), default: "255",
+                effect: "Which hop limit (TTL) messages of `unicast` must come with: 255, which no "
+                    + "message has that came over a router, or any. This node sends 255.",
+                pitfalls: "keepalived 2.2 sends IPv6 with 64: with it as the peer, `any`. Then a "
+                    + "message counts by its source address alone, and who can send from elsewhere "
+                    + "in a peer's name can take the addresses away: let no such packet into the "
+                    + "network.",
+                seeAlso: ["failover.unicast"]),
             shared(
                 "track", .texts(.interface, orSingle: true),
                 effect: "Further interfaces without which the node cannot do its work, such as the "

@@ -262,8 +262,12 @@ extension Schema {
             absence: "the defaults of its keys"),
         Key(
             "limits.connections", .integerOrAuto(1...1_000_000), default: "auto",
-            effect: "Client connections over all workers; further ones are closed at once. `auto` "
-                + "follows from the limit of open descriptors."),
+            effect:
+                "Client connections over all workers. For a further one, an idle one is closed; "
+                + "without any, it is closed itself, at once. `auto` follows from the limit of "
+                + "open descriptors.",
+            pitfalls: "Where views differ in priority, a sixteenth is kept for those of `high`.",
+            seeAlso: ["views.*.priority"]),
         Key(
             "limits.request_head", .size((1 << 10)...(1 << 20)), default: "64KiB",
             effect: "Request line and header section together; a longer one is answered with 431.",
@@ -303,6 +307,15 @@ extension Schema {
             effect: "Bytes per second of a waiting response that a client has to take; `0B`: no "
                 + "minimum, but what takes nothing for `timeouts.body` is cut all the same.",
             seeAlso: ["timeouts.body"]),
+        Key(
+            "limits.memory", .sizeOrUnlimited((64 << 20)...(1 << 50)),
+            effect: "What the proxy may have resident. From seven eighths of it on, idle "
+                + "connections are closed and newcomers of views of low priority refused; from "
+                + "there on all newcomers.",
+            absence: "three quarters of what the machine has, or the control group allows",
+            pitfalls: "What is under way goes on: it is bounded by its own limits. The table of "
+                + "`limits.tracked_clients` is not counted.",
+            seeAlso: ["views.*.priority", "limits.tracked_clients"]),
         Key(
             "limits.tracked_clients", .integer(1024...(1 << 24)), default: "1000000",
             effect: "For how many clients `rate_limits` remember what they have used; 32 bytes "

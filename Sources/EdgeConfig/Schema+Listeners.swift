@@ -47,6 +47,13 @@ extension Schema {
             effect: "The views whose clients are served here; connections of others are closed.",
             absence: "all views", seeAlso: ["views"]),
         Key(
+            "listeners[].rate_limits", .texts(.name, orSingle: true),
+            effect: "The policies that connections of a `tcp` listener are subject to, besides "
+                + "those of their view; what they say of connections applies.",
+            absence: "those of the view",
+            pitfalls: "Only with `protocol: tcp`. At most 4 of one place may limit `connections`.",
+            seeAlso: ["rate_limits.*.connections", "rate_limits.*.new_connections"]),
+        Key(
             "certificates", .mapping,
             effect: "Where the certificates for the `tls` listeners come from.",
             absence: "there is no TLS, and a `tls` listener is refused unless every site is passed "

@@ -58,9 +58,6 @@ extension Schema {
         lines.append("- Where: \(Self.place(of: key))")
         lines.append("- Value: \(Self.valueText(of: key.type))")
         lines.append("- Default: \(Self.defaultText(of: key))")
-        if isPlanned(key.path) {
-            lines.append("- Not supported yet: whoever writes it is refused.")
-        }
         if let pitfalls = key.pitfalls { lines.append("- Pitfalls: \(pitfalls)") }
         if !key.seeAlso.isEmpty {
             lines.append("- See also: \(key.seeAlso.map { "`\($0)`" }.joined(separator: ", "))")

@@ -63,6 +63,14 @@ extension Schema {
                 pitfalls: "A host whose connections are passed through cannot stand for others.",
                 seeAlso: ["certificates.default"]),
             Key(
+                "views.*.priority", .choice(["high", "low"]),
+                effect: "Who goes first when connections, descriptors, memory or time run short: "
+                    + "newcomers of views of `low` are refused, and their idle connections closed, "
+                    + "before those of others.",
+                absence: "`low` with `proxy_protocol: required` or with `rate_limits` of the "
+                    + "view's own, else `high`",
+                seeAlso: ["limits.connections", "limits.memory"]),
+            Key(
                 "views.*.tls", .mapping,
                 effect: "How TLS is spoken with its clients.", absence: "as `tls` says",
                 seeAlso: ["tls"]),

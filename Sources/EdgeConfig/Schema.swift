@@ -129,21 +129,14 @@ package struct Schema: Sendable {
             + balanceKeys
             + healthKeys
             + recoveryKeys + rateLimitKeys + resolverKeys + dnsKeys + forwardingKeys + http2Keys
-            + tuningKeys,
-        refused: plannedRateLimitKeys)
-
-    /// As `current`, with what is only planned: for tests of how that is read.
-    static let planned = Schema(keys: current.keys, refused: [])
+            + tuningKeys)
 
     package let keys: [Key]
-    /// Paths of keys that have a meaning and no effect yet: whoever writes one is told so.
-    private let refused: Set<String>
     private let byPath: [String: Key]
     private let byParent: [String: [Key]]
 
-    init(keys: [Key], refused: Set<String>) {
+    init(keys: [Key]) {
         self.keys = keys
-        self.refused = refused
         byPath = Dictionary(keys.map { ($0.path, $0) }, uniquingKeysWith: { first, _ in first })
         var byParent = Dictionary(grouping: keys, by: \.parent)
         for owner in Self.ruleOwners { byParent[owner, default: []] += byParent[Self.rules] ?? [] }
@@ -151,17 +144,6 @@ package struct Schema: Sendable {
     }
 
     package func key(_ path: String) -> Key? { byPath[path] }
-
-    /// Whether the key is only planned.
-    package func refuses(_ key: Key) -> Bool { !refused.isEmpty && refused.contains(key.path) }
-
-    /// Whether the key, or one that holds it, is only planned.
-    package func isPlanned(_ path: String) -> Bool {
-        refused.contains { path == $0 || path.hasPrefix($0 + ".") || path.hasPrefix($0 + "[]") }
-    }
-
-    /// Whether all that is planned is read.
-    var hasPlans: Bool { refused.isEmpty }
 
     /// The keys a mapping at `path` may have, in the order of the table.
     package func children(of path: String) -> [Key] { byParent[path] ?? [] }

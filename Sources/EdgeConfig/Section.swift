@@ -149,9 +149,6 @@ struct Section {
                 continue
             }
             present |= 1 << UInt64(index)
-            if pass.schema.refuses(keys[index]) {
-                pass.diagnostics.error(entry.location, "\(title).\(entry.key) is not supported yet")
-            }
         }
         guard !isFragment else { return }
         for (index, key) in keys.enumerated()

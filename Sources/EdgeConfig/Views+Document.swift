@@ -55,6 +55,7 @@ struct ViewList {
 
 extension ViewConfiguration {
     private enum ProxyWord: String { case off, required }
+    private enum PriorityWord: String { case high, low }
 
     private static let countMax = 16
     private static let interfacesMax = 16
@@ -92,6 +93,10 @@ extension ViewConfiguration {
         view.requiresTLS13 = lowest == .tls13
         view.clientCertificates = .decode(section.section("client_certificates"))
         view.rules = .decode(section)
+        let priority = section.choice("priority", as: PriorityWord.self)
+        view.isLow =
+            priority.map { $0 == .low }
+            ?? (view.requiresProxyHeader || !view.rules.rateLimits.isEmpty)
         let resolver = section.text("resolver")
         view.resolver = resolver?.value
         return ViewDraft(

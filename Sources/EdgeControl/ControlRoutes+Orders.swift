@@ -31,8 +31,10 @@ extension ControlRoute {
         case .drain: node(.drain, by: peer, target: target, reply: reply)
         case .undrain: node(.undrain, by: peer, target: target, reply: reply)
         case .yieldVIP: yieldVIP(query, by: peer, target: target, reply: reply)
+        case .ban, .unban, .reset: reply(orderLimits(query, by: peer, target: target))
         case .status, .upstreams, .member, .dns, .explain, .configuration, .certificates, .metrics,
-            .livez, .readyz, .figures, .incidents, .doctor, .vip:
+            .livez, .readyz, .figures, .incidents, .doctor, .vip, .limits, .limitTop,
+            .limitClient:
             reply(.error(405, "this is asked for with GET"))
         }
     }

@@ -7,6 +7,7 @@ enum ControlRoute: CaseIterable {
     case status, upstreams, member, dns, explain, configuration, certificates
     case metrics, livez, readyz, reload
     case confirm, upgrade, drain, undrain, figures, incidents, doctor, vip, yieldVIP
+    case limits, limitTop, limitClient, ban, unban, reset
 
     /// From which side a connection came.
     enum Origin {
@@ -37,15 +38,23 @@ enum ControlRoute: CaseIterable {
         case .doctor: "/doctor"
         case .vip: "/vip"
         case .yieldVIP: "/vip/yield"
+        case .limits: "/limits"
+        case .limitTop: "/limits/top"
+        case .limitClient: "/limits/client"
+        case .ban: "/limits/ban"
+        case .unban: "/limits/unban"
+        case .reset: "/limits/reset"
         }
     }
 
     var methods: [String] {
         switch self {
         case .status, .upstreams, .dns, .explain, .configuration, .certificates, .metrics, .livez,
-            .readyz, .figures, .incidents, .doctor, .vip:
+            .readyz, .figures, .incidents, .doctor, .vip, .limits, .limitTop, .limitClient:
             ["GET", "HEAD"]
-        case .member, .reload, .confirm, .upgrade, .drain, .undrain, .yieldVIP: ["POST"]
+        case .member, .reload, .confirm, .upgrade, .drain, .undrain, .yieldVIP, .ban, .unban,
+            .reset:
+            ["POST"]
         }
     }
 
@@ -98,7 +107,10 @@ enum ControlRoute: CaseIterable {
                 return reply(.error(404, "no address moves between nodes"))
             }
             reply(.json(200, vip.json))
-        case .reload, .confirm, .upgrade, .drain, .undrain, .yieldVIP:
+        case .limits: reply(.json(200, target.limits().json))
+        case .limitTop: reply(.json(200, target.limitTop().json))
+        case .limitClient: reply(limitClient(request.query, target))
+        case .reload, .confirm, .upgrade, .drain, .undrain, .yieldVIP, .ban, .unban, .reset:
             guard case .unixSocket(let peer) = origin else {
                 return reply(.error(403, "only over the admin socket"))
             }

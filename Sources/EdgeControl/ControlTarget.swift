@@ -114,6 +114,15 @@ package protocol ControlTarget: AnyObject {
     func incidents() -> IncidentsReply
     /// What is wrong with what the daemon sees of its host.
     func doctor() -> DoctorReply
+    /// Policies, what they have done, and bans.
+    func limits() -> LimitsReply
+    /// Who was refused most lately.
+    func limitTop() -> LimitTopReply
+    /// How a client stands.
+    ///
+    /// - Parameter text: an address, as an administrator has typed it.
+    func limitClient(_ text: String) -> Result<LimitClientReply, OrderRefusal>
+    func orderLimits(_ order: LimitOrder) -> Result<LimitOrderReply, OrderRefusal>
 }
 
 extension ControlTarget {

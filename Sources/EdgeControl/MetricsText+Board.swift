@@ -99,6 +99,7 @@ extension MetricsText {
         let kinds: [(Counter, String)] = [
             (.connectionsOpen, "Client connections open, by worker."),
             (.requests, "Requests, by worker."), (.loopTurns, "Turns of the loop, by worker."),
+            (.queueDelayMicroseconds, "The longest wait of work in the last second, by worker."),
         ]
         for (counter, help) in kinds {
             let name = Self.name(counter).replacingPrefix("edged_", with: "edged_worker_")
@@ -106,6 +107,14 @@ extension MetricsText {
                 for (index, block) in blocks.enumerated().dropFirst() {
                     sample([("worker", String(index))], block.value(counter))
                 }
+            }
+        }
+        family(
+            "edged_worker_overloaded", .gauge,
+            "1 while a worker refuses newcomers of low priority for lack of time."
+        ) { sample in
+            for (index, block) in blocks.enumerated().dropFirst() {
+                sample([("worker", String(index))], block.overloadedSince == 0 ? 0 : 1)
             }
         }
         family(

@@ -70,7 +70,7 @@ extension ControlClient {
 
     package func doctor() throws(ControlFailure) -> DoctorReply { try ask("GET", "/doctor") }
 
-    private func ask<Reply: WireValue>(
+    func ask<Reply: WireValue>(
         _ method: String, _ target: String
     ) throws(ControlFailure) -> Reply {
         let (code, json) = try exchange(method, target)

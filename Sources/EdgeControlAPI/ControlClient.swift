@@ -84,7 +84,7 @@ package struct ControlClient: Sendable {
 
     /// One segment of a path or value of a query (RFC 3986 §2.1): whatever the user has typed, it
     /// stays one.
-    private static func escaped(_ text: String) -> String {
+    static func escaped(_ text: String) -> String {
         let digits = Array("0123456789ABCDEF")
         var result = ""
         for byte in text.utf8 {

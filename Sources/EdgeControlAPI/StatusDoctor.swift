@@ -10,7 +10,7 @@ package struct StatusDoctor {
 
     /// Each is there, also if there is nothing wrong with it.
     package var checks: [DoctorCheck] {
-        [state, workers, upstreams, members, resolvers, names, certificates, log]
+        [state, workers, memory, upstreams, members, resolvers, names, certificates, log]
             + (reply.pair.map { [pair($0)] } ?? [])
     }
 
@@ -62,7 +62,29 @@ package struct StatusDoctor {
                 "workers", .warning, "still on an older configuration: \(Self.numbers(other))",
                 remedy: "ask again in a second")
         }
+        if let since = reply.overloadedSince {
+            return DoctorCheck(
+                "workers", .warning,
+                "overloaded: newcomers of low priority refused for "
+                    + StatusText.span(reply.now - since),
+                remedy: "edgectl top shows who asks for much; limit handshakes and connections")
+        }
         return DoctorCheck("workers", .fine, "\(reply.workers.count) at work")
+    }
+
+    private var memory: DoctorCheck {
+        func mebibytes(_ name: String) -> Int64 {
+            (reply.counters.first { $0.name == name }?.value ?? 0) >> 20
+        }
+        let (used, limit) = (mebibytes("memory_bytes"), mebibytes("memory_limit_bytes"))
+        guard limit > 0 else { return DoctorCheck("memory", .fine, "\(used) MiB, without a limit") }
+        let words = "\(used) of \(limit) MiB"
+        guard used < limit / 8 * 7 else {
+            return DoctorCheck(
+                "memory", used < limit ? .warning : .problem, "\(words): newcomers are refused",
+                remedy: "raise limits.memory, or lower limits.connections")
+        }
+        return DoctorCheck("memory", .fine, words)
     }
 
     private static func numbers(_ workers: [WorkerStatus]) -> String {

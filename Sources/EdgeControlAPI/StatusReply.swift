@@ -26,6 +26,8 @@ package struct StatusReply: WireValue {
     package var configFingerprint: String
     /// Since when clients are told to go elsewhere (`edgectl node drain`); nil: they are not.
     package var drainedSince: Int64?
+    /// Since when newcomers of low priority are refused, for lack of time; nil: they are not.
+    package var overloadedSince: Int64?
     /// When the newest reload is undone if nobody confirms it; nil: it stays.
     package var confirmUntil: Int64?
     /// Nil: there is no other node.
@@ -98,6 +100,7 @@ package struct StatusReply: WireValue {
         configPath = try reader.string("config_path")
         configFingerprint = try reader.string("config_fingerprint")
         drainedSince = try reader.optionalInteger("drained_since")
+        overloadedSince = try reader.optionalInteger("overloaded_since")
         confirmUntil = try reader.optionalInteger("confirm_until")
         pair = try reader.optional("pair")
         workers = try reader.list("workers")
@@ -128,6 +131,7 @@ package struct StatusReply: WireValue {
             .init("config_path", .string(configPath)),
             .init("config_fingerprint", .string(configFingerprint)),
             .init("drained_since", .optional(drainedSince)),
+            .init("overloaded_since", .optional(overloadedSince)),
             .init("confirm_until", .optional(confirmUntil)),
             .init("pair", pair?.json ?? .null),
             .init("workers", .list(workers)),

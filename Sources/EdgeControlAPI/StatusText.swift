@@ -41,6 +41,10 @@ package struct StatusText {
         if let since = reply.drainedSince {
             rows.append(["drained", "clients are told to go for \(Self.span(reply.now - since))"])
         }
+        if let since = reply.overloadedSince {
+            rows.append(
+                ["overloaded", "newcomers refused for \(Self.span(reply.now - since))"])
+        }
         if let until = reply.confirmUntil {
             let left = Self.span(until - reply.now)
             rows.append(["unconfirmed", "undone in \(left) without edgectl confirm"])

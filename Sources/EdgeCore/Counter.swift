@@ -56,13 +56,30 @@ public enum Counter: Int, Sendable, CaseIterable {
     case memberEjections
     /// Requests that a policy of `rate_limits` in shadow mode would have refused.
     case requestsOverShadowLimit
+    /// Pauses of transfers whose bytes are limited, and of requests whose client is in debt.
+    case transfersPaused
+    /// Rounds of transfers that a policy in shadow mode would have paused.
+    case transfersOverShadowLimit
+    /// Connections and handshakes that one would have refused.
+    case connectionsOverShadowLimit
+    case handshakesOverShadowLimit
+    /// Handshakes that a policy of `rate_limits` has refused.
+    case handshakesRefused
+    /// Flights of handshakes of views of low priority that had to wait for their turn.
+    case handshakesDeferred
+    /// The longest that work has waited in the last second.
+    case queueDelayMicroseconds
+    /// What the process has resident, and what it may have (the control thread measures).
+    case memoryBytes
+    case memoryLimitBytes
 
     /// A gauge goes up and down and starts at 0 with each proxy; a counter never goes back.
     public var isGauge: Bool {
         switch self {
         case .connectionsOpen, .requestsActive, .upstreamConnectionsOpen,
             .upstreamConnectionsIdle, .chunkBytes, .requestsWaiting, .ticketKeys, .certificates,
-            .certificatesUnusable, .http2Connections, .http2Streams:
+            .certificatesUnusable, .http2Connections, .http2Streams, .queueDelayMicroseconds,
+            .memoryBytes, .memoryLimitBytes:
             true
         default: false
         }

@@ -84,6 +84,16 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
     case maintenance
     /// More than a policy of `rate_limits` lets its client have (429).
     case rateLimited
+    /// Closed to make room: it had never said anything, was between two requests, had no streams,
+    /// or did not come to the end of its handshake or its first head.
+    case evictedUnused
+    case evictedIdle
+    case evictedHTTP2
+    case evictedUnfinished
+    /// Work waits for too long: newcomers of views of low priority are refused.
+    case overloaded
+    /// The process has as much memory as it may have, or nearly: newcomers are refused.
+    case memoryPressure
 
     /// Whose fault it was.
     public enum Blame: String, Sendable {
@@ -104,7 +114,8 @@ public enum ReasonCode: UInt8, Sendable, CaseIterable, BitwiseCopyable {
             .client
         case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining,
             .notServing, .internalError, .certificateUnusable, .loopDetected, .retryBudgetEmpty,
-            .noView, .maintenance:
+            .noView, .maintenance, .evictedUnused, .evictedIdle, .evictedHTTP2, .evictedUnfinished,
+            .overloaded, .memoryPressure:
             .edge
         case .upstreamConnectRefused, .upstreamConnectTimeout, .upstreamConnectFailed,
             .upstreamTLSFailed, .upstreamNotVerified, .upstreamReset, .upstreamClosedEarly,

@@ -108,6 +108,7 @@ extension Explainer {
             return
         }
         let rules = rules(route.policy)
+        if let rules, !explainLimits(rules, &answer) { return }
         if let rules, !permits(request, route, rules, &answer) { return }
         guard route.pool >= 0 else {
             answer.refuse(404, "the site has no upstream, and no rule answers")

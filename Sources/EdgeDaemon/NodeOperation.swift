@@ -18,6 +18,8 @@ final class NodeOperation {
     var awaitingCounts: [() -> Void] = []
     /// Where incidents are kept over a restart; nil: nowhere.
     var incidentStore: IncidentStore?
+    /// Where the names of bans are kept over a restart; nil: nowhere.
+    var banStore: BanStore?
     /// It writes its last word.
     var closingStore: IncidentStore?
 }

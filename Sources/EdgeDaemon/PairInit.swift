@@ -25,6 +25,8 @@ struct PairInit {
     let pair: Configuration.Pair
     let runAs: Configuration.RunAs?
     let options: Options
+    /// fsync(2).
+    var synced: (Int32) -> Int32 = { fsync($0) }
 
     private static let fileBytesMax = 64 << 10
 
@@ -194,7 +196,7 @@ struct PairInit {
         let descriptor = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw failed("open", path) }
         defer { close(descriptor) }
-        guard fsync(descriptor) == 0 else { throw failed("fsync", path) }
+        guard synced(descriptor) == 0 else { throw failed("fsync", path) }
     }
 
     private func failed(_ call: String, _ path: String) -> Refusal {
@@ -217,7 +219,7 @@ struct PairInit {
             throw Refusal("\(draft): \(error)")
         }
         let isOwned = group.map { fchown(descriptor, 0, $0) == 0 } ?? true
-        guard isOwned, fchmod(descriptor, mode) == 0, fsync(descriptor) == 0,
+        guard isOwned, fchmod(descriptor, mode) == 0, synced(descriptor) == 0,
             rename(draft, path) == 0
         else {
             let refusal = failed("write", path)

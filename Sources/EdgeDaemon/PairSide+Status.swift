@@ -42,6 +42,20 @@ extension PairSide {
     /// Seconds; an upgrade takes less.
     private static let lostAfter: Int64 = 10
 
+    private var limitCounters: [NamedCount] {
+        let counts = limits?.counts ?? LimitSharing.Counts()
+        return [
+            NamedCount("limit_costs_told", Int64(clamping: counts.told)),
+            NamedCount("limit_costs_taken", Int64(clamping: counts.taken)),
+            NamedCount("limit_costs_lost", Int64(clamping: counts.lost)),
+            NamedCount("limit_costs_unknown", Int64(clamping: counts.unknown)),
+            NamedCount("limit_debts_taken", Int64(clamping: counts.debts)),
+            NamedCount("limit_batches_repeated", Int64(clamping: counts.repeated)),
+            NamedCount("limit_batches_missed", Int64(clamping: counts.missed)),
+            NamedCount("bans_taken", Int64(limits?.bansTaken ?? 0)),
+        ]
+    }
+
     /// Each kind of difference, for metrics.
     var driftKinds: [(kind: String, isThere: Bool)] {
         let found = Set(drift.map(\.kind))
@@ -64,6 +78,6 @@ extension PairSide {
             NamedCount("names_taken", Int64(taken.names)),
             NamedCount("hints", Int64(taken.hints)),
             NamedCount("ticket_keys_taken", Int64(taken.keys)),
-        ]
+        ] + limitCounters
     }
 }

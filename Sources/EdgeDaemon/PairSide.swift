@@ -36,6 +36,8 @@ final class PairSide {
     private(set) var strangersBefore = 0
     private(set) var failedBefore = 0
     private(set) var taken = Taken()
+    /// Nil: there is no memory of limits.
+    private(set) var limits: PairLimits?
 
     struct Taken {
         var names = 0
@@ -74,6 +76,7 @@ final class PairSide {
             unpairedSince = WallClock.seconds
         }
         guard wanted != nil else { return stop() }
+        shareLimits()
         watchFiles()
         look()
         scheduleTick()
@@ -94,6 +97,8 @@ final class PairSide {
         folders = nil
         link?.close()
         link = nil
+        limits?.close()
+        limits = nil
     }
 
     private func closeLink(_ reason: PairFarewell) {
@@ -104,6 +109,7 @@ final class PairSide {
         strangersBefore += link.strangers
         failedBefore += link.failedHandshakes
         self.link = nil
+        limits?.closed()
         forgetPeer()
         if reason == .unpaired { service.tickets?.follow(0) }
         service.pairLost("the link was closed here")
@@ -200,9 +206,11 @@ final class PairSide {
         tellFingerprints()
         tellMembers()
         tell(names: service.resolver?.records ?? NameRecords())
+        limits?.opened()
     }
 
     private func closed(_ loss: PairLoss) {
+        limits?.closed()
         forgetPeer()
         Log.warning("pair: the link is lost", ["peer": peerName, "reason": "\(loss)"])
         service.pairLost(loss.description)
@@ -222,6 +230,11 @@ final class PairSide {
         case .order(let order):
             service.carryOut(order) { [weak self] in self?.link?.send(.orderResult($0)) }
         case .orderResult(let result): service.pairAnswered(result)
+        case .costs(let costs): limits?.take(costs)
+        case .debts(let debts): limits?.take(debts)
+        case .textKey(let key): limits?.take(key)
+        case .bans(let bans): limits?.take(bans)
+        case .refusals(let refusals): limits?.take(refusals)
         // The machine's own.
         case .hello, .ping, .pong, .farewell: break
         }
@@ -298,10 +311,20 @@ final class PairSide {
         troubled = fresh
     }
 
+    // MARK: - Limits
+
+    private func shareLimits() {
+        guard limits == nil, let memory = service.limitMemory, let workers = service.workers
+        else { return }
+        limits = PairLimits(self, memory: memory, workers: workers)
+        service.limitDesk.changed = { [weak self] in self?.limits?.changed($0) }
+    }
+
     // MARK: - Fingerprints
 
     /// Another configuration, or other certificates, may be in use.
     func stateChanged() {
+        if let plans = service.snapshot?.limits { limits?.use(plans) }
         isStateDirty = true
         tellSoon()
     }

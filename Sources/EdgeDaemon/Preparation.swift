@@ -16,6 +16,8 @@ struct Preparation {
     /// Certificates, authorities and keys: what is replaced while it is in use.
     let files: RotatingFiles
     let errorPages: ErrorPages
+    /// Blocks of addresses that policies name.
+    let limitFiles: LimitFiles
     /// A number that tells two configurations apart (FNV-1a of all files' bytes).
     let fingerprint: UInt64
     let byteCount: Int
@@ -67,6 +69,9 @@ struct Preparation {
             &diagnostics)
         checkTokens(configuration, &diagnostics)
         let pages = errorPages(configuration, &diagnostics)
+        let lists = LimitFiles(
+            configuration.rateLimits.policies, previous: previous?.limitFiles ?? LimitFiles())
+        diagnostics += lists.problems.map { "rate_limits: \($0)" }
         // Without a single file there is nothing to go on with.
         if tolerance == .everything, !files.isBare || configuration.certificates == nil {
             for line in diagnostics { Log.error("started all the same: \(line)") }
@@ -76,16 +81,24 @@ struct Preparation {
         let accessLog = try accessLog(configuration, previous, workers)
         return Preparation(
             configuration: configuration, warnings: warnings, files: files, errorPages: pages,
-            fingerprint: fingerprint, byteCount: byteCount, path: bundle.main.path, bundle: bundle,
-            accessLog: accessLog)
+            limitFiles: lists, fingerprint: fingerprint, byteCount: byteCount,
+            path: bundle.main.path, bundle: bundle, accessLog: accessLog)
     }
 
     /// The same with other files.
     func with(_ files: RotatingFiles) -> Preparation {
         Preparation(
             configuration: configuration, warnings: warnings, files: files, errorPages: errorPages,
-            fingerprint: fingerprint, byteCount: byteCount, path: path, bundle: bundle,
-            accessLog: accessLog)
+            limitFiles: limitFiles, fingerprint: fingerprint, byteCount: byteCount, path: path,
+            bundle: bundle, accessLog: accessLog)
+    }
+
+    /// The same with other blocks of addresses.
+    func with(_ limitFiles: LimitFiles) -> Preparation {
+        Preparation(
+            configuration: configuration, warnings: warnings, files: files, errorPages: errorPages,
+            limitFiles: limitFiles, fingerprint: fingerprint, byteCount: byteCount, path: path,
+            bundle: bundle, accessLog: accessLog)
     }
 
     /// Of all views.

@@ -20,6 +20,7 @@ extension ProxyService: ControlTarget {
         reply.confirmUntil = confirmUntil.flatMap { $0 >= reply.now ? $0 : nil }
         guard let board, let current else { return reply }
         reply.drainedSince = operation.drainedSince
+        reply.overloadedSince = overloadedSince(board, now: reply.now)
         reply.pair = pair?.status
         reply.vip = vip()
         reply.workers = (1...board.workers).map { worker($0, board.block($0)) }
@@ -53,6 +54,15 @@ extension ProxyService: ControlTarget {
         reply.reasons = reasons(blocks)
         reply.log = board.lastLogLines(20)
         return reply
+    }
+
+    /// The worker that has been for the longest time says; in Unix seconds.
+    private func overloadedSince(_ board: SharedBoard, now: Int64) -> Int64? {
+        let since = board.workerBlocks.map(\.overloadedSince).filter { $0 > 0 }.min()
+        return since.map {
+            let passed = Instant.now().nanoseconds(since: Instant(nanoseconds: $0))
+            return now - Int64(passed / 1_000_000_000)
+        }
     }
 
     private func hex(_ value: UInt64) -> String {
@@ -108,6 +118,7 @@ extension ProxyService: ControlTarget {
                 violationLabel: { HTTP1Violation(rawValue: $0)?.label }))
         metrics.upstreams(status())
         if let vip = vip() { metrics.failover(vip) }
+        limitMetrics(into: &metrics)
         certificateMetrics(into: &metrics)
         if let pair { metrics.pair(pair.status, drifts: pair.driftKinds) }
         text += metrics.text

@@ -14,6 +14,9 @@ extension ProxyService {
             checks.append(Self.certificates(certificates.directory))
         }
         checks.append(Self.quarantine(certificateKeeper.quarantined))
+        if !LimitFiles.paths(configuration.rateLimits.policies).isEmpty {
+            checks.append(Self.limitFiles(limitFiles.files.problems))
+        }
         if let file = configuration.accessLog?.path { checks.append(Self.accessLog(file)) }
         if let vip = operation.news?.vip, vip.instances.isEmpty {
             checks.append(
@@ -68,6 +71,15 @@ extension ProxyService {
         return DoctorCheck(
             "certificate files", .problem, "in quarantine: \(first.file): \(first.reason)\(more)",
             remedy: "edgectl cert list says what of each; the ones before serve meanwhile")
+    }
+
+    static func limitFiles(_ problems: [LimitFiles.Problem]) -> DoctorCheck {
+        let name = "limit files"
+        guard let first = problems.first else { return DoctorCheck(name, .fine, "all are used") }
+        let more = problems.count > 1 ? ", and \(problems.count - 1) more" : ""
+        return DoctorCheck(
+            name, .problem, "\(first)\(more)",
+            remedy: "edgectl limits show says what of each; what it was goes on meanwhile")
     }
 
     static func accessLog(_ file: String) -> DoctorCheck {

@@ -38,6 +38,9 @@ final class ProxyService {
     private(set) var board: SharedBoard?
     private var ticketMemory: TicketMemory?
     private(set) var limitMemory: LimitMemory?
+    /// Who is banned, by name, and what limits have done.
+    var limitDesk = LimitDesk(memory: nil)
+    let limitFiles: LimitFileKeeper
     private(set) var tickets: TicketKeeper?
     private var adminSocket: Int32?
     var sockets = ListenerSockets()
@@ -48,6 +51,7 @@ final class ProxyService {
     private var prepared: (id: UInt64, preparation: Preparation)?
     let builder = SnapshotBuilder()
     private var memoryReturn = MemoryReturn()
+    let pressure = PressureKeeper()
     let audit = CertificateAudit()
     let certificateKeeper: CertificateKeeper
     private(set) var resolver: Resolver?
@@ -92,6 +96,7 @@ final class ProxyService {
         nameWait = NameWait(loop: loop)
         probes = ProbeListeners(loop: loop)
         certificateKeeper = CertificateKeeper(loop: loop)
+        limitFiles = LimitFileKeeper(loop: loop)
     }
 
     /// Ends this process; the last word of the incidents is waited for.
@@ -205,6 +210,7 @@ final class ProxyService {
         self.bundle = nil
         current = preparation
         certificateKeeper.begin(preparation)
+        beginLimits(preparation)
         do {
             try preparation.accessLog?.start()
             startResolver(preparation)
@@ -284,6 +290,9 @@ final class ProxyService {
         }
         workers = group
         let connections = connectionsPerWorker(hello.workers, configuration)
+        pressure.look(
+            board, workers: hello.workers, memory: configuration.limits.memory,
+            tables: configuration.rateLimits.memoryByteCount)
         sockets.number(snapshot.listenerNumbers)
         let loopMark = LoopMark(id: Self.randomWord())
         let tables = (1...hello.workers).map { _ in TrafficTable() }
@@ -294,7 +303,8 @@ final class ProxyService {
                 listeners: listeners(of: index - 1, snapshot).map { ($0.listener, $0.descriptor) },
                 connectionsMax: connections,
                 chunkBudget: 64 << 20, tickets: tickets, seed: Self.randomWord(),
-                loopMark: loopMark, traffic: tables[index - 1], limits: limitMemory)
+                loopMark: loopMark, traffic: tables[index - 1], limits: limitMemory,
+                pressure: pressure.shared, descriptorReserve: PressureKeeper.sparesPerWorker)
         }
         try group.start(setups, snapshot: snapshot)
     }
@@ -307,7 +317,7 @@ final class ProxyService {
     /// A proxied connection takes two descriptors; some are left for everything else.
     private func connectionsPerWorker(_ workers: Int, _ configuration: Configuration) -> Int {
         let limit = Privileges.raiseDescriptorLimit()
-        let possible = max((limit - 128) / 2 / workers, 64)
+        let possible = max((limit - PressureKeeper.descriptorsKept) / 2 / workers, 64)
         let wanted = configuration.limits.connections.map { ($0 + workers - 1) / workers }
         return min(wanted ?? 32768, possible)
     }
@@ -342,7 +352,13 @@ final class ProxyService {
         block.thread = UInt64(ce_gettid())
         block.endTurn(Instant.now())
         returnMemory(board)
+        if let hello, let current {
+            pressure.look(
+                board, workers: hello.workers, memory: current.configuration.limits.memory,
+                tables: current.configuration.rateLimits.memoryByteCount)
+        }
         observeNode()
+        keepBans()
         Log.reportOmitted()
         loop.schedule(after: .milliseconds(500)) { [weak self] in self?.beat() }
     }
@@ -378,6 +394,7 @@ final class ProxyService {
         case .applied(let worker, let epoch): applied(worker, epoch)
         case .left(_, let descriptor): left(descriptor)
         case .counted(let worker, let counts): counted(worker, counts)
+        case .admitted: pair?.limits?.admitted()
         case .drained:
             workersDrained += 1
             if workersDrained == hello?.workers { allDrained() }
@@ -391,6 +408,7 @@ final class ProxyService {
         case .observed(let upstream, let address, let observation):
             health?.observed(upstream, address, observation)
         case .summarised(let upstream, let summaries): health?.summarised(upstream, summaries)
+        case .limited(let news): limitDesk.took(news, at: .now())
         }
     }
 
@@ -410,6 +428,7 @@ final class ProxyService {
         useProbes()
         auditCertificates()
         certificateKeeper.watch { [weak self] in self?.use($0) }
+        watchLimitFiles()
         beginPair()
         Log.notice("serving with \(hello?.workers ?? 0) workers")
     }
@@ -458,6 +477,13 @@ final class ProxyService {
         auditCertificates()
     }
 
+    /// Gives the workers other blocks of addresses; debts and bans stand.
+    func use(_ files: LimitFiles) {
+        guard let known = current else { return }
+        current = known.with(files)
+        publish()
+    }
+
     // MARK: - Reload
 
     /// Phase one: everything is read and checked, nothing changes.
@@ -480,6 +506,7 @@ final class ProxyService {
             prepared = (id, preparation)
             notePlan(preparation)
             certificateKeeper.hold()
+            limitFiles.hold()
             // Servers under new names are known before the old ones are let go of.
             trackNames(current?.configuration, preparation.configuration)
             awaitNames(preparation.configuration.allNames, atMost: .milliseconds(600)) {
@@ -504,6 +531,7 @@ final class ProxyService {
         prepared = nil
         sockets.forgetPrepared()
         certificateKeeper.release()
+        limitFiles.release()
         nameWait.cancel()
         trackNames(current?.configuration)
     }
@@ -532,6 +560,7 @@ final class ProxyService {
         if let snapshot { awaitedEpoch = (snapshot.epoch, id) }
         auditCertificates()
         certificateKeeper.follow(prepared.preparation)
+        followLimits(prepared.preparation)
     }
 
     private func applied(_ worker: Int, _ epoch: UInt64) {
@@ -582,6 +611,8 @@ final class ProxyService {
         resolver?.stopKeeping()
         certificateKeeper.stopKeeping()
         operation.incidentStore = nil
+        operation.banStore = nil
+        limitFiles.stopKeeping()
     }
 
     func closeServer() {

@@ -30,10 +30,12 @@ struct RoutingBuilder {
 
     /// - Parameters:
     ///   - listeners: by their numbers.
+    ///   - policies: those that each of them names.
     ///   - pool: the number of an upstream's pool, by its index, for the name that its servers are
     ///     asked for.
     mutating func build(
         _ preparation: Preparation, listeners: [RuntimeSnapshot.Listener],
+        policies: [[Int]] = [],
         pool: (_ upstream: Int, _ host: String) -> Int32
     ) -> Routing {
         let configuration = preparation.configuration
@@ -61,7 +63,7 @@ struct RoutingBuilder {
                     profile: build.profiles[index].number,
                     refusesUnknown: view.unknown == .refuse, looksAtHellos: looksAtHellos,
                     allowed: view.rules.allowed.isEmpty ? nil : CIDRList(view.rules.allowed),
-                    denied: CIDRList(view.rules.denied))
+                    denied: CIDRList(view.rules.denied), isLow: view.isLow)
             )
         }
         let router = Router(
@@ -80,7 +82,8 @@ struct RoutingBuilder {
                     }
                 },
                 interfaces: [:]),
-            router: router, access: rules.access, profiles: build.byNumber, rules: rules.compiled)
+            router: router, access: rules.access, profiles: build.byNumber, rules: rules.compiled,
+            connections: connectionPlans(configuration, listeners: policies))
     }
 
     /// What one configuration comes to.
@@ -150,6 +153,52 @@ struct RoutingBuilder {
             if site.isPassthrough || site.clientCertificates != nil { build.needsHellos = true }
             build.hosts[name.view].append(host)
         }
+    }
+
+    // MARK: - Connections
+
+    /// Plans of connections: those of the view and the listener that they arrive at, and of the
+    /// site that their ClientHello is for.
+    ///
+    /// - Parameter listeners: the policies that each names, by number.
+    private mutating func connectionPlans(
+        _ configuration: Configuration, listeners: [[Int]]
+    ) -> ConnectionPlans {
+        let policies = configuration.rateLimits.policies
+        guard !policies.isEmpty else { return ConnectionPlans() }
+        var arrivals: [[Int32]] = []
+        var sites: [[ConnectionPlans.Site]] = []
+        var named: Set<Int> = []
+        for (index, view) in configuration.views.enumerated() {
+            let number = Int(self.number(of: view))
+            while arrivals.count <= number { arrivals.append([]) }
+            arrivals[number] = listeners.map {
+                rules.connectionPlan(view.rules.rateLimits + $0, view: view.name)
+            }
+            named.formUnion(view.rules.rateLimits)
+            sites.append(
+                configuration.sites.map { site in
+                    guard site.hosts.contains(where: { $0.view == index }) else {
+                        return ConnectionPlans.Site()
+                    }
+                    let own = site.rules.rateLimits.filter {
+                        !view.rules.rateLimits.contains($0)
+                            && (site.isPassthrough || policies[$0].limitsConnections)
+                    }
+                    named.formUnion(own)
+                    let name = site.hosts.first?.pattern ?? ""
+                    return ConnectionPlans.Site(
+                        own: rules.connectionPlan(own, view: view.name, site: name),
+                        all: own.isEmpty
+                            ? -1
+                            : rules.connectionPlan(
+                                view.rules.rateLimits + own, view: view.name, site: name))
+                })
+        }
+        let hasSites = sites.contains { $0.contains { $0.own >= 0 } }
+        return ConnectionPlans(
+            arrivals: arrivals, sites: hasSites ? sites : [],
+            judgesHellos: hasSites || named.contains { policies[$0].limitsHandshakes })
     }
 
     /// What a view's clients call sites whose servers know another name; nil if there is none.

@@ -32,6 +32,7 @@ struct RuleBuilder {
     private var policies: [LimitPolicy] = []
     /// Whose plans `RequestRules.limitPlan` are.
     private(set) var places: [LimitPlace] = []
+    private var connectionPlans: [LimitPlace: Int32] = [:]
 
     /// As `Routing.access`.
     var access: AccessRules { AccessRules(sources) }
@@ -43,6 +44,7 @@ struct RuleBuilder {
     mutating func begin(subjectFields: [String], policies: [LimitPolicy] = []) {
         self.policies = policies
         places = []
+        connectionPlans = [:]
         compiled = []
         sources = []
         untrustedFields = Set(subjectFields.map { $0.lowercased() }).sorted()
@@ -96,6 +98,17 @@ struct RuleBuilder {
         return LimitPlace(
             view: number(.view, "view \(view)"), site: number(.site, "site \(site)"),
             path: number(.path, "path \(site) \(prefix ?? "/")"), policies: named)
+    }
+
+    /// The number of the plan of connections for which these policies are named; -1: none are.
+    ///
+    /// - Parameter site: its first host, as far as it is known that they are for it.
+    mutating func connectionPlan(_ named: [Int], view: String, site: String = "") -> Int32 {
+        guard let place = place(named, view: view, site: site, prefix: nil) else { return -1 }
+        if let known = connectionPlans[place] { return known }
+        let number = plan(place)
+        connectionPlans[place] = number
+        return number
     }
 
     /// The number of a place's plan.

@@ -47,6 +47,7 @@ final class SnapshotBuilder {
     /// Those in use; the next ones take their debts over.
     private var limits = LimitPlans()
     private var limitSource: (policies: [LimitPolicy], places: [LimitPlace]) = ([], [])
+    private var limitFiles = LimitFiles()
     /// Of members' tokens. One for the process's life: upstreams keep what they were begun with.
     var secret = UpstreamSecret.random()
 
@@ -86,12 +87,17 @@ final class SnapshotBuilder {
                     ? nil : listener.views.map { configuration.views[$0].name })
         }
         let numbers = listenerNumbers.use(listeners, hasConnections: hasConnections)
-        let routing = routing.build(preparation, listeners: listenerNumbers.listeners) {
-            upstream, host in
+        var policies = [[Int]](repeating: [], count: listenerNumbers.listeners.count)
+        for (listener, number) in zip(configuration.listeners, numbers) {
+            policies[number] = listener.rateLimits
+        }
+        let routing = routing.build(
+            preparation, listeners: listenerNumbers.listeners, policies: policies
+        ) { upstream, host in
             self.pool(&groups[upstream], host, &pools)
         }
         let http2 = self.http2(configuration.http2)
-        planLimits(configuration.rateLimits.policies)
+        planLimits(configuration.rateLimits.policies, preparation.limitFiles)
         return RuntimeSnapshot(
             epoch: epoch, routing: routing, certificates: preparation.certificates,
             tls: TLSPolicy(
@@ -113,11 +119,16 @@ final class SnapshotBuilder {
     }
 
     /// The same policies at the same places keep their plans, and what those have taken over.
-    private func planLimits(_ policies: [LimitPolicy]) {
+    private func planLimits(_ policies: [LimitPolicy], _ files: LimitFiles) {
         let places = routing.limitPlaces
-        guard limitSource.policies != policies || limitSource.places != places else { return }
+        guard
+            limitSource.policies != policies || limitSource.places != places
+                || !limitFiles.servesSame(as: files)
+        else { return }
         limitSource = (policies, places)
-        limits = LimitPlans(policies, places: places, succeeding: limits, now: .now())
+        limitFiles = files
+        limits = LimitPlans(
+            policies, files: files.ranges, places: places, succeeding: limits, now: .now())
     }
 
     private func http2(_ configuration: HTTP2Configuration) -> HTTP2Settings {

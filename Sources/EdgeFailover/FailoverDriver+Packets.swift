@@ -17,6 +17,7 @@ extension FailoverDriver {
         let isOwner = here.contains { $0.settings.isOwner }
         channel.routerIDs = here.map(\.settings.routerID)
         channel.sources = onlySources(here)
+        channel.takesAnyHops = here.contains(where: \.settings.takesAnyHops)
         filters[channel.name] = AdvertisementFilter(
             instances: here.map(\.settings),
             ownAddresses: channel.addresses.map(\.address).filter {
@@ -38,7 +39,8 @@ extension FailoverDriver {
         figures.packetsReceived += 1
         guard let filter = filters[channel.name] else { return }
         do throws(AdvertisementRefusal) {
-            let received = try Self.parse(family, packet)
+            let received = try Self.parse(
+                family, packet, takesAnyHops: filter.takesAnyHops(family))
             let admission = try filter.admit(received)
             let here = instances.filter { $0.channel === channel }
             guard admission.instance < here.count else { return }
@@ -53,17 +55,19 @@ extension FailoverDriver {
     }
 
     static func parse(
-        _ family: IPFamily, _ packet: RawPacket
+        _ family: IPFamily, _ packet: RawPacket, takesAnyHops: Bool
     ) throws(AdvertisementRefusal) -> ReceivedAdvertisement {
         switch family {
-        case .ipv4: return try ReceivedAdvertisement(ipv4Packet: packet.bytes.span)
+        case .ipv4:
+            return try ReceivedAdvertisement(
+                ipv4Packet: packet.bytes.span, takesAnyHops: takesAnyHops)
         case .ipv6:
             guard let hopLimit = packet.hopLimit, let destination = packet.destination else {
                 throw .hops
             }
             return try ReceivedAdvertisement(
-                ipv6Payload: packet.bytes.span, hopLimit: Int(hopLimit), source: packet.source,
-                destination: destination)
+                ipv6Payload: packet.bytes.span, hopLimit: hopLimit, source: packet.source,
+                destination: destination, takesAnyHops: takesAnyHops)
         }
     }
 

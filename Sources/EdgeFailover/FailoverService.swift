@@ -5,16 +5,19 @@ package import EdgeVRRP
 package struct FailoverOptions: Sendable {
     /// Of both nodes' presence messages; nil: they are not authenticated.
     package var secret: [UInt8]?
+    /// Further secrets with which they are believed: one is being replaced.
+    package var acceptedSecrets: [[UInt8]]
     /// As presence tells it to the peer; at most 32 bytes.
     package var programVersion: String
     /// Of the configuration, the same on both nodes; 0: none.
     package var configurationFingerprint: UInt64
 
     package init(
-        secret: [UInt8]? = nil, programVersion: String = "",
+        secret: [UInt8]? = nil, acceptedSecrets: [[UInt8]] = [], programVersion: String = "",
         configurationFingerprint: UInt64 = 0
     ) {
         self.secret = secret
+        self.acceptedSecrets = acceptedSecrets
         self.programVersion = programVersion
         self.configurationFingerprint = configurationFingerprint
     }

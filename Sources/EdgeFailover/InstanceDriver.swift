@@ -261,7 +261,11 @@ final class InstanceDriver {
         let advertisement = Advertisement(
             family: family, routerID: settings.routerID, priority: priority,
             centiseconds: centiseconds, addresses: own.addresses.map(\.address))
-        for target in own.exchange == .multicast ? [family.group] : own.peers {
+        // A list that all nodes share has this one, too.
+        let targets =
+            own.exchange == .multicast
+            ? [family.group] : own.peers.filter { $0.bare != source.bare }
+        for target in targets {
             let payload = advertisement.payload(
                 from: source, to: target.bare, checksum: settings.checksum)
             do throws(SystemError) {
@@ -310,9 +314,48 @@ extension InterfaceChannel {
                 && !virtual.contains($0.address) && $0.origin != AddressPlan.mark
         }
         if let source = family.source?.bare {
-            return usable.contains { $0.address == source } ? source : nil
+            if usable.contains(where: { $0.address == source }) { return source }
+            guard !family.isSourceRequired else { return nil }
+        }
+        if family.exchange == .unicast {
+            if let source = Self.source(usable, towards: family.peers) { return source }
+            // Nobody would know who speaks.
+            if family.family == .ipv6, family.peers.contains(where: { !$0.isLinkLocal }) {
+                return nil
+            }
         }
         if family.family == .ipv6 { return usable.first(where: \.isLinkLocal)?.address }
         return (usable.first { !$0.flags.contains(.secondary) } ?? usable.first)?.address
+    }
+
+    /// The address by which peers may know us; nil: any is as good as another. Link-local ones are
+    /// for link-local peers: others accept nothing of whom they do not know.
+    private static func source(
+        _ usable: [InterfaceAddress], towards peers: [SocketAddress]
+    ) -> SocketAddress? {
+        if let named = usable.first(where: { peers.contains($0.address.bare) }) {
+            return named.address
+        }
+        guard let peer = peers.first(where: { !$0.isLinkLocal }) else { return nil }
+        let global = usable.filter {
+            !$0.isLinkLocal && !$0.flags.contains(.deprecated)
+                && ($0.address.isIPv4 || !$0.flags.contains(.secondary))
+        }
+        return (global.first { $0.isOnLink(with: peer) } ?? (peer.isIPv4 ? nil : global.first))?
+            .address
+    }
+}
+
+extension InterfaceAddress {
+    /// Whether the other one is in this one's network.
+    fileprivate func isOnLink(with other: SocketAddress) -> Bool {
+        guard address.isIPv4 == other.isIPv4 else { return false }
+        let width = address.isIPv4 ? 32 : 128
+        let rest = width - min(Int(prefixLength), width)
+        guard !address.isIPv4 else {
+            return UInt64(address.ipv4 ^ other.ipv4) >> UInt64(rest) == 0
+        }
+        let high = (address.high ^ other.high) >> UInt64(max(rest - 64, 0))
+        return high == 0 && (rest >= 64 || (address.low ^ other.low) >> UInt64(rest) == 0)
     }
 }

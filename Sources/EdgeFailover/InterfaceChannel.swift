@@ -33,6 +33,10 @@ final class InterfaceChannel {
     var sources: [IPFamily: [SocketAddress]] = [:] {
         didSet { if sources != oldValue { refilter() } }
     }
+    /// Packets may count whatever their hop limit is.
+    var takesAnyHops = false {
+        didSet { if takesAnyHops != oldValue { refilter() } }
+    }
     /// Times that more came than is read.
     private(set) var floods: UInt64 = 0
     private var floodUntil: [IPFamily: Instant] = [:]
@@ -196,7 +200,7 @@ final class InterfaceChannel {
         fullPortions[family] = 0
         let until = Instant.now().advanced(by: Self.floodSpan)
         floodUntil[family] = until
-        socket.admitOnly(routerIDs, from: sources[family])
+        admitOnly(family, socket)
         loop.schedule(at: until) { [weak self] in
             // A later one lasts longer.
             guard let self, floodUntil[family] == until, sockets[family] === socket else { return }
@@ -208,8 +212,12 @@ final class InterfaceChannel {
     private func refilter() {
         for (family, socket) in sockets {
             guard let until = floodUntil[family], until > .now() else { continue }
-            socket.admitOnly(routerIDs, from: sources[family])
+            admitOnly(family, socket)
         }
+    }
+
+    private func admitOnly(_ family: IPFamily, _ socket: VRRPSocket) {
+        socket.admitOnly(routerIDs, from: sources[family], takesAnyHops: takesAnyHops)
     }
 
     /// Reads what has arrived until now, bounded by what a socket holds: before it is said that

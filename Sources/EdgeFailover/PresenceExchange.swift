@@ -9,7 +9,7 @@ final class PresenceExchange {
     private unowned let driver: FailoverDriver
     private let loop: PollLoop
     private var machine: PresenceMachine?
-    private var authenticatedBy: [UInt8]?
+    private var authenticatedBy: [[UInt8]] = []
     private var sockets: [PresenceSocket] = []
     private var timer: (id: TimerID, due: Instant)?
     private var isSendDue = false
@@ -20,6 +20,10 @@ final class PresenceExchange {
     private let bootID: UInt64
     private let firstSequence: UInt64
     private var localTried: [SocketAddress] = []
+    /// Sockets could not be opened, and will be tried again.
+    private var retryTimer: TimerID?
+    /// Sockets that were opened, or could not be.
+    private(set) var attempts: UInt64 = 0
     private var isFiltering = false
     /// Datagrams of others than the configured peers: their code was not even computed.
     private var strangers: UInt64 = 0
@@ -41,6 +45,7 @@ final class PresenceExchange {
 
     deinit {
         if let timer { loop.cancel(timer.id) }
+        if let retryTimer { loop.cancel(retryTimer) }
         closeSockets()
     }
 
@@ -53,13 +58,17 @@ final class PresenceExchange {
             nodeName: settings.nodeName, bootID: bootID,
             programVersion: driver.options.programVersion, peers: settings.presence.peers,
             interval: settings.presenceInterval, timeout: settings.presenceTimeout)
-        if machine?.configuration != configuration || authenticatedBy != driver.options.secret {
-            authenticatedBy = driver.options.secret
+        let secrets = driver.options.secret.map { [$0] + driver.options.acceptedSecrets } ?? []
+        let authenticator = PresenceAuthenticator(secrets: secrets)
+        if machine?.configuration != configuration {
             machine = PresenceMachine(
-                configuration: configuration,
-                authenticator: driver.options.secret.map { PresenceAuthenticator(secret: $0) },
+                configuration: configuration, authenticator: authenticator,
                 seed: Self.randomWord(), sequence: machine?.sequence ?? firstSequence, now: .now())
+        } else if authenticatedBy != secrets {
+            // Who is believed stays so until its time is over.
+            machine?.authenticator = authenticator
         }
+        authenticatedBy = secrets
         openSockets()
         sendSoon()
     }
@@ -78,6 +87,7 @@ final class PresenceExchange {
         localTried = wanted
         closeSockets()
         for local in wanted {
+            attempts += 1
             do throws(SystemError) {
                 let socket = try PresenceSocket(local: local)
                 try loop.watch(socket.descriptor, events: .readable) { [weak self] _ in
@@ -89,8 +99,16 @@ final class PresenceExchange {
             } catch {
                 if !hasFailed { driver.log(.error, "failover: presence: \(error)") }
                 hasFailed = true
-                loop.schedule(after: .seconds(1)) { [weak self] in self?.openSockets() }
+                retrySoon()
             }
+        }
+    }
+
+    private func retrySoon() {
+        guard retryTimer == nil else { return }
+        retryTimer = loop.schedule(after: .seconds(1)) { [weak self] in
+            self?.retryTimer = nil
+            self?.openSockets()
         }
     }
 

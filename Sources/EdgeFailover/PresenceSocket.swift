@@ -81,9 +81,15 @@ final class PresenceSocket {
 }
 
 extension PresenceAuthenticator {
-    /// HMAC-SHA256 (RFC 2104) with a secret.
-    init(secret: [UInt8]) {
-        self.init { message in
+    /// HMAC-SHA256 (RFC 2104) with the first of the secrets; the others are believed as well. Nil:
+    /// there is none.
+    init?(secrets: [[UInt8]]) {
+        guard let own = secrets.first else { return nil }
+        self.init(others: secrets.dropFirst().map(Self.code), code: Self.code(own))
+    }
+
+    private static func code(_ secret: [UInt8]) -> Code {
+        { message in
             var code = [UInt8](repeating: 0, count: PresenceAuthenticator.byteCount)
             var count = UInt32(code.count)
             let result = HMAC(

@@ -159,8 +159,12 @@ package final class VRRPSocket {
     /// Has the kernel drop what can't be for these virtual routers: other versions, types, router
     /// ids and hop limits (a raw socket of IPv4 sees the IP header, one of IPv6 does not).
     ///
-    /// - Parameter sources: who else's are dropped too; nil: nobody's.
-    package func admitOnly(_ routerIDs: [UInt8], from sources: [SocketAddress]? = nil) {
+    /// - Parameters:
+    ///   - sources: who else's are dropped too; nil: nobody's.
+    ///   - takesAnyHops: hop limits are not looked at.
+    package func admitOnly(
+        _ routerIDs: [UInt8], from sources: [SocketAddress]? = nil, takesAnyHops: Bool = false
+    ) {
         let ids = Array(Set(routerIDs)).prefix(128)
         func jump(_ value: UInt32, _ isTrue: Int, _ isFalse: Int) -> sock_filter {
             sock_filter(code: 0x15, jt: UInt8(isTrue), jf: UInt8(isFalse), k: value)
@@ -171,7 +175,7 @@ package final class VRRPSocket {
         // Byte 8 of an IPv4 header, or byte 7 of the IPv6 header before the data (SKF_NET_OFF).
         var code: [sock_filter] = [
             sock_filter(code: 0x30, jt: 0, jf: 0, k: isIPv4 ? 8 : 0xFFF0_0007),
-            jump(255, 0, drop(1)),
+            jump(255, 0, takesAnyHops ? 0 : drop(1)),
             // X: where the message begins: IPv4's header length, or 0.
             isIPv4
                 ? sock_filter(code: 0xB1, jt: 0, jf: 0, k: 0)

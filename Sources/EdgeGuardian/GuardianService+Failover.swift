@@ -31,8 +31,20 @@ extension GuardianService {
         try failover.use(
             current.configuration.failover,
             FailoverOptions(
-                secret: secret, programVersion: String(EdgedVersion.text.prefix(32)),
+                secret: secret, acceptedSecrets: acceptedSecrets,
+                programVersion: String(EdgedVersion.text.prefix(32)),
                 configurationFingerprint: current.fingerprint), resuming: handover)
+    }
+
+    /// Of the file as it is now: it has been looked at before this, and proves nothing of ours.
+    private var acceptedSecrets: [[UInt8]] {
+        guard let failover = current.configuration.failover else { return [] }
+        do throws(ConfigurationRefusal) {
+            return [try OwnerOnlyFile.acceptedSecret(of: failover)].compactMap { $0 }
+        } catch {
+            for line in error.diagnostics { Log.error(line) }
+            return []
+        }
     }
 
     // MARK: - How this node is

@@ -16,6 +16,9 @@ package enum OwnerOnlyFile {
         do throws(ConfigurationRefusal) {
             _ = try secret(of: failover)
         } catch { problems += error.diagnostics }
+        do throws(ConfigurationRefusal) {
+            _ = try acceptedSecret(of: failover)
+        } catch { problems += error.diagnostics }
         if let hook = failover.hook, let problem = problem(ofProgram: hook) {
             problems.append("failover.on_change: \(problem)")
         }
@@ -27,8 +30,22 @@ package enum OwnerOnlyFile {
         of failover: Configuration.Failover
     ) throws(ConfigurationRefusal) -> [UInt8]? {
         guard let path = failover.secret else { return nil }
+        return try read(path, "failover.secret")
+    }
+
+    /// What presence is believed with besides; nil: nothing.
+    static func acceptedSecret(
+        of failover: Configuration.Failover
+    ) throws(ConfigurationRefusal) -> [UInt8]? {
+        guard let path = failover.acceptedSecret else { return nil }
+        return try read(path, "failover.accepted_secret")
+    }
+
+    private static func read(
+        _ path: String, _ key: String
+    ) throws(ConfigurationRefusal) -> [UInt8] {
         func refused(_ why: String) -> ConfigurationRefusal {
-            ConfigurationRefusal(["failover.secret: \(path): \(why)"])
+            ConfigurationRefusal(["\(key): \(path): \(why)"])
         }
         let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
         guard descriptor >= 0 else { throw refused(String(cString: strerror(errno))) }

@@ -1,19 +1,31 @@
 package import EdgeCore
 
 /// Blocks of addresses from files, many more than a configuration would name: sorted ranges that
-/// do not touch. Immutable; 32 bytes each.
+/// do not touch. Immutable; 8 bytes each of IPv4, 32 of IPv6.
 package struct AddressRanges: Sendable, Equatable {
     package static let countMax = 1 << 18
     /// Bytes of a file.
     package static let fileMax = 16 << 20
+    /// Bytes of a line, its remark not counted.
+    private static let lineMax = 256
 
     /// Where a file is wrong.
-    package enum Failure: Error, Equatable {
+    package enum Failure: Error, Equatable, CustomStringConvertible {
         case tooLarge
         /// More than `countMax` blocks, here.
         case tooMany(line: Int)
         /// Neither a block nor an address, with bits behind the prefix, or no text.
         case noBlock(line: Int, text: String)
+
+        package var description: String {
+            switch self {
+            case .tooLarge: "larger than \(fileMax >> 20) MiB"
+            case .tooMany(let line): "line \(line): more than \(countMax) blocks"
+            case .noBlock(let line, let text):
+                "line \(line): '\(String(text.filter { $0 >= " " && $0 <= "~" }))' is no address "
+                    + "and no block"
+            }
+        }
     }
 
     private struct Range: Sendable, Equatable {
@@ -33,13 +45,16 @@ package struct AddressRanges: Sendable, Equatable {
     }
 
     // `::/0` is all of IPv6 and nothing of IPv4: two lists.
-    private let fours: [Range]
+    /// First and last address in the high and low half of each.
+    private let fours: [UInt64]
     private let sixes: [Range]
     /// Stored, so that a request without lists reads one byte.
     package let isEmpty: Bool
 
     package init(_ blocks: [CIDR] = []) {
-        fours = Self.outermost(blocks.filter { $0.base.isIPv4 })
+        fours = Self.outermost(blocks.filter { $0.base.isIPv4 }).map {
+            $0.firstLow << 32 | $0.lastLow & 0xFFFF_FFFF
+        }
         sixes = Self.outermost(blocks.filter { !$0.base.isIPv4 })
         isEmpty = blocks.isEmpty
     }
@@ -69,7 +84,19 @@ package struct AddressRanges: Sendable, Equatable {
     package func contains(_ address: SocketAddress) -> Bool {
         if isEmpty { return false }
         return address.isIPv4
-            ? Self.contains(fours, address) : Self.contains(sixes, address)
+            ? Self.contains(fours, UInt64(address.ipv4)) : Self.contains(sixes, address)
+    }
+
+    private static func contains(_ ranges: [UInt64], _ address: UInt64) -> Bool {
+        let key = address << 32 | 0xFFFF_FFFF
+        var start = 0
+        var end = ranges.count
+        while start < end {
+            let middle = (start + end) / 2
+            if ranges[middle] > key { end = middle } else { start = middle + 1 }
+        }
+        // The last that does not begin behind the address is the only one to look at.
+        return start > 0 && ranges[start - 1] & 0xFFFF_FFFF >= address
     }
 
     private static func contains(_ ranges: [Range], _ address: SocketAddress) -> Bool {
@@ -97,12 +124,18 @@ package struct AddressRanges: Sendable, Equatable {
         guard text.count <= fileMax else { throw .tooLarge }
         var blocks: [CIDR] = []
         var line: [UInt8] = []
+        var isRemark = false
         var number = 1
         for index in 0...text.count {
             let byte = index < text.count ? text[index] : UInt8(ascii: "\n")
             guard byte == UInt8(ascii: "\n") else {
-                if line.count < 256 { line.append(byte) }
+                isRemark = isRemark || byte == UInt8(ascii: "#") || byte == UInt8(ascii: ";")
+                // One byte more than any block has tells a line that is too long.
+                if !isRemark, line.count <= lineMax { line.append(byte) }
                 continue
+            }
+            guard line.count <= lineMax else {
+                throw .noBlock(line: number, text: String((word(of: line) ?? "").prefix(64)))
             }
             if let word = word(of: line) {
                 guard blocks.count < countMax else { throw .tooMany(line: number) }
@@ -112,16 +145,16 @@ package struct AddressRanges: Sendable, Equatable {
                 blocks.append(block)
             }
             line.removeAll(keepingCapacity: true)
+            isRemark = false
             number += 1
         }
         return blocks
     }
 
-    /// What is left of a line without remark and space; nil: nothing.
+    /// What is left of a line without space; nil: nothing.
     private static func word(of line: [UInt8]) -> String? {
-        let text = line.prefix { $0 != UInt8(ascii: "#") && $0 != UInt8(ascii: ";") }
         let isSpace = { (byte: UInt8) in byte == 0x20 || byte == 0x09 || byte == 0x0D }
-        let trimmed = text.drop(while: isSpace)
+        let trimmed = line.drop(while: isSpace)
         let end = trimmed.lastIndex { !isSpace($0) }
         guard let end else { return nil }
         return String(decoding: trimmed[...end], as: UTF8.self)

@@ -36,7 +36,8 @@ package struct AdmittedJournal: Sendable {
         used.reserveCapacity(capacity)
     }
 
-    package var count: Int { used.count }
+    /// Entries. Stored: a worker asks in every turn, and would count references to an array.
+    package private(set) var count = 0
 
     // hot: no allocation
     package mutating func add(_ identity: UInt64, _ subject: LimitSubject, cost: UInt32) {
@@ -48,6 +49,7 @@ package struct AdmittedJournal: Sendable {
             if slots[index].cost == 0 {
                 slots[index] = Entry(identity: identity, subject: subject, cost: cost)
                 used.append(Int32(index))
+                count = used.count
                 return
             }
             if slots[index].identity == identity, slots[index].subject == subject {
@@ -67,6 +69,7 @@ package struct AdmittedJournal: Sendable {
             slots[Int(index)].cost = 0
         }
         used.removeAll(keepingCapacity: true)
+        count = 0
     }
 }
 

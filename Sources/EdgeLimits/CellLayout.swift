@@ -4,8 +4,9 @@ import EdgeCore
 ///
 /// Layout (version 1), 64-bit words in the machine's order: magic, version, kind, buckets (log2),
 /// tick (log2 of nanoseconds), base (nanoseconds of the monotonic clock), two words of hash key,
-/// then counters; 64 words in all. 64 blocks of 32 words for ceilings (`FairShare`). Then the
-/// buckets, 16 words (128 bytes) each. The magic is written last: memory without it is not ready.
+/// three of the key for texts (0: none of its own), then counters; 64 words in all. 64 blocks of 32
+/// words for ceilings (`FairShare`). Then the buckets, 16 words (128 bytes) each. The magic is
+/// written last: memory without it is not ready.
 package struct CellLayout: Sendable, Equatable {
     /// Which question the table answers; each has its own meaning of a cell's low bits.
     package enum Kind: UInt64, Sendable {
@@ -53,6 +54,9 @@ package struct CellLayout: Sendable, Equatable {
         static let base = 5
         static let key0 = 6
         static let key1 = 7
+        static let textHigh = 8
+        static let textLow = 9
+        static let textSince = 10
         static let counters = 16
     }
 

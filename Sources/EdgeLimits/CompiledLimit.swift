@@ -20,6 +20,8 @@ package struct CompiledLimit: Sendable, BitwiseCopyable {
     let ipv6Bits: UInt8
     /// Index into `LimitPlans.texts`; meaningful with `.text`.
     package let text: UInt8
+    /// Index into `LimitCaller.prices`.
+    package let prices: UInt8
     package let countsRefused: Bool
     package let isShadow: Bool
     /// Index into `LimitPlans.policies`.
@@ -71,16 +73,15 @@ package struct CompiledPolicy: Sendable {
     package let isShadow: Bool
     /// In `Retry-After`'s company: `"public";q=120;w=10`, for the limit of requests.
     package let policyField: [UInt8]
-    /// Identity of its bans.
+    /// Identity of its bans; another in shadow mode, so that none of those ever holds.
     package let banIdentity: UInt64
     package let errorLimit: Int32
     package let errorStatuses: [ClosedRange<UInt16>]
     package let ban: Duration
-    package let costs: RequestCosts
-    package let allowed: AddressRanges
-    package let denied: AddressRanges
-    let ipv4Bits: UInt8
-    let ipv6Bits: UInt8
+    package let allowed: AddressLists
+    package let denied: AddressLists
+    package let ipv4Bits: UInt8
+    package let ipv6Bits: UInt8
 
     /// Whom a ban hits: always the client's network, whatever the policy counts by.
     package func banned(_ client: SocketAddress) -> LimitSubject {

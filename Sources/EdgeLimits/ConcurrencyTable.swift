@@ -60,6 +60,19 @@ package struct ConcurrencyTable: Sendable {
         return false
     }
 
+    /// All that is counted at the moment, whoever's it is. Looks at every cell.
+    package var total: UInt64 {
+        var total: UInt64 = 0
+        for bucket in 0..<table.layout.bucketCount {
+            let base = CellLayout.bucketBase + bucket * CellLayout.bucketWords
+            for index in 1..<CellLayout.bucketWords {
+                let cell = table.cells.load(base + index)
+                if cell & CellTable.claimBit == 0 { total += CellTable.lead(cell, 0) }
+            }
+        }
+        return total
+    }
+
     package func count(_ key: UInt64) -> UInt64 {
         table.find(key, 0).map { CellTable.lead($0.value, 0) } ?? 0
     }

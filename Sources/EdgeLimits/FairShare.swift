@@ -4,10 +4,12 @@ import EdgeCore
 /// counting (Whang et al. 1990) in 512 bits of the table's memory, per window of a second.
 ///
 /// While a ceiling's debt is above half of its span, a client may use the rate divided by the
-/// clients of the last window; so who asks for less than his part is served, and the debt of all
-/// together stays where there is room. Below half nobody is held back.
+/// clients of the last window, or of this one if they are more already; so who asks for less than
+/// his part is served, and the debt of all together stays where there is room. Below half nobody
+/// is held back.
 ///
-/// A block of 32 words: window, clients of the window before, 6 spare, then two sets of 8 words
+/// A block of 32 words: window, clients of the window before, bits of this one that are set (two
+/// threads may count one too few), 5 spare, then two sets of 8 words
 /// of bits (the window's lowest bit says which is in use), 8 spare.
 struct FairShare {
     private static let bitWords = 8
@@ -37,8 +39,9 @@ struct FairShare {
         let word = base + 8 + Int(window & 1) * Self.bitWords + bit / 64
         if cells.load(word) >> UInt64(bit % 64) & 1 == 0 {
             cells.set(word, bits: 1 << UInt64(bit % 64))
+            cells.store(base + 2, cells.load(base + 2) + 1)
         }
-        return max(1, cells.load(base + 1))
+        return max(1, cells.load(base + 1), cells.load(base + 2))
     }
 
     /// One thread counts the window before and clears the bits for the next one.
@@ -53,6 +56,7 @@ struct FairShare {
             cells.store(bits + Int(window & 1) * Self.bitWords + word, 0)
         }
         cells.store(base + 1, count)
+        cells.store(base + 2, 0)
     }
 
     private func ones(_ start: Int) -> Int {

@@ -1,7 +1,8 @@
 package import EdgeCore
 
 extension LimitPlans {
-    /// Asks all limits of a plan about `cost`, and charges all of them or none.
+    /// Asks all limits of a plan about `cost`, and charges all of them or none. Limits with prices
+    /// of their own ask about `cost` times the caller's price instead, and not at all if it is 0.
     ///
     /// One after the other is charged, narrow ones first; when one refuses, those before it are
     /// given back what they took. In between, another request of the *same* client may find them
@@ -27,34 +28,40 @@ extension LimitPlans {
         var leastLeft = UInt64.max
         for index in first..<end {
             let limit = limits[index]
-            if caller.isExempt(limit.policy) { continue }
+            let own = caller.cost(limit, cost)
+            if caller.isExempt(limit.policy) || own == 0 { continue }
             let subject = limit.subject(
                 client: caller.address, text: caller.texts[Int(limit.text)])
             let key = table.key(limit.identity, subject)
-            if limit.ceiling >= 0, !limit.isShadow,
-                !isFair(limit, caller, key, cost: cost, now: now, in: table)
-            {
-                verdict.refusedBy = Int32(index)
-                verdict.isUnfair = true
-                verdict.debt = table.debt(key, now: now)
-                refund(first..<index, caller, cost: cost, now: now, in: table)
-                return verdict
+            if verdict.key == 0 { verdict.key = key }
+            var share: Share?
+            if limit.ceiling >= 0, !limit.isShadow {
+                share = takeShare(limit, caller, key, cost: own, now: now, in: table)
+                if let share, !share.isAdmitted {
+                    verdict.cost = own
+                    verdict.refusedBy = Int32(index)
+                    verdict.isUnfair = true
+                    verdict.debt = table.debt(key, now: now)
+                    refund(first..<index, caller, cost: cost, now: now, in: table)
+                    return verdict
+                }
             }
             let decision = table.admit(
-                key, limit.rate, cost: cost, now: now,
-                charge: limit.isShadow
-                    ? .unconditionally : limit.countsRefused ? .always : .ifAdmitted,
+                key, limit.rate, cost: own, now: now,
+                // Also what is only watched: else it would pile up what would not be charged, and
+                // hit the client when it is enforced.
+                charge: limit.countsRefused ? .always : .ifAdmitted,
                 initialDebt: inherited(limit, subject, key, now, in: table))
             if limit.isShadow {
-                if verdict.shadow < 0, decision.debt > limit.rate.span {
-                    verdict.shadow = Int32(index)
-                }
+                if verdict.shadow < 0, !decision.isAdmitted { verdict.shadow = Int32(index) }
                 continue
             }
             guard decision.isAdmitted else {
                 verdict.refusedBy = Int32(index)
+                verdict.cost = own
                 verdict.debt = decision.debt
                 verdict.tightest = -1
+                if let share { table.refund(share.key, share.rate, cost: own, now: now) }
                 refund(first..<index, caller, cost: cost, now: now, in: table)
                 return verdict
             }
@@ -64,93 +71,96 @@ extension LimitPlans {
                 (verdict.tightest, verdict.debt) = (Int32(index), decision.debt)
             }
         }
-        note(first..<end, caller, cost: cost, in: &journal)
+        note(first..<end, caller, cost: cost, keepsShadow: verdict.shadow < 0, in: &journal)
         return verdict
     }
 
-    /// What has been moved already (bytes): charges it, whatever the limit.
-    ///
-    /// - Returns: nanoseconds until more may be moved; 0: at once.
-    // hot: as `charge`
-    package func spend(
-        _ plan: Int32, _ thing: LimitedThing, _ caller: LimitCaller, amount: UInt32,
-        now: Instant, in table: LimitTable, journal: inout AdmittedJournal
-    ) -> UInt64 {
-        guard plan >= 0, amount > 0 else { return 0 }
-        let span = plans[Int(plan)].rates[Int(thing.rawValue)]
-        let range = Int(span.first)..<Int(span.first) + Int(span.count)
-        var longest: UInt64 = 0
-        for index in range {
-            let limit = limits[index]
-            if caller.isExempt(limit.policy) { continue }
-            let subject = limit.subject(
-                client: caller.address, text: caller.texts[Int(limit.text)])
-            let key = table.key(limit.identity, subject)
-            let debt = table.admit(
-                key, limit.rate, cost: amount, now: now, charge: .unconditionally
-            ).debt
-            guard !limit.isShadow, debt > limit.rate.span else { continue }
-            longest = max(longest, RateLimit.nanoseconds(debt - limit.rate.span))
-        }
-        note(range, caller, cost: amount, in: &journal)
-        return longest
-    }
-
     /// Takes back what the first limits of a plan were charged.
-    private func refund(
+    func refund(
         _ range: Range<Int>, _ caller: LimitCaller, cost: UInt32, now: Instant,
         in table: LimitTable
     ) {
         for index in range {
             let limit = limits[index]
-            if limit.isShadow || caller.isExempt(limit.policy) { continue }
+            let own = caller.cost(limit, cost)
+            if limit.isShadow || caller.isExempt(limit.policy) || own == 0 { continue }
             let subject = limit.subject(
                 client: caller.address, text: caller.texts[Int(limit.text)])
-            table.refund(table.key(limit.identity, subject), limit.rate, cost: cost, now: now)
+            table.refund(table.key(limit.identity, subject), limit.rate, cost: own, now: now)
         }
     }
 
-    private func note(
-        _ range: Range<Int>, _ caller: LimitCaller, cost: UInt32, in journal: inout AdmittedJournal
+    /// Says what has been charged.
+    ///
+    /// - Parameter keepsShadow: limits in shadow mode have admitted it as well.
+    func note(
+        _ range: Range<Int>, _ caller: LimitCaller, cost: UInt32, keepsShadow: Bool,
+        in journal: inout AdmittedJournal
     ) {
         guard journal.isOpen else { return }
         for index in range {
             let limit = limits[index]
-            if caller.isExempt(limit.policy) { continue }
+            if caller.isExempt(limit.policy) || limit.isShadow && !keepsShadow { continue }
             journal.add(
                 limit.identity,
                 limit.subject(client: caller.address, text: caller.texts[Int(limit.text)]),
-                cost: cost)
+                cost: caller.cost(limit, cost))
         }
     }
 
-    /// The debt that a key without one has under the limit's former rate.
+    /// The debt that a key without one has under the rate that the limit had when the key was last
+    /// charged.
     @inline(__always)
-    private func inherited(
+    func inherited(
         _ limit: CompiledLimit, _ subject: LimitSubject, _ key: UInt64, _ now: Instant,
         in table: LimitTable
     ) -> UInt64 {
         guard limit.former >= 0, now < formerUntil else { return 0 }
-        let old = former[Int(limit.former)]
         guard !table.isKnown(key, now: now) else { return 0 }
-        let debt = table.debt(table.key(old.identity, subject), now: now)
-        return limit.rate.rescaled(debt: debt, from: old.rate)
+        return inherited(limit, subject, now, in: table)
     }
 
-    /// Whether the client may have that of a ceiling; see `FairShare`.
-    private func isFair(
+    @inline(never)
+    private func inherited(
+        _ limit: CompiledLimit, _ subject: LimitSubject, _ now: Instant, in table: LimitTable
+    ) -> UInt64 {
+        var index = limit.former
+        while index >= 0 {
+            let old = former[Int(index)]
+            let key = table.key(old.identity, subject)
+            if table.isKnown(key, now: now) {
+                return limit.rate.rescaled(debt: table.debt(key, now: now), from: old.rate)
+            }
+            index = old.next
+        }
+        return 0
+    }
+
+    /// A client's part of a ceiling that is scarce.
+    private struct Share {
+        let key: UInt64
+        let rate: RateLimit
+        /// Whether he may have the cost of it, which has been charged then.
+        let isAdmitted: Bool
+    }
+
+    /// Asks for a cost of the client's part of a ceiling; see `FairShare`.
+    ///
+    /// - Returns: nil: there is enough for everybody.
+    private func takeShare(
         _ limit: CompiledLimit, _ caller: LimitCaller, _ key: UInt64, cost: UInt32, now: Instant,
         in table: LimitTable
-    ) -> Bool {
-        guard table.debt(key, now: now) > limit.rate.span / 2 else { return true }
+    ) -> Share? {
+        guard table.debt(key, now: now) > limit.rate.span / 2 else { return nil }
         let subject = LimitSubject(
             client: caller.address, ipv4Bits: limit.ipv4Bits, ipv6Bits: limit.ipv6Bits)
-        let own = table.key(limit.identity ^ 0x7368_6172_65, subject)
+        let own = table.key(Self.shareIdentity(limit.identity), subject)
         let clients = FairShare(table, ceiling: limit.ceiling)
             .clients(including: own, ticks: table.table.ticks(now))
-        return table.admit(
-            own, limit.rate.part(of: clients), cost: cost, now: now
-        ).isAdmitted
+        let rate = limit.rate.part(of: clients)
+        return Share(
+            key: own, rate: rate,
+            isAdmitted: table.admit(own, rate, cost: cost, now: now).isAdmitted)
     }
 }
 

@@ -84,6 +84,17 @@ package struct LimitPolicy: Sendable, Hashable {
     package var denyFiles: [String] = []
 
     package init(name: String) { self.name = name }
+
+    /// TLS handshakes of any kind.
+    package var limitsHandshakes: Bool {
+        rates[.handshakes] != nil || rates[.fullHandshakes] != nil
+            || rates[.resumedHandshakes] != nil
+    }
+
+    /// Something that is known before there is a request.
+    package var limitsConnections: Bool {
+        limitsHandshakes || rates[.connections] != nil || counts[.connections] != nil
+    }
 }
 
 /// What has a rate.

@@ -30,6 +30,8 @@ package struct LimitTable: Sendable {
         guard layout.kind == .rates else { throw .wrongLayout }
         unsafe table = try CellTable(
             memory, byteCount: byteCount, creating: (layout, base, hash))
+        // Else it is made again for each text.
+        use(textKey)
     }
 
     /// Uses a table that another process has made.
@@ -41,6 +43,13 @@ package struct LimitTable: Sendable {
         unsafe table = try CellTable(memory, byteCount: byteCount, creating: nil)
         guard table.layout.kind == .rates else { throw .wrongLayout }
     }
+
+    /// Of a text, so that nobody can choose two texts that count as one; see `textKey`.
+    package func hash(_ text: Span<UInt8>) -> UInt64 { textHash.hash(text) }
+
+    /// Has a key's cell fetched from memory, for a decision that is near.
+    @inline(__always)
+    package func touch(_ key: UInt64) { table.touch(key) }
 
     /// The cell of a limit and whom it counts.
     @inline(__always)

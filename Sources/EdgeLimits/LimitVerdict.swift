@@ -15,6 +15,30 @@ package struct LimitVerdict: Sendable, Equatable, BitwiseCopyable {
     package var shadow: Int32 = -1
     /// Refused because all clients together want more than there is, and this one its part.
     package var isUnfair = false
+    /// Key of the first limit that was asked, for `LimitTable.touch`; 0: there is none.
+    package var key: UInt64 = 0
+
+    package var isAdmitted: Bool { refusedBy < 0 }
+
+    package init() {}
+}
+
+/// What came of charging bytes that have been moved.
+package struct LimitPause: Sendable, Equatable, BitwiseCopyable {
+    /// Until more may be moved; 0: at once.
+    package var nanoseconds: UInt64 = 0
+    /// The first limit in shadow mode that would have asked for a pause; -1: none.
+    package var shadow: Int32 = -1
+
+    package init() {}
+}
+
+/// What came of asking all that is counted while it lasts.
+package struct CountVerdict: Sendable, Equatable, BitwiseCopyable {
+    /// Index into `LimitPlans.counts` of the one that refused; -1: none.
+    package var refusedBy: Int32 = -1
+    /// The first in shadow mode of which there are more than it allows; -1: none.
+    package var shadow: Int32 = -1
 
     package var isAdmitted: Bool { refusedBy < 0 }
 
@@ -28,6 +52,8 @@ package struct LimitCaller: Sendable, BitwiseCopyable {
     package var address: SocketAddress
     /// Hashes of `LimitPlans.texts`; 0: not there.
     package var texts: [4 of UInt64]
+    /// What the request costs by each of `LimitPlans.priceLists`, from 1 on; the first is 1.
+    package var prices: [5 of UInt32]
     /// A bit per policy: it lets him pass, whatever he does.
     package let exempt: UInt64
     /// A bit per policy: it does not serve him.
@@ -38,6 +64,13 @@ package struct LimitCaller: Sendable, BitwiseCopyable {
         self.exempt = exempt
         self.denied = denied
         texts = .init(repeating: 0)
+        prices = .init(repeating: 1)
+    }
+
+    /// What `cost` is to a limit.
+    @inline(__always)
+    func cost(_ limit: CompiledLimit, _ cost: UInt32) -> UInt32 {
+        cost &* prices[Int(limit.prices)]
     }
 
     @inline(__always)

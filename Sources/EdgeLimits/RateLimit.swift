@@ -106,6 +106,15 @@ package struct RateLimit: Sendable, Hashable, BitwiseCopyable {
         ticks << CellLayout.Kind.rates.tickShift
     }
 
+    /// Costs of 1 that a span of nanoseconds is worth, rounded down.
+    package func amount(in nanoseconds: UInt64) -> UInt64 {
+        let ticks = nanoseconds >> CellLayout.Kind.rates.tickShift
+        let scaled = ticks.multipliedFullWidth(by: 1 << Self.fractionBits)
+        let one = max(1, interval)
+        guard scaled.high < one else { return .max }
+        return one.dividingFullWidth(scaled).quotient
+    }
+
     /// Ticks of a span that another node has measured, rounded up.
     package static func ticks(nanoseconds: UInt64) -> UInt64 {
         let shift = CellLayout.Kind.rates.tickShift
@@ -123,8 +132,8 @@ package struct RateLimit: Sendable, Hashable, BitwiseCopyable {
 }
 
 extension RateLimit {
-    /// What each of so many gets, if all ask for more: the same span, and each cost takes as many
-    /// times longer.
+    /// What each of so many gets, if all ask for more: each cost takes as many times longer, and
+    /// at once there is what half of the span is worth, for that is what all of them share.
     // hot: no allocation
     func part(of clients: UInt64) -> RateLimit {
         let (product, overflow) = interval.multipliedReportingOverflow(by: clients)
@@ -132,7 +141,8 @@ extension RateLimit {
         let most = CellTable.valueMax << Self.fractionBits
         let own = overflow ? most : min(product, most)
         // One at a time is everybody's right.
-        return RateLimit(self, interval: own, span: max(span, (own + one - 1) >> Self.fractionBits))
+        return RateLimit(
+            self, interval: own, span: max(span / 2, (own + one - 1) >> Self.fractionBits))
     }
 
     private init(_ whole: RateLimit, interval: UInt64, span: UInt64) {

@@ -56,6 +56,8 @@ package final class PairLink {
     private var listener: PairListener?
     private var timer: TimerID?
     private var isClosed = false
+    /// Of a listener that is closed.
+    private var strangersBefore = 0
     private var lastFailure: String?
     /// Connections that did not get to the end of the handshake.
     package private(set) var failedHandshakes = 0
@@ -95,6 +97,9 @@ package final class PairLink {
 
     package var isOpen: Bool { machine.open != nil }
 
+    /// Bytes that the other node has not taken yet.
+    package var unsent: Int { machine.open.flatMap { connections[$0]?.held.unsent } ?? 0 }
+
     /// - Returns: false if there is no link.
     @discardableResult
     package func send(_ message: PairMessage) -> Bool {
@@ -114,6 +119,7 @@ package final class PairLink {
         isClosed = true
         if let timer { loop.cancel(timer) }
         timer = nil
+        strangersBefore = strangers
         listener?.close()
         listener = nil
         for connection in connections.values { connection.close() }
@@ -132,7 +138,7 @@ package final class PairLink {
     }
 
     /// Connections that were closed because they came from elsewhere.
-    package var strangers: Int { listener?.strangers ?? 0 }
+    package var strangers: Int { strangersBefore + (listener?.strangers ?? 0) }
 
     /// Connections whose handshake is under way.
     package var halfOpen: Int {

@@ -186,7 +186,8 @@ package struct PairMachine: Sendable {
         case .ping(let number): send(.pong(number: number, wall: wall), on: link, &actions)
         case .pong(let number, let theirs):
             links[link]?.clock.answered(number, now: now, wall: wall, theirs: theirs)
-        case .ticketKeys, .names, .troubled, .fingerprints, .order, .orderResult, .farewell:
+        case .ticketKeys, .names, .troubled, .fingerprints, .order, .orderResult, .farewell,
+            .costs, .debts, .textKey, .bans, .refusals:
             actions.append(.deliver(message))
         }
         return actions

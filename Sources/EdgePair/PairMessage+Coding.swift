@@ -63,6 +63,14 @@ extension PairMessage {
             writer.number(UInt16(lines.count))
             for line in lines { writer.text(line) }
         case .farewell(let reason): writer.number(reason.rawValue)
+        case .costs(let costs): Self.write(costs, to: &writer)
+        case .debts(let debts): Self.write(debts, to: &writer)
+        case .textKey(let key):
+            writer.number(key.high)
+            writer.number(key.low)
+            writer.number(key.age)
+        case .bans(let bans): Self.write(bans, to: &writer)
+        case .refusals(let refusals): Self.write(refusals, to: &writer)
         }
         return writer.bytes
     }
@@ -133,6 +141,14 @@ extension PairMessage {
             let word: UInt8 = try reader.number()
             guard let reason = PairFarewell(rawValue: word) else { throw reader.violation }
             self = .farewell(reason)
+        case .costs: self = .costs(try Self.costs(&reader))
+        case .debts: self = .debts(try Self.debts(&reader))
+        case .textKey:
+            let high: UInt64 = try reader.number()
+            let low: UInt64 = try reader.number()
+            self = .textKey(PairTextKey(high: high, low: low, age: try reader.number()))
+        case .bans: self = .bans(try Self.bans(&reader))
+        case .refusals: self = .refusals(try Self.refusals(&reader))
         }
         guard reader.isAtEnd else { throw reader.violation }
     }

@@ -20,6 +20,14 @@ package enum PairMessage: Sendable, Equatable {
     case fingerprints(PairFingerprints)
     case order(PairOrder)
     case orderResult(PairOrderResult)
+    /// What the sender has admitted; adds to what came before.
+    case costs(PairCosts)
+    /// What the sender knows to be used up, each a maximum.
+    case debts([PairDebt])
+    /// The sender's, once on each link.
+    case textKey(PairTextKey)
+    case bans(PairBans)
+    case refusals(PairRefusals)
     /// The sender ends the link.
     case farewell(PairFarewell)
 
@@ -45,6 +53,11 @@ package enum PairMessage: Sendable, Equatable {
         case order = 8
         case orderResult = 9
         case farewell = 10
+        case costs = 11
+        case debts = 12
+        case textKey = 13
+        case bans = 14
+        case refusals = 15
     }
 
     package var kind: Kind {
@@ -59,6 +72,11 @@ package enum PairMessage: Sendable, Equatable {
         case .order: .order
         case .orderResult: .orderResult
         case .farewell: .farewell
+        case .costs: .costs
+        case .debts: .debts
+        case .textKey: .textKey
+        case .bans: .bans
+        case .refusals: .refusals
         }
     }
 }

@@ -193,7 +193,9 @@ extension AccessLogFormat {
             .upstreamQueueFull, .upstreamRequestLimit:
             UInt8(ascii: "P")
         case .redirected: UInt8(ascii: "L")
-        case .connectionLimit, .descriptorLimit, .memoryLimit: UInt8(ascii: "R")
+        case .connectionLimit, .descriptorLimit, .memoryLimit, .evictedUnused, .evictedIdle,
+            .evictedHTTP2, .evictedUnfinished, .overloaded, .memoryPressure:
+            UInt8(ascii: "R")
         case .draining, .notServing: UInt8(ascii: "K")
         case .internalError, .certificateUnusable: UInt8(ascii: "I")
         case .noAddress, .upstreamConnectRefused, .upstreamConnectFailed, .upstreamTLSFailed,

@@ -13,7 +13,9 @@ struct AccessLogFormat: ~Copyable {
     private(set) var views: [[UInt8]] = []
     /// By pool; of pools that have gone as well.
     private(set) var upstreams: [[UInt8]] = []
-    /// The longest names of both together.
+    /// By index.
+    private var policies: [[UInt8]] = []
+    /// The longest names of each together.
     private var namesMax = 0
     let reasons: [[UInt8]]
     private let violations: [[UInt8]]
@@ -34,8 +36,9 @@ struct AccessLogFormat: ~Copyable {
     /// Names from now on; upstreams keep theirs until another has their pool.
     mutating func use(
         listeners names: [String], views viewNames: [String] = [],
-        upstreams pools: [(id: Int, name: String)]
+        upstreams pools: [(id: Int, name: String)], policies policyNames: [String] = []
     ) {
+        policies = policyNames.map(Self.escaped)
         listeners = names.map(Self.escaped)
         views = viewNames.map(Self.escaped)
         for (id, name) in pools {
@@ -44,7 +47,7 @@ struct AccessLogFormat: ~Copyable {
         }
         namesMax =
             (listeners.map(\.count).max() ?? 0) + (upstreams.map(\.count).max() ?? 0)
-            + (views.map(\.count).max() ?? 0)
+            + (views.map(\.count).max() ?? 0) + (policies.map(\.count).max() ?? 0)
     }
 
     /// A name as it stands between quotes.
@@ -233,6 +236,11 @@ struct AccessLogFormat: ~Copyable {
         cursor.put(",\"reason\":\"")
         cursor.put(reasons[Int(line.reason.rawValue)])
         cursor.put(byte: UInt8(ascii: "\""))
+        if line.policy >= 0, Int(line.policy) < policies.count {
+            cursor.put(",\"policy\":\"")
+            cursor.put(policies[Int(line.policy)])
+            cursor.put(byte: UInt8(ascii: "\""))
+        }
         if Int(line.violation) < violations.count {
             cursor.put(",\"violation\":\"")
             cursor.put(violations[Int(line.violation)])

@@ -101,6 +101,8 @@ struct AccessLine {
     var reason: ReasonCode
     /// `HTTP1Violation.rawValue`, or `noViolation`.
     var violation = AccessLine.noViolation
+    /// The policy of `rate_limits` that refused it, by its index; -1: none.
+    var policy: Int32 = -1
     /// Bytes of bodies, or of a tunnel or TCP connection.
     var received: UInt64 = 0
     var sent: UInt64 = 0

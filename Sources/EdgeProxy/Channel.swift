@@ -77,10 +77,23 @@ struct Channel: BitwiseCopyable {
         static let closingSaid = Flags(rawValue: 65536)
         /// Its record buffers could not be given back with the ticket.
         static let owesRelease = Flags(rawValue: 524_288)
+        /// Its ClientHello has been charged to whatever limits it.
+        static let helloJudged = Flags(rawValue: 1_048_576)
+        /// As one that resumes a session.
+        static let judgedResumed = Flags(rawValue: 67_108_864)
         /// A client's connection whose first bytes decide what it is (`Downstream.preface`).
         static let awaitsPreface = Flags(rawValue: 262_144)
+        /// Its bytes are limited and in debt: it is not read, whoever wants input.
+        static let paused = Flags(rawValue: 8_388_608)
+        /// Input has been wanted during the pause: it is when that ends.
+        static let resumesLater = Flags(rawValue: 16_777_216)
         /// An HTTP/2 stream: its bytes travel by another channel, its connection's.
         static let isStream = Flags(rawValue: 131_072)
+        /// A client's connection that is to be put into `IdleLists` when it is idle.
+        static let listsWhenIdle = Flags(rawValue: 33_554_432)
+        /// Its handshake waits for its turn; and: it may begin.
+        static let deferred = Flags(rawValue: 2_097_152)
+        static let handshakeDue = Flags(rawValue: 4_194_304)
     }
 
     var descriptor: Int32

@@ -18,12 +18,16 @@ package struct ClientView: Sendable {
     /// the other. Requests have `Routing.access`.
     package let allowed: CIDRList?
     package let denied: CIDRList
+    /// Its newcomers are refused, and its idle connections closed, before those of others.
+    package let isLow: Bool
 
     package init(
         name: String, index: Int, requiresProxyHeader: Bool = false,
         trustedProxies: CIDRList = CIDRList(), profile: Int32 = 0, refusesUnknown: Bool = false,
-        looksAtHellos: Bool = false, allowed: CIDRList? = nil, denied: CIDRList = CIDRList()
+        looksAtHellos: Bool = false, allowed: CIDRList? = nil, denied: CIDRList = CIDRList(),
+        isLow: Bool = false
     ) {
+        self.isLow = isLow
         self.name = name
         self.index = index
         self.requiresProxyHeader = requiresProxyHeader

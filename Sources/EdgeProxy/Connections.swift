@@ -52,8 +52,14 @@ struct Downstream: BitwiseCopyable {
     var held: ChunkPointer?
     var peer: SocketAddress
     var requestCount: UInt32
+    /// Has been given up to make room.
+    var isEvicted = false
     /// When the first byte of an incomplete head arrived; 0: there is none.
     var headBegun = Instant(nanoseconds: 0)
+    /// Of the site that its ClientHello was for (`ConnectionPlans.Site.own`); -1: none.
+    var judgedPlan: Int32 = -1
+    /// Of the limit that its last request was asked about first, for `LimitTable.touch`; 0: none.
+    var limitKey: UInt64 = 0
 }
 
 /// The upstream's half of HTTP/1.1 on one connection. A slot of the upstream table, parallel to its
@@ -126,7 +132,7 @@ struct Exchange: BitwiseCopyable {
     }
 
     struct Flags: OptionSet {
-        let rawValue: UInt16
+        let rawValue: UInt32
         /// The request's last byte has been given to the upstream side.
         static let requestComplete = Flags(rawValue: 1)
         /// What was sent so far is all in `prefix`: it can be sent again.
@@ -157,6 +163,12 @@ struct Exchange: BitwiseCopyable {
         static let hedged = Flags(rawValue: 16384)
         /// Has waited so long for its answer that its member was held to have failed.
         static let heldAgainst = Flags(rawValue: 32768)
+        /// Some policy counts it while it lasts (`Worker.exchangeCounts`).
+        static let holdsCounts = Flags(rawValue: 65536)
+        /// Bytes from the client are charged (`Meter`).
+        static let metersUpload = Flags(rawValue: 131_072)
+        /// Bytes to the client are charged.
+        static let metersDownload = Flags(rawValue: 262_144)
     }
 
     var phase: Phase

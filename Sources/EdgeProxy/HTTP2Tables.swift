@@ -35,7 +35,7 @@ struct HTTP2Stream: BitwiseCopyable {
         static let pausesOther = Flags(rawValue: 1024)
     }
 
-    /// 0: the session has not given one.
+    /// 0: the session has not given one, or knows nothing of the stream any more.
     var id: Int32
     /// Its connection's slot.
     var connection: Int32

@@ -1,5 +1,6 @@
 internal import CEdge
 package import EdgeCore
+package import EdgeLimits
 package import EdgeUpstream
 internal import Glibc
 internal import Synchronization
@@ -33,6 +34,8 @@ package enum WorkerCommand: Sendable {
     case drain(until: Instant, isPatient: Bool = false)
     /// Tell clients to go after their answer (true), or no longer. New ones are served.
     case dismissClients(Bool)
+    /// From now on say here what limits have admitted; nil: say it no more.
+    case tellAdmitted(AdmittedRing?)
     /// Report `counted`.
     case countRequests
     /// Leave the loop now.
@@ -46,6 +49,8 @@ package enum WorkerEvent: Sendable {
     case left(worker: Int, descriptor: Int32)
     /// Requests under way, by the row of their site (`TrafficTable.site`).
     case counted(worker: Int, [Int32: Int])
+    /// There is something in the worker's `AdmittedRing` that was empty.
+    case admitted(worker: Int)
     /// Nothing more is accepted.
     case drained(worker: Int)
     case stopped(worker: Int)
@@ -57,6 +62,8 @@ package enum WorkerEvent: Sendable {
     case observed(upstream: String, address: SocketAddress, MemberObservation)
     /// What traffic has shown of an upstream's members in the last second.
     case summarised(upstream: String, [MemberSummary])
+    /// What limits have done since the last word.
+    case limited(LimitNews)
 }
 
 /// Commands on their way to a worker: a locked list and an eventfd that wakes the ring. Cold path.

@@ -11,6 +11,11 @@ package final class Routing: Sendable {
     let viewIndexes: [Int32]
     /// By the view's place in the configuration.
     package let viewNumbers: [UInt16]
+    /// Of low priority, by number.
+    let lowViews: [Bool]
+    /// Some views are, some are not.
+    let hasLow: Bool
+    let hasHigh: Bool
     /// If there is one view, which nothing but its listeners bounds: its number; else -1.
     let onlyView: Int
     package let places: ViewTable
@@ -20,6 +25,8 @@ package final class Routing: Sendable {
     package let profiles: [ServerProfile?]
     /// What is done to requests, by number (`Route.policy`); nil: no longer.
     package let rules: [RequestRules?]
+    /// What is asked before there is a request.
+    package let connections: ConnectionPlans
 
     /// - Parameters:
     ///   - views: in the order of the configuration, with their numbers.
@@ -27,20 +34,37 @@ package final class Routing: Sendable {
     package init(
         views: [(number: UInt16, view: ClientView)], isDivided: Bool, places: ViewTable,
         router: Router, access: AccessRules = AccessRules([]), profiles: [ServerProfile?],
-        rules: [RequestRules?] = []
+        rules: [RequestRules?] = [], connections: ConnectionPlans = ConnectionPlans()
     ) {
+        self.connections = connections
         let count = views.map { Int($0.number) + 1 }.max() ?? 0
         var byNumber = [ClientView?](repeating: nil, count: count)
         for (number, view) in views { byNumber[Int(number)] = view }
         self.views = byNumber
         viewIndexes = byNumber.map { $0.map { Int32($0.index) } ?? -1 }
         viewNumbers = views.map(\.number)
+        lowViews = byNumber.map { $0?.isLow ?? false }
+        hasLow = views.contains { $0.view.isLow }
+        hasHigh = views.contains { !$0.view.isLow }
         onlyView = isDivided ? -1 : views.first.map { Int($0.number) } ?? -1
         self.places = places
         self.router = router
         self.access = access
         self.profiles = profiles
         self.rules = rules
+    }
+
+    /// In which order listeners are accepted from: 0, of views of high priority alone; 2, of low
+    /// priority alone; else 1.
+    ///
+    /// - Parameter names: of its views; nil: all.
+    func rank(of names: [String]?) -> UInt8 {
+        var low = false
+        var high = false
+        for case let view? in views where names?.contains(view.name) ?? true {
+            if view.isLow { low = true } else { high = true }
+        }
+        return !low ? 0 : high ? 1 : 2
     }
 
     /// One view for everybody.

@@ -144,16 +144,33 @@ extension Worker {
         for index in lost where sockets[index]?.armed == 0 { watchListener(index) }
     }
 
+    /// Who matters more comes first.
     func acceptFromAll() {
         acceptPending = .no
-        for index in sockets.indices { accept(from: index) }
+        guard shedsLoad else {
+            for index in sockets.indices { accept(from: index) }
+            return
+        }
+        for rank in UInt8(0)...2 {
+            for index in sockets.indices where self.rank(of: index) == rank { accept(from: index) }
+        }
+    }
+
+    private func rank(of index: Int) -> UInt8 {
+        guard let listener = sockets[index]?.listener, listener < listenerRanks.count else {
+            return 1
+        }
+        return listenerRanks[listener]
     }
 
     /// Accepts until the queue is empty, the turn is over, or something has run out.
     func accept(from index: Int) {
         guard let socket = sockets[index] else { return }
         let (listener, descriptor) = (socket.listener, socket.descriptor)
-        for _ in 0..<Worker.acceptsPerTurn {
+        // What is left in the queue of a socket that is left would be lost.
+        let mayWait = phase == .serving && !socket.isLeaving
+        for _ in 0..<acceptsPerTurn {
+            guard !mayWait || hasRoom() else { return }
             let (accepted, peer) = ring.accept(from: descriptor)
             if accepted < 0 {
                 noteAcceptError(-accepted)
@@ -174,8 +191,10 @@ extension Worker {
         switch number {
         case EAGAIN, EINTR, ECONNABORTED, EPROTO: break
         case EMFILE, ENFILE, ENOBUFS, ENOMEM:
-            // Out of descriptors or memory: clients wait in the queue, we try again soon.
+            // Out of descriptors or memory: clients wait in the queue, we try again soon, or as
+            // soon as somebody has gone.
             acceptLater()
+            evictForDescriptors()
             block.add(.acceptErrors)
             block.add(.descriptorLimit)
         default: block.add(.acceptErrors)
@@ -184,20 +203,30 @@ extension Worker {
 
     private func open(_ descriptor: Int32, _ peer: SocketAddress?, listener: Int) {
         guard let peer, let slot = downstreamSlots.take() else {
-            // Told at once, so that the client can go elsewhere.
-            ring.close(descriptor, reset: true)
-            block.add(.connectionsRefused)
-            block.add(.connectionLimit)
-            if accessLog.isOn { logRefused(peer, listener: listener, .connectionLimit) }
+            refuse(descriptor, peer, listener: listener, .connectionLimit)
             return
         }
         let place = view(of: descriptor, peer, listener: listener)
-        guard place.number >= 0 else {
+        var refusal = place.number < 0 ? place.refusal : refusal(view: place.number)
+        guard refusal == .none, place.number >= 0 else {
             downstreamSlots.give(slot)
-            ring.close(descriptor, reset: true)
-            block.add(.connectionsRefused)
-            block.add(place.refusal)
-            if accessLog.isOn { logRefused(peer, listener: listener, place.refusal) }
+            refuse(descriptor, peer, listener: listener, refusal)
+            return
+        }
+        let plan = snapshot.routing.connections.arrival(view: place.number, listener: listener)
+        if plan >= 0, snapshot.routing.views[place.number]?.requiresProxyHeader == false,
+            let limit = connectionRefusal(slot, peer, plan)
+        {
+            refusal = limit.reason
+            refusingPolicy = accessLog.isOn ? limit.policy : -1
+        } else if !hasPlace(isLow: shedsLoad && isLow(view: place.number)) {
+            // Last: nobody has to go for a client who may not come.
+            leaveConnectionCounts(slot)
+            refusal = .connectionLimit
+        }
+        guard refusal == .none else {
+            downstreamSlots.give(slot)
+            refuse(descriptor, peer, listener: listener, view: place.number, refusal)
             return
         }
         let isTLS = snapshot.listeners[listener].isTLS
@@ -211,6 +240,17 @@ extension Worker {
         block.add(.connectionsOpen)
         block.opened(listener: listener)
         traffic.opened(view: UInt16(place.number))
+        listNew(slot)
         beginPreface(slot)
+    }
+    /// Resets a connection that nothing is known of yet: told at once, its client can go elsewhere.
+    private func refuse(
+        _ descriptor: Int32, _ peer: SocketAddress?, listener: Int,
+        view: Int = AccessLine.noView, _ reason: ReasonCode
+    ) {
+        ring.close(descriptor, reset: true)
+        block.add(.connectionsRefused)
+        block.add(reason)
+        if accessLog.isOn { logRefused(peer, listener: listener, view: view, reason) }
     }
 }

@@ -66,6 +66,7 @@ extension Worker {
         let state = exchanges[exchange]
         let isRelay = state.pointee.flags.contains(.relay)
         countEnd(exchange)
+        if state.pointee.status >= 400, state.pointee.rules >= 0 { noteErrorAnswer(exchange) }
         guard state.pointee.flags.contains(.logged) else { return }
         let wentWell = state.pointee.reason == .none && state.pointee.status < 500
         if wentWell, !accessLog.takesSample() { return }
@@ -145,14 +146,19 @@ extension Worker {
     }
 
     /// A connection that was closed as soon as it was accepted.
-    func logRefused(_ client: SocketAddress?, listener: Int, _ reason: ReasonCode) {
+    ///
+    /// - Parameter view: its number; `noView`: it has none yet.
+    func logRefused(
+        _ client: SocketAddress?, listener: Int, view: Int = AccessLine.noView,
+        _ reason: ReasonCode
+    ) {
         accessLog.keepSpare(tlsVersion: 0, name: nil, number: 0)
         var times = ExchangeTimes()
         times.begun = now
         append(
             AccessLine(
-                kind: .refused, listener: listener, client: client, reason: reason, times: times,
-                ended: now),
+                kind: .refused, listener: listener, view: view, client: client, reason: reason,
+                policy: takeRefusing(), times: times, ended: now),
             accessLog.spare)
     }
 
@@ -170,7 +176,13 @@ extension Worker {
         return AccessLine(
             kind: kind, listener: Int(downstream.pointee.listener),
             view: Int(downstream.pointee.view), client: downstream.pointee.peer, reason: reason,
-            times: times, ended: now)
+            policy: takeRefusing(), times: times, ended: now)
+    }
+
+    /// The policy that has refused what the line is about.
+    private func takeRefusing() -> Int32 {
+        defer { refusingPolicy = -1 }
+        return refusingPolicy
     }
 
     // MARK: - The worker's
@@ -180,7 +192,8 @@ extension Worker {
         accessLog.format.use(
             listeners: snapshot.listeners.map(\.name),
             views: snapshot.routing.views.map { $0?.name ?? "" },
-            upstreams: snapshot.pools.map { (Int($0.id), $0.upstream) })
+            upstreams: snapshot.pools.map { (Int($0.id), $0.upstream) },
+            policies: snapshot.limits.policies.map(\.name))
         block.add(.accessLogDropped, UInt64(accessLog.takeLost()))
         accessLog.use(snapshot.accessLog, buffer: max(setup.index - 1, 0))
         setLogClock()

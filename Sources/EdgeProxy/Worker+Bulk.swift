@@ -21,6 +21,35 @@ extension Worker {
 
     static func roundBytes(_ level: UInt8) -> Int { 32 * 1024 << Int(level) }
 
+    /// Rounds of bulk in a turn: some 2 MiB at most, which take a millisecond or two. Whoever has
+    /// less to say does not wait behind all downloads that there are.
+    static let bulkRoundsPerTurn = 4
+
+    // MARK: - Turns
+
+    /// A connection in bulk that has something to be read: nothing has been received yet, so that
+    /// it may wait.
+    // hot: once per completion.
+    @inline(__always)
+    func isBulk(_ completion: Completion) -> Bool {
+        completion.result > 0 && completion.buffer == nil
+            && completion.token.operation == .receive
+    }
+
+    /// At the end of a turn, behind what is small: the next few rounds.
+    @inline(never)
+    func moveBulk() {
+        for _ in 0..<Worker.bulkRoundsPerTurn where bulkFirst < bulkReady.count {
+            let completion = bulkReady[bulkFirst]
+            bulkFirst += 1
+            complete(completion)
+        }
+        if bulkFirst == bulkReady.count || bulkFirst >= 1024 {
+            bulkReady.removeFirst(bulkFirst)
+            bulkFirst = 0
+        }
+    }
+
     // MARK: - Receiving
 
     /// After a provided buffer: is this bulk? Then the kernel is asked to fill no more of them.
@@ -51,7 +80,7 @@ extension Worker {
             return
         }
         let wanted = Worker.roundBytes(max(channel.pointee.receiveLevel, 1))
-        let capacity = hasOutlet(slot) ? roundMax(slot, wanted) : Ring.bufferBytes
+        let capacity = hasOutlet(slot) ? shapedMax(slot, roundMax(slot, wanted)) : Ring.bufferBytes
         if let peer = plainPeer(slot), let chunk = chunks.take(capacity) {
             let count = ring.tryReceive(
                 from: channel.pointee.descriptor, into: chunk.bytes, capacity: capacity)
@@ -102,6 +131,17 @@ extension Worker {
             - channels[client].pointee.output.byteCount
         let room = snapshot.http2.memoryMax / 2 - links[transport(client)].pointee.bytesKept
         return max(Ring.bufferBytes, min(most, window, room))
+    }
+
+    /// What is limited is not received in pieces that it would have to pause for.
+    @inline(__always)
+    private func shapedMax(_ slot: Int, _ most: Int) -> Int {
+        guard channels[slot].pointee.http2 == nil else { return most }
+        let exchange = Int(
+            isDownstream(slot)
+                ? downstreams[slot].pointee.exchange : upstream(slot).pointee.exchange)
+        guard exchange >= 0, exchanges[exchange].pointee.isMetered else { return most }
+        return meteredRound(slot, exchange, most)
     }
 
     private func adaptLevel(_ slot: Int, _ count: Int, wanted: Int) {

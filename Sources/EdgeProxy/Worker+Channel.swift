@@ -96,7 +96,15 @@ extension Worker {
 
     func received(_ slot: Int, _ bytes: UnsafeMutableRawPointer, count: Int) {
         let channel = channels[slot]
-        block.add(isDownstream(slot) ? .clientBytesReceived : .upstreamBytesReceived, UInt64(count))
+        if isDownstream(slot) {
+            block.add(.clientBytesReceived, UInt64(count))
+            // Its next request will be asked about as its last one was: from memory, that takes
+            // longer than the limit itself.
+            let key = downstreams[slot].pointee.limitKey
+            if key != 0 { limitTables?.rates.touch(key) }
+        } else {
+            block.add(.upstreamBytesReceived, UInt64(count))
+        }
         switch channel.pointee.phase {
         case .flushing, .lingering, .closing, .free, .connecting: return
         case .handshaking, .established: break
@@ -129,12 +137,18 @@ extension Worker {
     }
 
     /// From now on input is stashed.
-    func pauseInput(_ slot: Int) { channels[slot].pointee.flags.remove(.wantsInput) }
+    func pauseInput(_ slot: Int) {
+        channels[slot].pointee.flags.subtract([.wantsInput, .resumesLater])
+    }
 
     /// Input is wanted again: the stash first, at the end of the turn.
     func resumeInput(_ slot: Int) {
         let channel = channels[slot]
         guard !channel.pointee.flags.contains(.wantsInput) else { return }
+        guard !channel.pointee.flags.contains(.paused) else {
+            channel.pointee.flags.insert(.resumesLater)
+            return
+        }
         channel.pointee.flags.insert(.wantsInput)
         callAttention(to: slot)
     }

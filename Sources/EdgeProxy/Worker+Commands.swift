@@ -1,4 +1,5 @@
 internal import EdgeCore
+internal import EdgeLimits
 internal import EdgeRing
 internal import EdgeTLS
 
@@ -26,6 +27,7 @@ extension Worker {
         case .drain(let deadline, let isPatient): drain(until: deadline, isPatient: isPatient)
         case .dismissClients(let dismisses): dismissClients(dismisses)
         case .countRequests: countRequests()
+        case .tellAdmitted(let ring): useAdmitted(ring)
         case .stop: phase = .stopped
         }
     }
@@ -36,12 +38,23 @@ extension Worker {
         let isRoutedAnew = snapshot.routing !== self.snapshot.routing || !isApplied
         isApplied = true
         let former = self.snapshot.listeners
+        let texts = limits.texts
+        let isLimitedAnew = snapshot.limits !== self.snapshot.limits
+        if isLimitedAnew {
+            tellLimits()
+            limits = LimitPlans(copyOf: snapshot.limits)
+        }
         self.snapshot = snapshot
         looksForTraces = snapshot.client.trace != .pass
         retireListeners(former)
         engine.use(snapshot.certificates, fallback: nil)
+        rankListeners()
+        if isRoutedAnew || isLimitedAnew { meterAnew(keepsTexts: texts == limits.texts) }
         if isRoutedAnew {
             engine.use(snapshot.routing.profiles)
+            engine.helloJudge =
+                snapshot.routing.connections.judgesHellos
+                ? { [unowned self] in permitsHandshake($0, isResumed: $1) } : nil
             retireProfiles()
             learnInterfaces()
         }
@@ -206,6 +219,7 @@ extension Worker {
         }
         for index in 0..<upstreamSlots.touched { terminate(upstreamBase + index) }
         freeRetiredHTTP2()
+        tellLimits()
         accessLog.leave()
     }
 }

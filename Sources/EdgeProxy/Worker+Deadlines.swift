@@ -53,9 +53,17 @@ extension Worker {
             }
         case .proxyHeader: downstreamFailed(slot, .clientProxyHeaderTimeout)
         case .clientHello:
+            if channel.pointee.flags.contains(.deferred) {
+                refuseDeferred(slot)
+                return
+            }
             block.add(.handshakesFailed)
             downstreamFailed(slot, .clientHelloTimeout)
         case .handshake:
+            if channel.pointee.flags.contains(.deferred) {
+                refuseDeferred(slot)
+                return
+            }
             block.add(.handshakesFailed)
             downstreamFailed(slot, .clientHandshakeTimeout)
         case .requestHead:
@@ -72,6 +80,7 @@ extension Worker {
             block.add(.clientIdleTimeout)
             closeDownstream(slot)
         case .body:
+            if excusesPause(slot, .body) { return }
             if isDownstream(slot) {
                 requestBodyTimedOut(slot)
             } else {

@@ -93,7 +93,10 @@ extension Worker {
     private func settle(_ slot: Int, _ generation: UInt32) {
         guard isOpen(slot, generation) else { return }
         let exchange = Int(downstreams[slot].pointee.exchange)
-        if exchange >= 0 { sendRequest(exchange) }
+        if exchange >= 0 {
+            if exchanges[exchange].pointee.flags.contains(.metersUpload) { chargeUpload(exchange) }
+            sendRequest(exchange)
+        }
         flushStage()
     }
 
@@ -412,11 +415,15 @@ extension Worker {
         } else {
             setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
         }
+        if channels[slot].pointee.flags.contains(.listsWhenIdle) { listIdle(slot) }
     }
 
     /// The slot's last act.
     func releaseDownstreamSlot(_ slot: Int) {
         releaseHeld(slot)
+        leaveConnectionCounts(slot)
+        idleLists.remove(slot)
+        if downstreams[slot].pointee.isEvicted { evictionsPending -= 1 }
         downstreamSlots.give(slot)
         if acceptPending != .no { acceptPending = .now }
         block.subtract(.connectionsOpen)

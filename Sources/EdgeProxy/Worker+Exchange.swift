@@ -27,24 +27,33 @@ extension Worker {
         guard let route = route(slot, head) else { return }
         routedSite = route.traffic
         let rules = rules(route.policy)
+        if let rules, rules.limitPlan >= 0, !isWithinLimits(slot, head, rules.limitPlan, rules) {
+            return
+        }
         if requestHead.hasCDNLoop, setup.loopMark.isIn(requestHead.fields, head) {
+            dropRequestCounts()
             decline(slot, head, status: 508, .loopDetected, by: rules)
             return
         }
         if let rules {
-            if rules.limitPlan >= 0, !isWithinLimits(slot, head, rules) { return }
-            if !permits(slot, head, route, rules) { return }
+            if !permits(slot, head, route, rules) {
+                dropRequestCounts()
+                return
+            }
         }
         guard route.pool >= 0 else {
+            dropRequestCounts()
             decline(slot, head, status: 404, .noRoute, by: rules)
             return
         }
         let bodyMax = rules?.bodyMax ?? snapshot.client.requestBodyMax
         if case .length(let count) = requestHead.framing, count > bodyMax {
+            dropRequestCounts()
             decline(slot, head, status: 413, .clientBodyTooLarge, by: rules)
             return
         }
         guard let exchange = exchangeSlots.take() else {
+            dropRequestCounts()
             decline(slot, head, status: 503, .memoryLimit, by: rules)
             return
         }
@@ -64,6 +73,7 @@ extension Worker {
         exchanges[exchange].pointee.traffic = route.traffic
         exchanges[exchange].pointee.times.begun = begun
         exchanges[exchange].pointee.times.head = now
+        if let rules, rules.limitPlan >= 0 { holdRequestCounts(exchange) }
         if accessLog.isOn { logBegin(exchange, slot, head) }
         noteKeys(exchange, slot, head)
         downstream.pointee.exchange = Int32(exchange)
@@ -78,6 +88,7 @@ extension Worker {
         if flags.contains(.expectsContinue), !flags.contains(.requestComplete) {
             sendContinue(slot, exchange)
         }
+        if let rules, rules.limitPlan >= 0, isHeldBack(exchange, rules.limitPlan) { return }
         acquireUpstream(exchange, allowsReuse: true)
     }
 
@@ -156,10 +167,12 @@ extension Worker {
     /// Answers a request that has no exchange; the connection goes on if the request had no body
     /// and the answer to another one may differ.
     ///
-    /// - Parameter rules: of its route; nil: none was found.
+    /// - Parameters:
+    ///   - rules: of its route; nil: none was found.
+    ///   - counts: an error is held against the client where policies say so.
     func decline(
         _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ reason: ReasonCode,
-        field: AnswerField = .none, by rules: RequestRules? = nil
+        field: AnswerField = .none, by rules: RequestRules? = nil, counts: Bool = true
     ) {
         let downstream = downstreams[slot]
         let hasBody = requestHead.framing.hasContent
@@ -168,6 +181,9 @@ extension Worker {
             || status == 421 && isProfileGone(slot)
         block.add(reason)
         countDeclined(status: status, reason)
+        if let rules, rules.limitPlan >= 0, status >= 400, counts {
+            noteErrorAnswer(slot, rules.limitPlan, status)
+        }
         if accessLog.isOn { logUnserved(slot, head, status, reason) }
         answer(
             slot, status: status, reason.label, close: close,
@@ -649,6 +665,7 @@ extension Worker {
     private func releaseExchange(_ exchange: Int) {
         let state = exchanges[exchange]
         guard state.pointee.phase != .free else { return }
+        if state.pointee.isMetered { endMeters(exchange) }
         leaveQueue(exchange)
         dropRivals(exchange)
         dropElder(exchange, hasFailed: false)
@@ -656,6 +673,7 @@ extension Worker {
             pools[Int(state.pointee.pool)]?.group.active -= 1
             state.pointee.upstreamRow?.subtract(UpstreamCells.active)
         }
+        if state.pointee.flags.contains(.holdsCounts) { leaveRequestCounts(exchange) }
         noteEnd(exchange)
         // Upgrades were counted when they began, and relayed connections have no status.
         if state.pointee.phase == .answering, state.pointee.status >= 200 {
@@ -684,7 +702,8 @@ extension ReasonCode {
             502
         case .noAddress, .connectionLimit, .descriptorLimit, .memoryLimit, .draining, .notServing,
             .upstreamQueueFull, .upstreamQueueTimeout, .upstreamAllDown, .upstreamRequestLimit,
-            .retryBudgetEmpty, .maintenance, .noView:
+            .retryBudgetEmpty, .maintenance, .noView, .evictedUnused, .evictedIdle, .evictedHTTP2,
+            .evictedUnfinished, .overloaded, .memoryPressure:
             503
         case .clientForbidden: 403
         case .clientMethodNotAllowed: 405

@@ -147,7 +147,7 @@ extension Worker {
         if link.pointee.bytesKept > 0 { noteStalled(slot) }
     }
 
-    private func writeSession(_ slot: Int, _ session: HTTP2Session) {
+    func writeSession(_ slot: Int, _ session: HTTP2Session) {
         while !isBlocked(slot), let bytes = session.output(), let start = bytes.baseAddress {
             let space = stageSpace(slot, bytes.count)
             space.baseAddress!.copyMemory(from: start, byteCount: bytes.count)
@@ -180,6 +180,7 @@ extension Worker {
             let limit =
                 links[slot].pointee.isLeaving ? Worker.drainGrace : snapshot.timeouts.keepAlive
             setDeadline(slot, .keepAlive, limit)
+            if channels[slot].pointee.flags.contains(.listsWhenIdle) { listIdle(slot) }
         } else if !links[slot].pointee.isLeaving || links[slot].pointee.isGone {
             clearDeadline(slot)
         } else if channels[slot].pointee.deadlineKind != .keepAlive {

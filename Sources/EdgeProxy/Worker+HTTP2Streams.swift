@@ -178,6 +178,7 @@ extension Worker {
                 charge(Int(stream(slot).pointee.connection), for: upstream)
             }
         } else {
+            if outlivesSession(slot, code) { return }
             upstreamStreamClosed(slot, code)
         }
         freeStream(slot)
@@ -259,9 +260,9 @@ extension Worker {
         streamContent(slot, bytes)
         flushStage()
         giveWindowBack(connection)
-        guard isOpen(slot, generation), let session = channels[connection].pointee.http2 else {
-            return
-        }
+        guard isOpen(slot, generation), id > 0,
+            let session = channels[connection].pointee.http2
+        else { return }
         session.consumeStream(id, bytes.count)
         touchHTTP2(connection)
     }
@@ -288,13 +289,26 @@ extension Worker {
         case .receivingBody:
             noteBodyProgress(slot, content.count)
             requestBody(Int(downstreams[slot].pointee.exchange), content)
-        case .tunnel: tunnelUp(slot, content)
+            chargeStream(slot)
+        case .tunnel:
+            tunnelUp(slot, content)
+            chargeStream(slot)
         case .ended:
             let stream = stream(slot)
             stream.pointee.drained &+= Int32(clamping: content.count)
             if stream.pointee.drained > Worker.streamLingerBytes { resetStream(slot, .noError) }
         case .awaitingHead, .awaitingAnswer: break
         }
+    }
+
+    /// After a piece of a client's content.
+    @inline(__always)
+    private func chargeStream(_ slot: Int) {
+        let exchange = Int(downstreams[slot].pointee.exchange)
+        guard exchange >= 0, exchanges[exchange].pointee.flags.contains(.metersUpload) else {
+            return
+        }
+        chargeUpload(exchange)
     }
 
     // MARK: - Content out

@@ -359,6 +359,7 @@ extension Worker {
         let client = Int(exchanges[exchange].pointee.downstream)
         stageBody(
             client, content, isChunked: exchanges[exchange].pointee.answerFraming.isChunked)
+        if exchanges[exchange].pointee.flags.contains(.metersDownload) { chargeDownload(exchange) }
         guard isBlocked(client) else { return }
         pauseInput(slot)
         if channels[slot].pointee.deadlineKind == .body { clearDeadline(slot) }
@@ -407,7 +408,8 @@ extension Worker {
         upstream.pointee.phase = .ended
         wheel.disarm(slot)
         channels[slot].pointee.deadlineKind = .none
-        if !isOver { resetStream(slot, .cancel) }
+        // One that has outlived its session's is freed so, too.
+        if !isOver || stream(slot).pointee.id == 0 { resetStream(slot, .cancel) }
         resumeInput(slot)
     }
 
@@ -415,6 +417,10 @@ extension Worker {
     func upstreamStreamFailed(_ slot: Int, _ reason: ReasonCode) {
         let exchange = Int(upstream(slot).pointee.exchange)
         guard exchange >= 0 else { return }
+        if isWhole(slot) {
+            finishClosedStream(slot)
+            return
+        }
         let isTruncated = upstream(slot).pointee.phase == .receivingBody
         upstreamFailed(slot, isTruncated ? .upstreamTruncated : reason)
     }
@@ -445,6 +451,26 @@ extension Worker {
         upstream.pointee.isReused = false
         upstreamFailed(
             slot, upstream.pointee.phase == .receivingBody ? .upstreamTruncated : .upstreamReset)
+    }
+
+    /// Both sides of a stream have ended while its answer is paused: it goes on, without a number,
+    /// until what is kept has gone down as its limit says.
+    ///
+    /// - Returns: false if it is another case.
+    func outlivesSession(_ slot: Int, _ code: UInt32) -> Bool {
+        guard code == HTTP2Code.noError.rawValue, upstream(slot).pointee.exchange >= 0,
+            upstream(slot).pointee.phase == .receivingBody,
+            channels[slot].pointee.flags.isSuperset(of: [.paused, .peerEnded])
+        else { return false }
+        stream(slot).pointee.id = 0
+        stream(slot).pointee.flags.remove(.wasReset)
+        return true
+    }
+
+    /// The session is done with the stream, and all of its answer has come.
+    private func isWhole(_ slot: Int) -> Bool {
+        stream(slot).pointee.id == 0 && upstream(slot).pointee.phase == .receivingBody
+            && channels[slot].pointee.flags.contains(.peerEnded)
     }
 
     /// Both sides of the stream have ended, and a slow client has not taken all: what is kept is

@@ -1,5 +1,6 @@
 internal import EdgeCore
 internal import EdgeHTTP
+internal import EdgeHTTP1
 internal import EdgeLimits
 internal import EdgeRouting
 
@@ -9,48 +10,134 @@ internal import EdgeRouting
 extension Worker {
     /// Charges a request to the policies of its place.
     ///
+    /// - Parameter rules: of its route; nil: none was found.
     /// - Returns: false if one refuses: the request has been answered.
     // hot: once per request of a place with policies; no allocation, no lock
     // Never inlined: requests without policies do not pay for its frame.
     @inline(never)
-    func isWithinLimits(_ slot: Int, _ head: Span<UInt8>, _ rules: RequestRules) -> Bool {
-        guard let memory = setup.limits else { return true }
-        let plan = rules.limitPlan
-        // Once: each reading of the snapshot's would count all references to its arrays.
-        let plans = snapshot.limits
-        let caller = plans.caller(downstreams[slot].pointee.peer)
+    func isWithinLimits(
+        _ slot: Int, _ head: Span<UInt8>, _ plan: Int32, _ rules: RequestRules?
+    ) -> Bool {
+        guard let memory = limitTables else { return true }
+        let plans = limits
+        var caller = plans.caller(downstreams[slot].pointee.peer)
+        if plans.asksHeads { describe(&caller, head, memory.rates) }
         switch plans.standing(plan, caller, now: now, in: memory.bans) {
-        case .welcome: break
-        case .denied:
-            decline(slot, head, status: 403, .clientForbidden, by: rules)
+        case .welcome: if caller.denied != 0 { noteShadowDenial(plan, caller) }
+        case .denied(let policy):
+            leaveAfterRefusal(slot, policy)
+            tally.refused(caller.address, by: policy, of: plans, now: now)
+            decline(slot, head, status: 403, .clientForbidden, by: rules, counts: false)
             return false
         case .banned(let policy, let remaining):
+            tally.refused(caller.address, by: policy, of: plans, now: now)
             refuseBanned(slot, head, policy, remaining, rules)
+            return false
+        }
+        let count = enterRequest(plan, caller, plans)
+        guard count.isAdmitted else {
+            let policy = plans.counts[Int(count.refusedBy)].policy
+            tally.refused(caller.address, by: policy, of: plans, now: now)
+            refuseCounted(slot, head, policy, rules)
             return false
         }
         let verdict = plans.charge(
             plan, .requests, caller, now: now, in: memory.rates, journal: &admitted)
-        if verdict.shadow >= 0 { block.add(.requestsOverShadowLimit) }
-        guard !verdict.isAdmitted else { return true }
+        downstreams[transport(slot)].pointee.limitKey = verdict.key
+        if verdict.shadow >= 0 || count.shadow >= 0 {
+            block.add(.requestsOverShadowLimit)
+            let policy =
+                verdict.shadow >= 0
+                ? plans.limits[Int(verdict.shadow)].policy
+                : plans.counts[Int(count.shadow)].policy
+            tally.refused(caller.address, by: policy, of: plans, isShadow: true, now: now)
+        }
+        guard !verdict.isAdmitted else {
+            tally.admitted(plan, caller, by: plans)
+            return true
+        }
+        dropRequestCounts()
+        let policy = plans.limits[Int(verdict.refusedBy)].policy
+        tally.refused(caller.address, by: policy, of: plans, now: now)
         refuseLimited(slot, head, verdict, rules)
         return false
     }
 
+    /// What of a request's head matters to limits.
+    @inline(never)
+    private func describe(_ caller: inout LimitCaller, _ head: Span<UInt8>, _ table: LimitTable) {
+        let plans = limits
+        for index in plans.texts.indices {
+            let value: ByteRange? =
+                switch plans.texts[index] {
+                case .field(let name): requestHead.fields.value(of: name.span, in: head)
+                case .cookie(let name): requestHead.fields.cookie(name.span, in: head)
+                }
+            guard let value, !value.isEmpty else { continue }
+            // 0 says that there is none.
+            caller.texts[index] = max(1, table.hash(head.extracting(value.indices)))
+        }
+        describedTexts = caller.texts
+        guard !plans.priceLists.isEmpty else { return }
+        let target = head.extracting(requestHead.writtenTarget.indices)
+        var end = target.count
+        for index in 0..<target.count where target[index] == UInt8(ascii: "?") {
+            end = index
+            break
+        }
+        let path = target.extracting(0..<end)
+        let certain = RequestCosts.certainPrefix(of: path)
+        for index in plans.priceLists.indices {
+            caller.prices[index + 1] = plans.priceLists[index].cost(
+                method: head.extracting(requestHead.methodRange.indices), path: path,
+                certain: certain)
+        }
+    }
+
     private func refuseBanned(
         _ slot: Int, _ head: Span<UInt8>, _ policy: Int32, _ remaining: UInt64,
-        _ rules: RequestRules
+        _ rules: RequestRules?
     ) {
         var field = AnswerField.none
         field.append("Retry-After", decimal: max(1, LimitFields.seconds(remaining)))
-        let status = policy >= 0 ? snapshot.limits.policies[Int(policy)].status : 429
-        decline(slot, head, status: status, .rateLimited, field: field, by: rules)
+        leaveAfterRefusal(slot, policy)
+        let status = policy >= 0 ? limits.policies[Int(policy)].status : 429
+        decline(
+            slot, head, status: status, .rateLimited, field: field, by: rules, counts: false)
+    }
+
+    /// Whoever is not served at all keeps no connection: it ends with this answer.
+    private func leaveAfterRefusal(_ slot: Int, _ policy: Int32) {
+        nameRefusing(policy)
+        if isStream(slot) {
+            leaveHTTP2(Int(stream(slot).pointee.connection))
+        } else {
+            downstreams[slot].pointee.closesAfterAnswer = true
+        }
+    }
+
+    private func nameRefusing(_ policy: Int32) {
+        if accessLog.isOn { refusingPolicy = policy }
+    }
+
+    /// There are as many requests under way as there may be.
+    private func refuseCounted(
+        _ slot: Int, _ head: Span<UInt8>, _ policy: Int32, _ rules: RequestRules?
+    ) {
+        nameRefusing(policy)
+        var field = AnswerField.none
+        field.append("Retry-After", decimal: 1)
+        let status = limits.policies[Int(policy)].status
+        decline(
+            slot, head, status: status, .rateLimited, field: field, by: rules, counts: false)
     }
 
     private func refuseLimited(
-        _ slot: Int, _ head: Span<UInt8>, _ verdict: LimitVerdict, _ rules: RequestRules
+        _ slot: Int, _ head: Span<UInt8>, _ verdict: LimitVerdict, _ rules: RequestRules?
     ) {
-        let limit = snapshot.limits.limits[Int(verdict.refusedBy)]
-        let policy = snapshot.limits.policies[Int(limit.policy)]
+        let limit = limits.limits[Int(verdict.refusedBy)]
+        let policy = limits.policies[Int(limit.policy)]
+        nameRefusing(limit.policy)
         var field = AnswerField.none
         field.append(
             "Retry-After",
@@ -62,7 +149,8 @@ extension Worker {
             LimitFields.appendState(policy.name, limit.rate, debt: verdict.debt, to: &state)
             field.append("RateLimit", state)
         }
-        decline(slot, head, status: policy.status, .rateLimited, field: field, by: rules)
+        decline(
+            slot, head, status: policy.status, .rateLimited, field: field, by: rules, counts: false)
     }
 }
 

@@ -51,13 +51,14 @@ extension Worker {
 
     /// Bytes go to the pool as they are, if the view's rules let the client have that.
     private func passOn(
-        _ slot: Int, _ view: ClientView, _ pool: Int32, name: Span<UInt8> = Span()
+        _ slot: Int, _ view: ClientView, _ pool: Int32, name: Span<UInt8> = Span(),
+        site: Int32 = -1
     ) {
         guard view.admits(downstreams[slot].pointee.peer) else {
             downstreamFailed(slot, .clientForbidden)
             return
         }
-        beginRelay(slot, pool, name: name)
+        beginRelay(slot, pool, name: name, site: site)
     }
 
     /// Its place in the router; -1 if a reload has taken it away.
@@ -89,6 +90,7 @@ extension Worker {
     ///
     /// - Returns: how many were taken; the rest is to be stashed.
     func consumePreface(_ slot: Int, _ bytes: UnsafeMutableRawPointer, count: Int) -> Int {
+        if downstreams[slot].pointee.preface == .hello, defersHandshake(slot) { return 0 }
         let generation = channels[slot].pointee.generation
         guard let held = downstreams[slot].pointee.held else {
             switch readPreface(slot, bytes, count: count) {
@@ -163,13 +165,17 @@ extension Worker {
             case .complete(let byteCount, let header):
                 used = byteCount
                 // Without an address it speaks for itself: a check of whoever forwards.
-                if let source = header.source { downstreams[slot].pointee.peer = source }
+                if let source = header.source {
+                    downstreams[slot].pointee.peer = source
+                    guard admitsNamedClient(slot) else { return .closed }
+                }
             }
             clearDeadline(slot)
             beginServing(slot)
             guard isOpen(slot, generation) else { return .closed }
         }
         guard downstreams[slot].pointee.preface == .hello else { return .over(used) }
+        if used > 0, used < count, defersHandshake(slot) { return .over(used) }
         guard used < count else { return .waits(used) }
         hello.progress = downstreams[slot].pointee.helloProgress
         switch ClientHello.read(input.extracting(used...), into: &hello) {
@@ -200,12 +206,13 @@ extension Worker {
         let route = snapshot.routing.router.connection(
             view: view.index, serverName: hello.serverName, offers: { hello.offers($0) })
         switch route {
-        case .passthrough(let pool, _):
+        case .passthrough(let pool, let site):
+            guard admitsPassthrough(slot, view: view.index, site: site) else { return }
             channels[slot].pointee.flags.subtract([.isTLS, .awaitsPreface])
             channels[slot].pointee.phase = .established
             downstreams[slot].pointee.preface = .none
             clearDeadline(slot)
-            passOn(slot, view, pool, name: hello.serverName)
+            passOn(slot, view, pool, name: hello.serverName, site: site)
         case .terminate(_, let profile): endHello(slot, profile: profile, .known)
         case .terminateUnknown(_, let profile): endHello(slot, profile: profile, .unknown)
         case .refuse: endHello(slot, profile: view.profile, .refused)
@@ -223,6 +230,7 @@ extension Worker {
     func startServerSession(
         _ slot: Int, profile: Int32, _ name: NameKnowledge
     ) -> TLSSession? {
+        guard admitsHandshake(slot) else { return nil }
         refreshTicketKeys()
         downstreams[slot].pointee.profile = profile
         guard

@@ -13,8 +13,12 @@ extension Worker {
     /// A client of a `tcp` listener, or of a site that is passed through: nothing more is read from
     /// it before it has a server.
     ///
-    /// - Parameter name: that it asked for; empty: none.
-    func beginRelay(_ slot: Int, _ pool: Int32, name: Span<UInt8> = Span()) {
+    /// - Parameters:
+    ///   - name: that it asked for; empty: none.
+    ///   - site: that this is passed through for; -1: none.
+    func beginRelay(
+        _ slot: Int, _ pool: Int32, name: Span<UInt8> = Span(), site: Int32 = -1
+    ) {
         guard let exchange = exchangeSlots.take() else {
             downstreamFailed(slot, .memoryLimit)
             return
@@ -28,6 +32,7 @@ extension Worker {
         exchanges[exchange].pointee.times.begun = now
         exchanges[exchange].pointee.times.head = now
         noteClientKey(exchange, slot)
+        startMeters(exchange, relayPlan(slot, site), .init(repeating: 0))
         if accessLog.isOn { logBeginRelay(exchange, name: name) }
         downstreams[slot].pointee.exchange = Int32(exchange)
         downstreams[slot].pointee.phase = .tunnel
@@ -58,6 +63,7 @@ extension Worker {
         channels[client].pointee.flags.remove(.endDelivered)
         resumeInput(client)
         callAttention(to: client)
+        if exchanges[exchange].pointee.isMetered { pauseTunnel(exchange) }
     }
 
     /// The first bytes to an upstream that wants to know whose connection it is, before TLS.
@@ -121,7 +127,7 @@ extension Worker {
     }
 
     func tunnelTimedOut(_ slot: Int) {
-        guard !isDownstream(slot) else { return }
+        guard !isDownstream(slot), !excusesPause(slot, .tunnel) else { return }
         let exchange = Int(upstream(slot).pointee.exchange)
         if exchange >= 0, isBlocked(Int(exchanges[exchange].pointee.downstream)) {
             // The client takes what waits, or its own deadline ends it.
@@ -206,6 +212,16 @@ extension Worker {
         flushStage()
         sendChunk(peer, chunk)
         if isBlocked(peer) { pauseInput(slot) }
+        chargeRound(slot)
+    }
+
+    @inline(__always)
+    private func chargeRound(_ slot: Int) {
+        let exchange = Int(
+            isDownstream(slot)
+                ? downstreams[slot].pointee.exchange : upstream(slot).pointee.exchange)
+        guard exchange >= 0, exchanges[exchange].pointee.isMetered else { return }
+        if isDownstream(slot) { chargeUpload(exchange) } else { chargeDownload(exchange) }
     }
 
     // MARK: - Ends

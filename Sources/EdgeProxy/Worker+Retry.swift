@@ -173,7 +173,11 @@ extension Worker {
     /// Nanoseconds that the request has, from its head to its answer's.
     func timeLeft(_ exchange: Int, _ pool: UpstreamPool) -> UInt64 {
         guard let overall = pool.group.view.retries.overall else { return .max }
-        let passed = now.nanoseconds(since: exchanges[exchange].pointee.times.head)
+        var passed = now.nanoseconds(since: exchanges[exchange].pointee.times.head)
+        if exchanges[exchange].pointee.isMetered {
+            // That was the client's own debt.
+            passed -= min(passed, meters[exchange].pointee.heldBackFor)
+        }
         return overall.nanoseconds > passed ? overall.nanoseconds - passed : 0
     }
 

@@ -16,7 +16,7 @@ extension Worker {
                 RuntimeSnapshot.Listener.isChallenge(
                     head.extracting(requestHead.writtenTarget.indices))
             else {
-                redirect(slot, head, to: port)
+                if isWithinArrivalLimits(slot, head) { redirect(slot, head, to: port) }
                 return nil
             }
             return Route(pool: pool)
@@ -25,24 +25,44 @@ extension Worker {
         let view = viewIndex(slot)
         guard view >= 0 else {
             // Its view has gone with a reload; nothing of another one is for it.
-            decline(slot, head, status: 421, .misdirected)
+            turnDown(slot, head, status: 421, .misdirected)
             return nil
         }
         let found = snapshot.routing.router.request(
             view: view, host: host, target: head.extracting(requestHead.writtenTarget.indices))
         guard mayServe(slot, host, found) else {
-            decline(slot, head, status: 421, .misdirected)
+            turnDown(slot, head, status: 421, .misdirected)
             return nil
         }
         guard let route = found, !route.isPassthrough else {
-            decline(slot, head, status: 404, .noRoute)
+            turnDown(slot, head, status: 404, .noRoute)
             return nil
         }
         guard !route.isAmbiguous else {
-            decline(slot, head, status: 400, .clientBadRequest)
+            turnDown(slot, head, status: 400, .clientBadRequest)
             return nil
         }
         return route
+    }
+
+    /// A request that leads to no site is charged to the policies of its view, and held against
+    /// its client: what scanners ask for is mostly this.
+    @inline(never)
+    private func turnDown(_ slot: Int, _ head: Span<UInt8>, status: UInt16, _ reason: ReasonCode) {
+        guard isWithinArrivalLimits(slot, head) else { return }
+        let plan = arrivalPlan(transport(slot))
+        if plan >= 0 { noteErrorAnswer(slot, plan, status) }
+        decline(slot, head, status: status, reason)
+    }
+
+    /// - Returns: false if a policy of the view refuses: the request has been answered.
+    private func isWithinArrivalLimits(_ slot: Int, _ head: Span<UInt8>) -> Bool {
+        let plan = arrivalPlan(transport(slot))
+        guard plan >= 0 else { return true }
+        guard isWithinLimits(slot, head, plan, nil) else { return false }
+        // Nothing of it lasts.
+        dropRequestCounts()
+        return true
     }
 
     /// Whether this connection is for the host (RFC 9110 §7.4, RFC 9113 §9.1.1): over TLS, the

@@ -16,6 +16,8 @@ extension Worker {
         if channel.pointee.phase == .handshaking,
             channel.pointee.flags.isDisjoint(with: [.tlsFailed, .broken])
         {
+            // What the client says next may be much.
+            if shedsLoad, defersHandshake(slot) { return 0 }
             engine.wire.offer(bytes, count: count)
             continueHandshake(slot, session)
             taken = count - engine.wire.takeInput().count
@@ -46,6 +48,7 @@ extension Worker {
             markBroken(slot, .memoryLimit)
             return nil
         }
+        if defersHandshake(slot) { return nil }
         return startServerSession(slot, profile: clientView(slot)?.profile ?? -1, .known)
     }
 
@@ -95,8 +98,14 @@ extension Worker {
 
     /// Goes on with the handshake of either side with what is on the wire.
     func continueHandshake(_ slot: Int, _ session: TLSSession) {
+        turnIsLong = true
         for _ in 0..<16 {
+            handshakingSlot = slot
             let step = session.handshake()
+            if let refusal = helloRefusal {
+                endRefusedHandshake(slot, refusal)
+                return
+            }
             noteHelloAnswered(slot)
             flushWire(slot)
             switch step {
@@ -123,6 +132,7 @@ extension Worker {
             } else {
                 setDeadline(slot, .keepAlive, snapshot.timeouts.keepAlive)
             }
+            listIdle(slot)
         } else {
             upstreamHandshakeCompleted(slot, session)
         }

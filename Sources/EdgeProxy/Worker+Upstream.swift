@@ -17,11 +17,13 @@ extension Worker {
         let address = pool.group.members.members[member].address
         if let surplus = pool.group.takeSurplus(member) { endIdle(Int(surplus)) }
         guard let index = upstreamSlots.take() else { return .connectionLimit }
-        let descriptor = ring.openSocket(for: address)
+        var descriptor = ring.openSocket(for: address)
+        if descriptor < 0, Worker.isLimit(-descriptor), giveUpDescriptor() {
+            descriptor = ring.openSocket(for: address)
+        }
         guard descriptor >= 0 else {
             upstreamSlots.give(index)
-            let isLimit = [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(-descriptor)
-            return isLimit ? .descriptorLimit : .upstreamConnectFailed
+            return Worker.isLimit(-descriptor) ? .descriptorLimit : .upstreamConnectFailed
         }
         let slot = upstreamBase + index
         openChannel(slot, descriptor, .connecting)
@@ -50,6 +52,11 @@ extension Worker {
             token(slot, .connect), descriptor, to: storage, byteCount: address.kernelByteCount)
         setConnectDeadline(slot, pool, member)
         return nil
+    }
+
+    /// The error says that there are too few descriptors, or too little of the kernel's memory.
+    static func isLimit(_ number: Int32) -> Bool {
+        [EMFILE, ENFILE, ENOBUFS, ENOMEM].contains(number)
     }
 
     func completeConnect(_ slot: Int, _ completion: Completion) {
@@ -190,6 +197,7 @@ extension Worker {
         guard isOpen(slot, generation) else { return }
         let exchange = Int(upstream(slot).pointee.exchange)
         guard exchange >= 0 else { return }
+        if exchanges[exchange].pointee.flags.contains(.metersDownload) { chargeDownload(exchange) }
         let client = Int(exchanges[exchange].pointee.downstream)
         guard isBlocked(client) else { return }
         pauseInput(slot)

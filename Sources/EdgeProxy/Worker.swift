@@ -38,13 +38,20 @@ package final class Worker {
         package let traffic: TrafficTable?
         /// What clients have used up; nil: no limit is looked at.
         package let limits: LimitMemory?
+        /// Of the process, as the control thread has measured it.
+        package let pressure: ProcessPressure
+        /// Descriptors held for connections to upstreams.
+        package let descriptorReserve: Int
 
         package init(
             index: Int, listeners: [(listener: Int, descriptor: Int32)], connectionsMax: Int,
             chunkBudget: Int, tickets: TicketMemory, seed: UInt64, loopMark: LoopMark,
             interfaces: @escaping () -> [NetworkInterface] = Setup.readInterfaces,
-            traffic: TrafficTable? = nil, limits: LimitMemory? = nil
+            traffic: TrafficTable? = nil, limits: LimitMemory? = nil,
+            pressure: ProcessPressure = ProcessPressure(), descriptorReserve: Int = 0
         ) {
+            self.pressure = pressure
+            self.descriptorReserve = descriptorReserve
             self.limits = limits
             self.traffic = traffic
             self.interfaces = interfaces
@@ -88,6 +95,9 @@ package final class Worker {
     static let scratchBytes = roundBytes(receiveLevelMax) + 32 * 1024
     /// Plaintext whose records fit on the wire's own output together.
     static let wirePiece = 64 * 1024
+    /// Clients' slots beyond those of `connectionsMax`: for newcomers in place of connections that
+    /// are being closed.
+    static let evictionSlots = 16
     /// How long a client's last bytes are awaited when it has been told the end.
     static let lingerTime: UInt64 = 2_000_000_000
     /// The same when the worker drains, if the client's host has acknowledged everything by then.
@@ -103,6 +113,8 @@ package final class Worker {
     /// Messages being put together: the largest head and a full round of content.
     static let stageBytes = 160 * 1024
     static let headsBytes = 64 * 1024
+    /// Bans per second that are told at once; more come with the next second's word.
+    static let bansToldMax = 16
     /// Kept free in front of received bytes: for the header of a frame that they become.
     static let headRoom = 64
 
@@ -144,15 +156,56 @@ package final class Worker {
     let downstreams: ReservedArray<Downstream>
     let upstreams: ReservedArray<Upstream>
     let exchanges: ReservedArray<Exchange>
+    /// By the exchange's number.
+    let meters: ReservedArray<Meter>
     var downstreamSlots: SlotList
     var upstreamSlots: SlotList
     var exchangeSlots: SlotList
     var wheel: TimerWheel
+    /// When channels that are paused are read again; their deadlines are in `wheel`.
+    var pauses: TimerWheel
+    /// The last of these; 0: there is none.
+    var lastPause = Instant(nanoseconds: 0)
     var chunks: ChunkPool
+    var idleLists: IdleLists
+    var descriptorReserve: DescriptorReserve
+    /// Connections that were evicted and whose slots are not free yet.
+    var evictionsPending = 0
+    /// When a connection was last evicted.
+    var evictedAt = Instant(nanoseconds: 0)
 
+    /// A view of the snapshot has low priority.
+    var shedsLoad = false
+    /// Places that are not for clients of low priority.
+    var slotReserve = 0
+    /// By listener (`Routing.rank`).
+    var listenerRanks: [UInt8] = []
+    var admission: AdmissionController
+    /// Handshakes that wait, from `deferredFirst` on.
+    var deferred: [DeferredHandshake] = []
+    var deferredFirst = 0
+    /// In this turn.
+    var handshakesBegun = 0
+    /// This turn has done what takes long: its end is measured.
+    var turnIsLong = false
+    /// Since when listeners' queues have not been emptied; never: they have.
+    var queueStands = Instant.never
+    /// Nanoseconds, since it was last told.
+    var worstDelay: UInt64 = 0
+
+    /// Readable connections in bulk, in the order that they became so; those before `bulkFirst`
+    /// have been read.
+    var bulkReady: [Completion] = []
+    var bulkFirst = 0
     /// The one reading of the clock of this turn.
     var now: Instant
     var snapshot: RuntimeSnapshot
+    /// The snapshot's, as this worker's own.
+    var limits: LimitPlans
+    /// Of the request whose limits were asked last, as `LimitCaller.texts`.
+    var describedTexts: [4 of UInt64] = .init(repeating: 0)
+    /// The tables of `Setup.limits`, which keeps their memory.
+    let limitTables: LimitTables?
     /// Its first one has been put to use.
     var isApplied = false
     /// By pool id; nil where no snapshot has one.
@@ -197,6 +250,26 @@ package final class Worker {
     let accessLog: AccessLogStage
     /// What was charged, for another node; closed as long as nobody is told.
     var admitted = AdmittedJournal(capacity: 0)
+    /// Where that goes at the end of a turn; nil: nowhere.
+    var admittedRing: AdmittedRing?
+    /// Of what the journal has lost, what the ring knows.
+    var admittedLost: UInt64 = 0
+    /// What clients' connections hold of limits on how many there are, by slot.
+    let connectionCounts: ReservedArray<HeldCounts>
+    /// The same of exchanges that have `holdsCounts`.
+    let exchangeCounts: ReservedArray<HeldCounts>
+    /// The same of a request that is not an exchange yet.
+    var requestCounts = HeldCounts()
+    /// Whose handshake OpenSSL goes on with, as far as clients' are limited.
+    var handshakingSlot = -1
+    /// Why it shall not.
+    var helloRefusal: LimitRefusal?
+    /// The policy that the next line of the access log names; -1: none.
+    var refusingPolicy: Int32 = -1
+    /// What limits have done since that was told.
+    var tally = LimitTally()
+    /// Bans that were told at once in this second.
+    var bansTold = 0
 
     var phase = WorkerPhase.waiting
     /// By the number in their completions; nil: free.
@@ -233,6 +306,8 @@ package final class Worker {
         self.block = block
         self.mailbox = mailbox
         self.snapshot = snapshot
+        limits = LimitPlans(copyOf: snapshot.limits)
+        limitTables = setup.limits.map { LimitTables($0) }
         places = snapshot.routing.places
         self.now = now
         self.report = report
@@ -243,7 +318,7 @@ package final class Worker {
         }
         // An exchange needs one connection on each side; as many unused ones may be kept, and some
         // more are on their way out.
-        let clients = setup.connectionsMax
+        let clients = setup.connectionsMax + Worker.evictionSlots
         let clientStreams = max(1024, min(4 * clients, 65536))
         let requests = clients + clientStreams
         let servers = 2 * clients + clientStreams + 256
@@ -252,6 +327,7 @@ package final class Worker {
             let downstreams = ReservedArray<Downstream>(capacity: requests),
             let upstreams = ReservedArray<Upstream>(capacity: servers + requests),
             let exchanges = ReservedArray<Exchange>(capacity: requests),
+            let meters = ReservedArray<Meter>(capacity: requests),
             let streams = ReservedArray<HTTP2Stream>(capacity: clientStreams + requests),
             let links = ReservedArray<HTTP2Link>(capacity: slots),
             let downstreamSlots = SlotList(capacity: clients),
@@ -259,8 +335,12 @@ package final class Worker {
             let upstreamSlots = SlotList(capacity: servers),
             let upstreamStreamSlots = SlotList(capacity: requests),
             let exchangeSlots = SlotList(capacity: requests),
+            let connectionCounts = ReservedArray<HeldCounts>(capacity: clients),
+            let exchangeCounts = ReservedArray<HeldCounts>(capacity: requests),
             let wheel = TimerWheel(capacity: slots, tick: Worker.tick, now: now),
+            let pauses = TimerWheel(capacity: slots, tick: Worker.pauseTick, now: now),
             let accessLog = AccessLogStage(exchanges: requests),
+            let idleLists = IdleLists(capacity: clients),
             let traffic = setup.traffic ?? TrafficTable()
         else { throw .memory }
         clientStreamBase = clients
@@ -274,10 +354,17 @@ package final class Worker {
         self.downstreams = downstreams
         self.upstreams = upstreams
         self.exchanges = exchanges
+        self.meters = meters
         self.downstreamSlots = downstreamSlots
         self.upstreamSlots = upstreamSlots
         self.exchangeSlots = exchangeSlots
+        self.connectionCounts = connectionCounts
+        self.exchangeCounts = exchangeCounts
         self.wheel = wheel
+        self.pauses = pauses
+        self.idleLists = idleLists
+        descriptorReserve = DescriptorReserve(size: setup.descriptorReserve)
+        admission = AdmissionController(now: now)
         self.accessLog = accessLog
         self.traffic = traffic
         siteRows = traffic.firstSite
@@ -328,39 +415,64 @@ package final class Worker {
     ///
     /// - Returns: false if the ring failed.
     package func turn(waitingAtMost limit: UInt64) -> Bool {
+        var lag: UInt64 = 0
+        var end = now
+        if turnIsLong, shedsLoad {
+            end = Instant.now()
+            lag = end.nanoseconds(since: now)
+        }
+        turnIsLong = false
         block.endTurn(now)
         if let number = ring.wait(atMost: limit) {
             failure = "io_uring_enter failed: errno \(number)"
             return false
         }
-        startTurn(Instant.now())
+        let start = Instant.now()
+        if start.nanoseconds(since: end) > Worker.idleWait { lag = 0 }
+        startTurn(start, lag: lag)
         return true
     }
 
     /// What a turn does after the wait; tests call it with a time of their own.
-    package func startTurn(_ time: Instant) {
+    ///
+    /// - Parameter lag: nanoseconds that the turn before has taken, if work had come meanwhile.
+    package func startTurn(_ time: Instant, lag: UInt64 = 0) {
         now = time
         block.beginTurn(time)
         block.add(.loopTurns)
+        handshakesBegun = 0
+        if shedsLoad { noteDelay(lag) }
         var count = 0
         while let completion = ring.next() {
-            complete(completion)
+            if isBulk(completion) { bulkReady.append(completion) } else { complete(completion) }
             count &+= 1
             // A long turn is progress, not a hang.
-            if count & 31 == 0 { block.beginTurn(Instant.now()) }
+            if count & 31 == 0 {
+                block.beginTurn(Instant.now())
+                turnIsLong = true
+            }
         }
+        if bulkFirst < bulkReady.count { moveBulk() }
         attendAll()
+        if deferredFirst < deferred.count { beginDeferred() }
         if phase == .serving, isAcceptDue { acceptFromAll() }
         while let slot = wheel.popExpired(now: now) { expire(slot) }
+        if lastPause.nanoseconds != 0 { endPauses() }
         if now >= nextHousekeeping { keepHouse() }
         attendAll()
+        if admitted.count > 0 { tellAdmitted() }
     }
 
     /// Until the next deadline or housekeeping.
     private var waitLimit: UInt64 {
-        guard attention.isEmpty, queueAttention.isEmpty, http2Dirty.isEmpty else { return 0 }
+        guard attention.isEmpty, queueAttention.isEmpty, http2Dirty.isEmpty,
+            deferredFirst == deferred.count, bulkFirst == bulkReady.count
+        else { return 0 }
         var limit = nextHousekeeping.nanoseconds(since: now)
         if let next = wheel.nanosecondsUntilNext(now: now) { limit = min(limit, next) }
+        if lastPause.nanoseconds != 0, let next = pauses.nanosecondsUntilNext(now: now) {
+            limit = min(limit, next)
+        }
         if phase == .serving {
             switch acceptPending {
             case .no: break
@@ -402,7 +514,7 @@ package final class Worker {
         attention.append(Int32(slot))
     }
 
-    private func complete(_ completion: Completion) {
+    func complete(_ completion: Completion) {
         let slot = completion.token.slot
         guard let operation = completion.token.operation else {
             block.add(.staleCompletions)
@@ -445,10 +557,12 @@ package final class Worker {
             watchLostListeners()
             acceptFromAll()
         }
+        keepPressure()
         block.set(.chunkBytes, UInt64(chunks.bytesInUse))
         chunks.trim()
         keepAccessLog()
         tellSummaries()
+        keepLimits()
         checkDrained()
         endRetired()
         learnInterfaces()

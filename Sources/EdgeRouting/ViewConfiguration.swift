@@ -34,6 +34,9 @@ package struct ViewConfiguration: Sendable, Equatable {
     package var requiresTLS13 = false
     package var clientCertificates: ClientCertificateConfiguration?
     package var rules = RuleConfiguration()
+    /// When there is too little of something, its newcomers are refused and its idle connections
+    /// closed before those of others.
+    package var isLow = false
 
     package init(name: String) { self.name = name }
 

@@ -131,7 +131,7 @@ package enum NetlinkReader {
     /// - Parameter bytes: an `nlmsgerr`, the head of the request capped (NETLINK_CAP_ACK).
     package static func verdict(_ bytes: Span<UInt8>) -> (code: Int32, text: String?) {
         guard bytes.count >= 4 else { return (EINVAL, nil) }
-        let code = -Int32(bitPattern: word(bytes, 0))
+        let code = 0 &- Int32(bitPattern: word(bytes, 0))
         var said: String?
         if bytes.count > 20 {
             forEachAttribute(bytes.extracting(20...)) { type, value in

@@ -116,7 +116,13 @@ package final class NetlinkSocket {
                 guard header.sequence == expected else { return true }
                 isInterrupted = isInterrupted || header.isInterrupted
                 switch Int32(header.type) {
-                case NLMSG_DONE: isDone = true
+                case NLMSG_DONE:
+                    isDone = true
+                    // A list may end because the kernel could not go on with it.
+                    let (code, _) = NetlinkReader.verdict(bytes)
+                    guard code <= 0 || bytes.count < 4 else {
+                        throw SystemError(call, code: code, subject: subject)
+                    }
                 case NLMSG_ERROR:
                     isDone = true
                     let (code, said) = NetlinkReader.verdict(bytes)

@@ -51,6 +51,15 @@ package enum Privileges {
         }
     }
 
+    /// How many descriptors this process may have now: somebody may have changed it.
+    package static func descriptorLimit() -> Int {
+        var limit = rlimit()
+        guard getrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) == 0 else {
+            return 1024
+        }
+        return Int(min(limit.rlim_cur, UInt(Int32.max)))
+    }
+
     /// Raises the soft descriptor limit to the hard one; returns it.
     @discardableResult
     package static func raiseDescriptorLimit() -> Int {

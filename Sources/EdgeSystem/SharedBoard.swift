@@ -48,6 +48,7 @@ package final class SharedBoard: @unchecked Sendable {
         static let heartbeat = 0
         static let thread = 1
         static let epoch = 2
+        static let overloadedSince = 3
     }
 
     package let workers: Int
@@ -145,6 +146,13 @@ package final class SharedBoard: @unchecked Sendable {
             nonmutating set { ce_store_release64(cells + Cell.epoch, newValue) }
         }
 
+        /// Since when newcomers are refused for lack of time, in nanoseconds of `Instant`; 0: they
+        /// are not.
+        package var overloadedSince: UInt64 {
+            get { ce_load_relaxed64(cells + Cell.overloadedSince) }
+            nonmutating set { ce_store_relaxed64(cells + Cell.overloadedSince, newValue) }
+        }
+
         // MARK: Counters
 
         @inline(__always)
@@ -224,6 +232,7 @@ package final class SharedBoard: @unchecked Sendable {
             ce_store_relaxed64(cells + Cell.heartbeat, 0)
             ce_store_relaxed64(cells + Cell.thread, 0)
             ce_store_relaxed64(cells + Cell.epoch, 0)
+            ce_store_relaxed64(cells + Cell.overloadedSince, 0)
             for counter in Counter.allCases where counter.isGauge { set(counter, 0) }
             for listener in 0..<SharedBoard.listenersMax {
                 ce_store_relaxed64(cells + SharedBoard.listenerBase + listener, 0)

@@ -72,6 +72,12 @@ package struct FileStamp: Equatable, Sendable {
         max(modified, changed) < now - Self.settlingTime
     }
 
+    /// Whether it is of the same file, whatever has become of its contents; one that was renamed
+    /// into place is another.
+    package func isSameFile(as other: FileStamp) -> Bool {
+        device == other.device && inode == other.inode
+    }
+
     /// Nanoseconds since 1970.
     package static func now() -> Int64 {
         var time = timespec()

@@ -46,6 +46,13 @@ extension TLSEngine {
                     return SSL_TLSEXT_ERR_ALERT_FATAL
                 }
                 let engine = Unmanaged<TLSEngine>.fromOpaque(argument).takeUnretainedValue()
+                // OpenSSL asks here whether there is a name or not, with the session decided.
+                if let judge = engine.helloJudge,
+                    !judge(TLSSession(ssl: session), SSL_session_reused(session) == 1)
+                {
+                    alert?.pointee = SSL_AD_ACCESS_DENIED
+                    return SSL_TLSEXT_ERR_ALERT_FATAL
+                }
                 guard engine.choice(for: session).choice.isEmpty else {
                     return SSL_TLSEXT_ERR_OK
                 }

@@ -21,6 +21,10 @@ package final class TLSEngine {
     let ticketKeys: TicketKeys
     // Of TLSEngine+Protocols.swift.
     var offersHTTP2 = true
+    /// Asked about each ClientHello once it is known whether a session is resumed, before a
+    /// certificate is chosen, a key is made or anything is signed; twice if the client had to be
+    /// asked for another key share (RFC 8446 §4.1.4). False: the handshake fails. Nil: all go on.
+    package var helloJudge: ((_ session: TLSSession, _ isResumed: Bool) -> Bool)?
     // Of TLSEngine+Client.swift.
     var clients: [ClientPolicy: OpaquePointer] = [:]
     var freshSessions: [ResumableSession] = []

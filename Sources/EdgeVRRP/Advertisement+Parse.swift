@@ -4,8 +4,12 @@ extension ReceivedAdvertisement {
     /// Reads what a raw IPv4 socket gives: the packet with its IP header, options included. Bytes
     /// beyond the header's total length (padding of a short frame) are not looked at.
     ///
+    /// - Parameter takesAnyHops: true: unicast with another TTL than 255 is read as well; whoever
+    ///   passes it on looks at `hops`.
     /// - Throws: in the order of RFC 9568 §7.1, as far as it needs no configuration.
-    package init(ipv4Packet packet: Span<UInt8>) throws(AdvertisementRefusal) {
+    package init(
+        ipv4Packet packet: Span<UInt8>, takesAnyHops: Bool = false
+    ) throws(AdvertisementRefusal) {
         guard packet.count >= 20 else { throw .truncated }
         guard packet[0] >> 4 == 4, packet[9] == Advertisement.ipProtocol else { throw .notVRRP }
         let headerCount = Int(packet[0] & 0xF) * 4
@@ -14,30 +18,37 @@ extension ReceivedAdvertisement {
         guard packet.word16(at: 6) & 0x3FFF == 0 else { throw .notVRRP }
         guard headerCount >= 20 else { throw .notVRRP }
         guard totalCount <= packet.count, headerCount <= totalCount else { throw .truncated }
-        guard packet[8] == Advertisement.hops else { throw .hops }
         let source = SocketAddress(ipv4: packet.word32(at: 12), port: 0)
         let destination = SocketAddress(ipv4: packet.word32(at: 16), port: 0)
+        guard packet[8] == Advertisement.hops || takesAnyHops && !destination.isMulticast else {
+            throw .hops
+        }
         let payload = packet.extracting(headerCount..<totalCount)
-        try self.init(payload: payload, source: source, destination: destination)
+        try self.init(
+            payload: payload, source: source, destination: destination, hops: packet[8])
     }
 
     /// Reads what a raw IPv6 socket gives: the payload, with what its control messages say.
     ///
     /// - Parameter hopLimit: of the packet (IPV6_RECVHOPLIMIT).
     /// - Parameter destination: of the packet (IPV6_RECVPKTINFO).
+    /// - Parameter takesAnyHops: as for IPv4.
     /// - Throws: in the order of RFC 9568 §7.1, as far as it needs no configuration.
     package init(
-        ipv6Payload payload: Span<UInt8>, hopLimit: Int, source: SocketAddress,
-        destination: SocketAddress
+        ipv6Payload payload: Span<UInt8>, hopLimit: UInt8, source: SocketAddress,
+        destination: SocketAddress, takesAnyHops: Bool = false
     ) throws(AdvertisementRefusal) {
         guard !source.isIPv4, !destination.isIPv4 else { throw .notVRRP }
-        guard hopLimit == Int(Advertisement.hops) else { throw .hops }
+        guard hopLimit == Advertisement.hops || takesAnyHops && !destination.isMulticast else {
+            throw .hops
+        }
         try self.init(
-            payload: payload, source: source.with(port: 0), destination: destination.bare)
+            payload: payload, source: source.with(port: 0), destination: destination.bare,
+            hops: hopLimit)
     }
 
     private init(
-        payload: Span<UInt8>, source: SocketAddress, destination: SocketAddress
+        payload: Span<UInt8>, source: SocketAddress, destination: SocketAddress, hops: UInt8
     ) throws(AdvertisementRefusal) {
         let family = source.family
         guard payload.count >= 1 else { throw .truncated }
@@ -70,7 +81,7 @@ extension ReceivedAdvertisement {
             advertisement: Advertisement(
                 family: family, routerID: payload[1], priority: payload[2],
                 centiseconds: centiseconds, addresses: addresses),
-            source: source, destination: destination, checksum: checksum)
+            source: source, destination: destination, checksum: checksum, hops: hops)
     }
 }
 

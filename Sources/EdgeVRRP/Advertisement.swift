@@ -42,7 +42,7 @@ package struct Advertisement: Sendable, Equatable {
 package enum AdvertisementRefusal: String, Error, Sendable, CaseIterable {
     /// Not an IPv4 packet of protocol 112, as a raw socket gives it.
     case notVRRP = "not_vrrp"
-    /// TTL or hop limit is not 255.
+    /// TTL or hop limit is not 255, and the instance wants it to be.
     case hops
     /// Shorter than it says, or than any advertisement.
     case truncated
@@ -76,14 +76,17 @@ package struct ReceivedAdvertisement: Sendable, Equatable {
     package var destination: SocketAddress
     /// How an IPv4 packet was summed.
     package var checksum: IPv4Checksum
+    /// TTL or hop limit of the packet.
+    package var hops: UInt8
 
     package init(
         advertisement: Advertisement, source: SocketAddress, destination: SocketAddress,
-        checksum: IPv4Checksum = .withPseudoHeader
+        checksum: IPv4Checksum = .withPseudoHeader, hops: UInt8 = Advertisement.hops
     ) {
         self.advertisement = advertisement
         self.source = source
         self.destination = destination
         self.checksum = checksum
+        self.hops = hops
     }
 }

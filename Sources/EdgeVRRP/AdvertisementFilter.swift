@@ -18,6 +18,8 @@ package struct AdvertisementFilter: Sendable {
         let addresses: Set<SocketAddress>
         /// nil: anybody.
         let peers: Set<SocketAddress>?
+        /// A packet may have come over routers (`InstanceSettings.takesAnyHops`).
+        let takesAnyHops: Bool
     }
 
     private let rows: [Row]
@@ -33,12 +35,19 @@ package struct AdvertisementFilter: Sendable {
                 Row(
                     instance: index, family: family.family, routerID: instance.routerID,
                     addresses: Set(family.addresses.map(\.address.bare)),
-                    peers: instance.acceptsPeersOnly ? Set(family.peers.map(\.bare)) : nil)
+                    peers: instance.acceptsPeersOnly ? Set(family.peers.map(\.bare)) : nil,
+                    takesAnyHops: instance.takesAnyHops && instance.acceptsPeersOnly)
             }
         }
     }
 
-    /// - Throws: `.looped`, `.destination`, `.routerID` or `.peerUnknown`.
+    /// Whether an instance takes unicast of the family with another TTL or hop limit than 255: how
+    /// packets are to be read.
+    package func takesAnyHops(_ family: IPFamily) -> Bool {
+        rows.contains { $0.family == family && $0.takesAnyHops }
+    }
+
+    /// - Throws: `.looped`, `.destination`, `.routerID`, `.hops` or `.peerUnknown`.
     package func admit(
         _ received: ReceivedAdvertisement
     ) throws(AdvertisementRefusal) -> Admission {
@@ -52,6 +61,10 @@ package struct AdvertisementFilter: Sendable {
                 $0.routerID == advertisement.routerID && $0.family == advertisement.family
             })
         else { throw .routerID }
+        guard
+            received.hops == Advertisement.hops
+                || row.takesAnyHops && destination != advertisement.family.group
+        else { throw .hops }
         guard row.peers?.contains(received.source.bare) ?? true else { throw .peerUnknown }
         return Admission(
             instance: row.instance,

@@ -165,7 +165,10 @@ extension ElectionMachine {
         let late = now.nanoseconds(since: due)
         if late > slack { forgive(late, now: now) }
         switch phase {
-        case .initialize: enter(.prepared, now: now, &actions)
+        case .initialize:
+            // Nobody is waited for any more; what is missing here is told when it is there.
+            isGateOpen = isGateOpen || now >= gateUntil
+            enter(.prepared, now: now, &actions)
         case .fault: break
         case .backup(let wait): timerAsBackup(wait, now: now, &actions)
         case .master(let hold): timerAsMaster(hold, now: now, &actions)

@@ -101,6 +101,8 @@ extension ElectionMachine {
         _ hold: inout Hold, now: Instant, _ actions: inout [Action]
     ) {
         var why: Announcement?
+        // Settings may have changed since the take-over.
+        hold.repetitions = min(hold.repetitions, settings.announcements.repeats)
         if hold.repetitions > 0, now >= hold.nextRepetition {
             let done = settings.announcements.repeats - hold.repetitions + 1
             hold.repetitions -= 1
@@ -148,6 +150,11 @@ extension ElectionMachine {
         }
         let rival = note(heard, of: hold.rival, now: now)
         if isDeaf(rival, now: now) {
+            // Who has long been master with nobody against him has been heard. How long it takes
+            // to find a rival deaf says nothing: with long intervals that is minutes.
+            if rival.since.nanoseconds(since: since) > Self.preemptBlock.nanoseconds {
+                unheardLosses = 0
+            }
             lose(heard, .unheard(by: heard.source), now: now, &actions)
             return
         }
@@ -185,15 +192,19 @@ extension ElectionMachine {
         _ heard: Heard, _ cause: TransitionCause, now: Instant, _ actions: inout [Action]
     ) {
         counters.conflictsLost += 1
-        if case .unheard = cause { blockPreemption(now: now) }
+        if case .unheard = cause {
+            blockPreemption(now: now, doubled: unheardLosses)
+            unheardLosses = min(unheardLosses + 1, Self.unheardLossesMax)
+        }
         adoptedCentiseconds = heard.centiseconds
         becomeBackup(cause, now: now, &actions)
         follow(heard, now: now, &actions)
     }
 
     /// What has been moved on purpose is not taken back at once.
-    mutating func blockPreemption(now: Instant) {
-        preemptBlockedUntil = now.advanced(by: Self.preemptBlock)
+    mutating func blockPreemption(now: Instant, doubled times: UInt64 = 0) {
+        preemptBlockedUntil = now.advanced(
+            byNanoseconds: Self.preemptBlock.nanoseconds << times)
     }
 
     /// Begins the wait for the master that was heard.

@@ -150,6 +150,8 @@ package struct ElectionMachine: Sendable {
     var damper = FlapDamper()
     /// No preemption before: an administrator, or fitness, has moved the addresses.
     var preemptBlockedUntil: Instant?
+    /// Times in a row that this node was master and not heard.
+    var unheardLosses: UInt64 = 0
     /// Since when this node has been a backup that could preempt.
     var steadySince: Instant?
     /// A handover that nobody answered is not tried again before.
@@ -172,6 +174,8 @@ package struct ElectionMachine: Sendable {
     static let edgedPeerMemory = Duration.seconds(600)
     /// After an administrator has moved the addresses, or fitness has: no preemption for so long.
     static let preemptBlock = Duration.seconds(60)
+    /// Of doublings of that, while this node is not heard: about an hour.
+    static let unheardLossesMax: UInt64 = 6
     /// After a handover that nobody answered: the first pause, if a peer's guardian is known and if
     /// not; doubled each time.
     static let handoverRetryKnown = Duration.seconds(1)

@@ -26,6 +26,7 @@ package struct FailoverSettingsError: Error, Equatable, CustomStringConvertible 
         case interval
         case unicastWithoutPeers(IPFamily)
         case peersOnlyWithoutPeers(IPFamily)
+        case anyHopsFromAnybody
         case announcements
         case damping
         case preemptDelay
@@ -64,6 +65,7 @@ package struct FailoverSettingsError: Error, Equatable, CustomStringConvertible 
             case .interval: "an interval is 10 ms to 40.95 s in steps of 10 ms"
             case .unicastWithoutPeers(let family): "\(family) unicast needs peers"
             case .peersOnlyWithoutPeers(let family): "\(family) has no peers to accept"
+            case .anyHopsFromAnybody: "hop limits are only ignored of known peers' unicast"
             case .announcements: "at most 16 repetitions, spacing and refresh not under 10 ms"
             case .damping: "hold-downs and their window are positive, at least one take-over"
             case .preemptDelay: "a delay before preemption is positive"
@@ -169,6 +171,9 @@ extension InstanceSettings {
         try require(
             (1...2).contains(families.count)
                 && Set(families.map(\.family)).count == families.count, .families)
+        try require(
+            !takesAnyHops || acceptsPeersOnly && families.allSatisfy { $0.exchange == .unicast },
+            .anyHopsFromAnybody)
         for family in families { try check(family) }
     }
 

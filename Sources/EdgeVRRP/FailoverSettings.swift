@@ -73,6 +73,10 @@ package struct InstanceSettings: Sendable, Equatable {
     package var checksum: IPv4Checksum
     /// Whether advertisements of others than `FamilySettings.peers` are refused.
     package var acceptsPeersOnly: Bool
+    /// Whether unicast counts whatever its TTL or hop limit is, against RFC 9568 §5.1.1.3 and
+    /// §5.1.2.3: keepalived 2.2 sends IPv6 unicast with 64. With `acceptsPeersOnly` only. What
+    /// proves that a packet comes from this link is given up with it.
+    package var takesAnyHops: Bool
     /// Whether an advertisement counts only while a peer's presence is live and authentic. For
     /// pairs of edged with a secret only. Without presence a master that presence has vouched for
     /// still keeps a backup waiting.
@@ -99,7 +103,8 @@ package struct InstanceSettings: Sendable, Equatable {
         announcements: AnnouncementSettings = AnnouncementSettings(),
         bootGate: Duration = .seconds(1), damping: DampingSettings = DampingSettings(),
         trackedInterfaces: [String] = [], usesVirtualMAC: Bool = false,
-        degradedPenalty: UInt8 = 50, degradedHold: Duration = .seconds(3)
+        degradedPenalty: UInt8 = 50, degradedHold: Duration = .seconds(3),
+        takesAnyHops: Bool = false
     ) {
         self.name = name
         self.routerID = routerID
@@ -118,6 +123,7 @@ package struct InstanceSettings: Sendable, Equatable {
         self.usesVirtualMAC = usesVirtualMAC
         self.degradedPenalty = degradedPenalty
         self.degradedHold = degradedHold
+        self.takesAnyHops = takesAnyHops
     }
 
     /// Priority 255 (RFC 9568 §5.2.4).
@@ -132,20 +138,25 @@ package struct FamilySettings: Sendable, Equatable {
     package var addresses: [VirtualAddress]
     package var exchange: Exchange
     /// The other routers of this instance: where unicast goes, and who counts if
-    /// `acceptsPeersOnly`.
+    /// `acceptsPeersOnly`. A list that all nodes share may have this node's own address.
     package var peers: [SocketAddress]
-    /// What our advertisements come from; nil: the interface's first address (IPv6: link-local).
+    /// What our advertisements come from; nil: the interface's first address (IPv6: link-local),
+    /// or with unicast the one by which peers are reached.
     package var source: SocketAddress?
+    /// Whether nothing is said while the interface does not have `source`. False: it is the first
+    /// choice.
+    package var isSourceRequired: Bool
 
     package init(
         family: IPFamily, addresses: [VirtualAddress], exchange: Exchange = .multicast,
-        peers: [SocketAddress] = [], source: SocketAddress? = nil
+        peers: [SocketAddress] = [], source: SocketAddress? = nil, isSourceRequired: Bool = true
     ) {
         self.family = family
         self.addresses = addresses
         self.exchange = exchange
         self.peers = peers
         self.source = source
+        self.isSourceRequired = isSourceRequired
     }
 }
 

@@ -105,7 +105,8 @@ package struct PresenceMachine: Sendable {
     var challenges: [SocketAddress: Challenge] = [:]
     private var random: SplitMix64
     private var nextMessage: Instant
-    private let authenticator: PresenceAuthenticator?
+    /// What messages carry and must carry from now on; nil: nothing.
+    package var authenticator: PresenceAuthenticator?
 
     package static let peersMax = 8
     static let greetingSpacing = Duration.milliseconds(10)
@@ -278,7 +279,13 @@ package struct PresenceMachine: Sendable {
         let liveUntil = receivedAt.advanced(by: configuration.timeout)
         let difference = Int64(truncatingIfNeeded: message.wallClock &- wallClock)
         guard let known else {
-            guard peers.count < Self.peersMax else { throw .tooManyPeers }
+            // Nodes may have been renamed; one that is live is not given up.
+            if peers.count == Self.peersMax {
+                guard let gone = peers.firstIndex(where: { $0.liveUntil <= receivedAt }) else {
+                    throw .tooManyPeers
+                }
+                peers.remove(at: gone)
+            }
             let peer = Peer(
                 address: address, message: message, heardAt: receivedAt, liveUntil: liveUntil,
                 firstHeardAt: receivedAt, clockDifference: difference, boots: 1,

@@ -18,7 +18,7 @@ struct EdgeCtl: ParsableCommand {
             StatusCommand.self, UpstreamCommand.self, DNSCommand.self, ExplainCommand.self,
             ConfigCommand.self, CertCommand.self,
             ReloadCommand.self, ConfirmCommand.self, UpgradeCommand.self, NodeCommand.self,
-            PairCommand.self, VIPCommand.self,
+            PairCommand.self, VIPCommand.self, LimitsCommand.self,
             CheckCommand.self, DoctorCommand.self, IncidentsCommand.self,
             TopCommand.self,
             VersionCommand.self,

@@ -102,7 +102,8 @@ struct FailoverKeyTests {
         let first = try #require(try Self.load(Self.nodes + Self.one).failover)
         let second = try #require(
             try Self.load(
-                Self.nodes + "failover: { port: 9000, secret: key, interface: eth0, "
+                Self.nodes
+                    + "failover: { port: 9000, secret: key, accepted_secret: next, interface: eth0, "
                     + "addresses: 192.168.1.13/24, router_id: 7 }\n", node: "lb-02.home.example"
             ).failover)
 
@@ -112,6 +113,8 @@ struct FailoverKeyTests {
         #expect(second.settings.presence.peers.map(\.description) == ["192.168.1.11:9000"])
         #expect(second.settings.presence.isAuthenticated)
         #expect(second.secret == "/etc/edged/key")
+        #expect(second.acceptedSecret == "/etc/edged/next")
+        #expect(first.acceptedSecret == nil)
     }
 
     @Test("What is not said has its default")
@@ -128,7 +131,7 @@ struct FailoverKeyTests {
         #expect(settings.bootGate == .seconds(10))
         #expect(settings.trackedInterfaces.isEmpty)
         #expect(!settings.usesVirtualMAC)
-        #expect(!settings.acceptsPeersOnly)
+        #expect(!settings.acceptsPeersOnly && !settings.takesAnyHops)
         #expect(
             settings.families == [
                 FamilySettings(
@@ -148,6 +151,7 @@ struct FailoverKeyTests {
                   interval: 1s
                   preempt: after 5m
                   unicast: yes
+                  unicast_hop_limit: any
                   peers: [192.168.1.11, 192.168.1.12, 192.168.1.66, "fd00::66"]
                   track: [wg0, eth2]
                   mac: virtual
@@ -169,6 +173,9 @@ struct FailoverKeyTests {
             settings.families.map { $0.peers.map(\.addressText) }
                 == [["192.168.1.12", "192.168.1.66"], ["fd00::66"]])
         #expect(settings.families.map { $0.source?.addressText } == ["192.168.1.11", "fd00::11"])
+        // It is one of the first list's, and may be none of the interface's of the second.
+        #expect(settings.families.map(\.isSourceRequired) == [true, false])
+        #expect(settings.takesAnyHops)
         // A link-local address comes first (RFC 9568 §5.2.9).
         #expect(
             settings.families[1].addresses.map(\.address.addressText)
@@ -297,6 +304,25 @@ struct FailoverKeyTests {
         let found = Self.errors(Self.one.replacing("{ interface", with: "{ \(key), interface"))
 
         #expect(found == ["failover.\(key.prefix { $0 != ":" }) has no effect without 'nodes'"])
+    }
+
+    @Test("A secret to be believed needs one to speak with, and a hop limit somebody to talk to")
+    func ineffective() {
+        #expect(
+            Self.errors(
+                Self.nodes
+                    + Self.one.replacing("{ interface", with: "{ accepted_secret: b, interface")
+            ) == ["failover.accepted_secret has no effect without 'secret'"])
+        #expect(
+            Self.errors(
+                Self.one.replacing("{ interface", with: "{ unicast_hop_limit: any, interface"))
+                == ["failover.unicast_hop_limit has no effect without 'unicast: yes'"])
+        #expect(
+            Self.errors(
+                Self.nodes
+                    + Self.one.replacing(
+                        "{ interface", with: "{ unicast: yes, unicast_hop_limit: 64, interface")
+            ).count == 1)
     }
 
     @Test("The name of the node goes with the files, and is no part of what they are")

@@ -28,39 +28,17 @@ struct RateLimitKeyTests {
     }
 
     static func load(_ text: String) throws -> Configuration {
-        try Configuration.decode(ConfigurationBundle(text), schema: .planned).0
+        try Configuration.decode(ConfigurationBundle(text), schema: .current).0
     }
 
-    /// What is wrong, but for what is only planned.
+    /// What is wrong.
     private func errors(_ text: String) -> [String] {
         do throws(ConfigError) {
-            _ = try Configuration.decode(ConfigurationBundle(text), schema: .planned)
+            _ = try Configuration.decode(ConfigurationBundle(text), schema: .current)
             return []
         } catch {
             return error.diagnostics.map(\.description)
         }
-    }
-
-    @Test(
-        "What is not enforced yet is refused by its name",
-        arguments: [
-            "new_connections: 1 per 1s", "handshakes: 1 per 1s", "full_handshakes: 1 per 1s",
-            "resumed_handshakes: 1 per 1s", "upload: 1MiB per 1s", "download: 1MiB per 1s",
-            "connections: 1", "concurrent_requests: 1", "errors: { limit: 1 per 1s }",
-            "costs: [{ cost: 1 }]", "allow_files: a", "deny_files: a", "key: header x",
-            "key: cookie x",
-        ])
-    func planned(line: String) throws {
-        let text = Self.text(
-            "  a: { requests: 1 per 1s, \(line) }", view: ", rate_limits: a")
-        let key = try #require(line.split(separator: ":").first)
-
-        let found = EdgeConfigTests.errors(text)
-
-        #expect(
-            found.count == 1
-                && found[0].contains("rate_limits.a.\(key) is not supported yet"), "\(found)")
-        #expect(errors(text).isEmpty)
     }
 
     @Test("Forwarders whose clients would be taken for one are refused, or let pass")
@@ -211,6 +189,28 @@ struct RateLimitKeyTests {
     }
 
     @Test(
+        "No more headers and cookies, or policies with costs, than a request has room for",
+        arguments: [
+            ("key: header x{}", "more than 4 headers and cookies decide about limits"),
+            ("costs: [{ cost: {} }]", "more than 4 policies have costs"),
+        ])
+    func numbers(line: String, says: String) {
+        func found(_ count: Int) -> [String] {
+            let names = (1...count).map { "p\($0)" }
+            let policies = names.enumerated().map { index, name in
+                let own = line.replacing("{}", with: "\(index + 1)")
+                return "  \(name): { requests: 9 per 1s, \(own) }"
+            }
+            let view = ", rate_limits: [\(names.joined(separator: ", "))]"
+            return EdgeConfigTests.errors(
+                Self.text(policies.joined(separator: "\n"), view: view))
+        }
+
+        #expect(found(4).isEmpty)
+        #expect(found(5).count == 1 && found(5)[0].contains(says), "\(found(5))")
+    }
+
+    @Test(
         "Policies that make no sense are refused",
         arguments: [
             ("  a: { requests: 1 per 1s }", "", "the policy 'a' limits nobody"),
@@ -296,6 +296,166 @@ struct RateLimitKeyTests {
         }
     }
 
+    @Test(
+        "What limits connections, handshakes and requests under way is there",
+        arguments: [
+            "new_connections: 1 per 1s", "handshakes: 1 per 1s", "full_handshakes: 1 per 1s",
+            "resumed_handshakes: 1 per 1s", "connections: 1", "concurrent_requests: 1",
+        ])
+    func enforced(line: String) {
+        let text = Self.text("  a: { \(line) }", view: ", rate_limits: a")
+
+        let found = EdgeConfigTests.errors(text)
+
+        // Its only listener has no TLS.
+        guard line.contains("handshakes") else {
+            #expect(found == [])
+            return
+        }
+        #expect(
+            found.count == 1
+                && found[0].contains("the policy 'a' has no effect on the view 'v'"), "\(found)")
+        #expect(
+            errors(Self.text("  a: { \(line), connections: 1 }", view: ", rate_limits: a")) == [])
+    }
+
+    @Test("A site without TLS has no connections of its own to limit")
+    func plainSite() {
+        for line in ["connections: 1", "handshakes: 1 per 1s"] {
+            let found = errors(Self.text("  a: { \(line) }", site: "rate_limits: a"))
+            #expect(
+                found.count == 1
+                    && found[0].contains("the policy 'a' has no effect on the site 'example.org'"),
+                "\(found)")
+        }
+        #expect(
+            errors(
+                Self.text(
+                    "  a: { connections: 1, requests: 1 per 1s }", site: "rate_limits: a")) == [])
+    }
+
+    @Test(
+        "Forwarders that are told apart by their addresses hide their clients like one",
+        arguments: [
+            ("eth0", ", sources: [10.8.0.1, 10.8.0.2]"),
+            ("eth0", ", sources: [10.8.0.1, \"fd00:8::1\"]"), ("wg-vps", ""),
+            ("tailscale0", ""), ("tun_office", ""),
+        ])
+    func forwarders(interface: String, view: String) {
+        func found(_ interface: String, _ view: String) -> [String] {
+            errors(
+                Self.text(
+                    "  a: { requests: 5 per 1s }", view: view + ", rate_limits: a",
+                    interface: interface))
+        }
+        let refused = found(interface, view)
+        #expect(
+            refused.first?.contains("would take all clients of the view 'v' for one") == true,
+            "\(refused)")
+    }
+
+    @Test("Networks, and interfaces that are no tunnels, are not taken for forwarders")
+    func noForwarders() {
+        for (interface, view) in [
+            ("eth0", ", sources: [10.8.0.1, 10.9.0.0/16]"), ("tunnelling", ""), ("tap", ""),
+        ] {
+            #expect(
+                errors(
+                    Self.text(
+                        "  a: { requests: 5 per 1s }", view: view + ", rate_limits: a",
+                        interface: interface)
+                ).isEmpty, "\(interface)")
+        }
+    }
+
+    /// A tcp listener that names the policy `a`, in a view that names `b`, if there is one.
+    private func tcp(_ policies: String, view: String = "", kind: String = "tcp") -> String {
+        """
+        version: 1
+        rate_limits:
+        \(policies)
+        views:
+          v: { interfaces: [eth0]\(view) }
+          w: { interfaces: [wg0] }
+        listeners:
+          - { name: h, port: 80, protocol: http }
+          - { name: t, port: 90, protocol: \(kind), upstream: u, views: v, rate_limits: a }
+        sites: [{ hosts: { v: a.example, w: b.example }, upstream: u }]
+        upstreams: { u: { servers: ["10.0.0.1:80"] } }
+        """
+    }
+
+    @Test("A tcp listener names policies of its own, which say something of connections")
+    func listeners() throws {
+        let policies = "  a: { connections: 5 }\n  b: { requests: 5 per 1s }"
+        let configuration = try Self.load(tcp(policies, view: ", rate_limits: b"))
+        #expect(configuration.listeners.map(\.rateLimits) == [[], [0]])
+
+        for useless in ["requests: 5 per 1s", "handshakes: 5 per 1s", "concurrent_requests: 5"] {
+            let found = errors(tcp("  a: { \(useless) }"))
+            #expect(
+                found.count == 1
+                    && found[0].contains("listeners[1].rate_limits: 'a' has no effect here"),
+                "\(found)")
+        }
+        let other = errors(
+            tcp("  a: { connections: 5 }", kind: "http").replacing(
+                "upstream: u, views", with: "views"))
+        #expect(
+            other.contains { $0.contains("listeners[1].rate_limits needs 'protocol: tcp'") },
+            "\(other)")
+        // The listener would take a tunnel's clients for one, its view alone does not.
+        let tunnel = errors(
+            tcp("  a: { connections: 5 }").replacing("views: v, rate", with: "views: w, rate"))
+        #expect(
+            tunnel.first?.contains(
+                "the policy 'a' would take all clients of the view 'w' for one") == true,
+            "\(tunnel)")
+    }
+
+    @Test("A connection or a request is held by four counts at most")
+    func counts() {
+        func policies(_ key: String, _ count: Int) -> String {
+            (0..<count).map {
+                "  \(["a", "b", "c", "d", "e"][$0]): { \(key): 5, requests: 5 per 1s }"
+            }
+            .joined(separator: "\n")
+        }
+        func found(_ key: String, _ count: Int) -> [String] {
+            errors(
+                Self.text(
+                    policies(key, count), view: ", rate_limits: [a, b]",
+                    site: count > 4 ? "rate_limits: [c, d, e]" : "rate_limits: [c, d]"))
+        }
+
+        #expect(found("connections", 4) == [])
+        #expect(found("concurrent_requests", 4) == [])
+        #expect(
+            found("connections", 5).first?.contains(
+                "more than 4 policies limit 'connections' at one place of the view 'v'") == true)
+        #expect(
+            found("concurrent_requests", 5).first?.contains(
+                "more than 4 policies limit 'concurrent_requests'") == true)
+        let listener = errors(
+            tcp(policies("connections", 5), view: ", rate_limits: [b, c, d, e]"))
+        #expect(listener.first?.contains("more than 4 policies") == true, "\(listener)")
+    }
+
+    @Test("A policy of a view that nothing reaches is refused with the view")
+    func unreachable() {
+        let text = Self.text("  a: { connections: 5 }", view: ", sources: [10.0.0.0/8]")
+            .replacing(
+                "\nlisteners:",
+                with: "\n  w: { interfaces: [eth0], sources: [10.1.0.0/16], rate_limits: a }"
+                    + "\nlisteners:")
+
+        let found = errors(text)
+
+        #expect(
+            found.contains { $0.contains("unreachable view 'w': what fits it belongs to 'v'") },
+            "\(found)")
+    }
+
     @Test("Connections that are passed on can be limited, requests on them can't")
     func passthrough() throws {
         func text(_ policy: String) -> String {
@@ -312,5 +472,7 @@ struct RateLimitKeyTests {
         #expect(try Self.load(text("  a: { connections: 5 }")).sites[0].rules.rateLimits == [0])
         let found = errors(text("  a: { requests: 5 per 1s }"))
         #expect(found.count == 1 && found[0].contains("sites[0].rate_limits: 'a' has no effect"))
+        #expect(errors(text("  a: { full_handshakes: 5 per 1s }")).count == 1)
+        #expect(EdgeConfigTests.errors(text("  a: { connections: 5, handshakes: 5 per 1s }")) == [])
     }
 }

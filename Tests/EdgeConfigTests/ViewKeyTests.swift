@@ -53,7 +53,41 @@ struct ViewKeyTests {
         ape.unknown = .refuse
         ape.clientCertificates = .init(
             authorities: "ca.pem", isRequired: false, field: "X-Subject")
+        ape.isLow = true
         #expect(configuration.views == [zoo, ape])
+    }
+
+    @Test("Who comes by a forwarder or has limits is of low priority, unless it is said otherwise")
+    func priority() throws {
+        let configuration = try Self.load(
+            Sample.views(
+                """
+                  plain: { sources: 10.0.0.0/8 }
+                  low: { sources: 198.51.100.0/24, priority: low }
+                  limited: { sources: 192.168.0.0/16, rate_limits: some }
+                  trusted: { sources: 172.16.0.0/12, rate_limits: some, priority: high }
+                  forwarded: { proxy_protocol: required, trusted_proxies: 192.0.2.1 }
+                """,
+                sites: "  - { hosts: [b.example], upstream: app }\n")
+                + "rate_limits:\n  some: { requests: 5 per 1s }\n")
+
+        let low = configuration.views.filter(\.isLow).map(\.name)
+        #expect(low == ["low", "limited", "forwarded"])
+    }
+
+    @Test("The proxy's memory is bounded by what is said, by nothing, or by the machine")
+    func memory() throws {
+        let cases: [(String, Int?)] = [
+            ("", nil), ("limits: { memory: unlimited }\n", 0),
+            ("limits: { memory: 256MiB }\n", 256 << 20),
+        ]
+        for (text, expected) in cases {
+            let configuration = try Self.load(
+                Sample.views(
+                    "  lan: { interfaces: eth0 }\n",
+                    sites: "  - { hosts: [b.example], upstream: app }\n") + text)
+            #expect(configuration.limits.memory == expected, "\(text)")
+        }
     }
 
     @Test("What is not written of a view: all connections, no header, 404 for unknown names")

@@ -29,6 +29,8 @@ final class AdminSite: Sendable {
         var figures = OperationSamples.figures
         var incidents = OperationSamples.incidents
         var doctor = OperationSamples.doctor
+        var limitRefusal: OrderRefusal?
+        var limitOrders: [LimitOrder] = []
         var orders: [String] = []
         var orderResult = MemberOrderResult.done
         var isStopped = false
@@ -214,6 +216,26 @@ final class AdminSite: Sendable {
         func figures() -> FiguresReply { site.read(\.figures) }
         func incidents() -> IncidentsReply { site.read(\.incidents) }
         func doctor() -> DoctorReply { site.read(\.doctor) }
+
+        func limits() -> LimitsReply { LimitSamples.limits }
+        func limitTop() -> LimitTopReply { LimitSamples.top }
+
+        func limitClient(_ text: String) -> Result<LimitClientReply, OrderRefusal> {
+            guard text != "here" else { return .failure(OrderRefusal("'here' is no address")) }
+            var reply = LimitSamples.client
+            reply.client = text
+            return .success(reply)
+        }
+
+        func orderLimits(_ order: LimitOrder) -> Result<LimitOrderReply, OrderRefusal> {
+            site.script.withLock { $0.limitOrders.append(order) }
+            if let refusal = site.read(\.limitRefusal) { return .failure(refusal) }
+            var until: Int64?
+            if case .ban(_, let seconds) = order { until = 1000 + seconds }
+            return .success(
+                LimitOrderReply(
+                    order: order.word, client: order.client, until: until, changed: 1))
+        }
     }
 }
 

@@ -29,6 +29,7 @@ import Testing
             CertificateFigures(
                 quarantined: 0, rotations: 0, failures: [], isClockSynchronised: true))
         metrics.failover(OperationSamples.vip)
+        metrics.limits(LimitSamples.limits, fileFailures: 0)
         var traffic = TrafficText()
         traffic.sites([], [])
         traffic.upstreams([], [])

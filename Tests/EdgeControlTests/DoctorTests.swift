@@ -19,7 +19,7 @@ import Testing
     func healthy() {
         let found = Self.verdicts { _ in }
 
-        #expect(found.count == 8 && found.values.allSatisfy { $0 == "fine" }, "\(found)")
+        #expect(found.count == 9 && found.values.allSatisfy { $0 == "fine" }, "\(found)")
     }
 
     static let troubles: [(String, String, @Sendable (inout StatusReply) -> Void)] = [
@@ -33,6 +33,25 @@ import Testing
             }
         ),
         ("workers", "warning", { $0.workers[0].epoch = 2 }),
+        ("workers", "warning", { $0.overloadedSince = 990 }),
+        (
+            "memory", "warning",
+            {
+                $0.counters = [
+                    NamedCount("memory_bytes", 900 << 20),
+                    NamedCount("memory_limit_bytes", 1000 << 20),
+                ]
+            }
+        ),
+        (
+            "memory", "problem",
+            {
+                $0.counters = [
+                    NamedCount("memory_bytes", 1000 << 20),
+                    NamedCount("memory_limit_bytes", 1000 << 20),
+                ]
+            }
+        ),
         (
             "upstreams", "problem",
             { $0.upstreams = [UpstreamStatus(name: "a", tls: false, available: 0)] }

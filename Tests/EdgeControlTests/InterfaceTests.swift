@@ -47,6 +47,14 @@ import Testing
             ("incidents", OperationSamples.incidents.json),
             ("doctor", OperationSamples.doctor.json),
             ("vip", OperationSamples.vip.json), ("yield", OperationSamples.yielded.json),
+            ("limits", LimitSamples.limits.json), ("limit-top", LimitSamples.top.json),
+            ("limit-client", LimitSamples.client.json),
+            (
+                "limit-order",
+                LimitOrderReply(
+                    order: "ban", client: "198.51.100.7", until: 4600, changed: 1
+                ).json
+            ),
             ("error", ErrorReply(error: "no such path").json),
         ]
     }

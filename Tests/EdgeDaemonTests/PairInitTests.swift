@@ -47,6 +47,42 @@ import Testing
         return status.st_mode & 0o777
     }
 
+    @Test("What is put in place is on the disk before its name is, and the name before it is said")
+    func synced() throws {
+        var synced: [String] = []
+        let keyPath = first.key
+        var wasThere: [Bool] = []
+        var fails = -1
+        func run() throws {
+            synced = []
+            wasThere = []
+            try _ = PairInit(pair: first, runAs: nil, options: PairInit.Options()) { descriptor in
+                var buffer = [CChar](repeating: 0, count: 4096)
+                let count = readlink("/proc/self/fd/\(descriptor)", &buffer, buffer.count - 1)
+                synced.append(
+                    String(
+                        decoding: buffer.prefix(max(count, 0)).map { UInt8(bitPattern: $0) },
+                        as: UTF8.self))
+                wasThere.append(access(keyPath, F_OK) == 0)
+                return synced.count == fails ? -1 : 0
+            }.run()
+        }
+        fails = 2
+        #expect(throws: PairInit.Refusal.self) { try run() }
+        #expect(access(first.key, F_OK) != 0 && access(first.key + ".new", F_OK) != 0)
+        #expect(rmdir(first.directory) == 0)
+        fails = -1
+
+        try run()
+
+        let folder = first.directory
+        #expect(
+            synced == [
+                directory.path, first.key + ".new", folder, first.certificate + ".new", folder,
+            ])
+        #expect(wasThere == [false, false, true, true, true])
+    }
+
     @Test("Two nodes make their certificates, carry them across, and are a pair")
     func pair() throws {
         let said = try run(first)

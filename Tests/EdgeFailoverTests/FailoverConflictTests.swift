@@ -270,4 +270,43 @@ import Testing
         stranger.stop()
         right.stop()
     }
+
+    @Test("a secret is replaced on two nodes that run, and neither loses sight of the other")
+    func replacedSecret() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        let (old, new) = (Array("an old secret of both".utf8), Array("a new secret of both".utf8))
+        func settings(_ node: Int) -> FailoverSettings {
+            var made = PairNetwork.settings(node: node)
+            made.presence.isAuthenticated = true
+            return made
+        }
+        let nodes = [
+            try Node(pair.left, settings(1), options: FailoverOptions(secret: old)),
+            try Node(pair.right, settings(2), options: FailoverOptions(secret: old)),
+        ]
+        #expect(eventually { nodes.allSatisfy { $0.status.peers.count == 1 } })
+
+        for (secret, accepted) in [(old, [new]), (new, [old]), (new, [])] {
+            for (index, node) in nodes.enumerated() {
+                node.service.apply(
+                    settings(index + 1),
+                    options: FailoverOptions(secret: secret, acceptedSecrets: accepted))
+                let heard = nodes.map { $0.status.figures.presenceHeard }
+                #expect(
+                    eventually {
+                        zip(nodes, heard).allSatisfy {
+                            $0.status.figures.presenceHeard > $1 + 1
+                        }
+                    })
+            }
+        }
+
+        for node in nodes {
+            let status = node.status
+            #expect(status.peers.map(\.boots) == [1])
+            #expect(status.figures.presenceRefusals[.authentication] == nil)
+        }
+        for node in nodes { node.stop() }
+    }
 }

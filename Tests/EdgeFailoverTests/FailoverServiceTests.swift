@@ -72,6 +72,62 @@ import Testing
         node.stop()
     }
 
+    @Test("two nodes know each other by the addresses of a list that both have, of either family")
+    func unicast() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        let all = ["10.77.0.1", "10.77.0.2", "fd77::1", "fd77::2"].compactMap {
+            SocketAddress(address: $0, port: 0)
+        }
+        func settings(_ node: Int) -> FailoverSettings {
+            PairNetwork.settings(node: node, hasPresence: false, isUnicast: true) {
+                $0.acceptsPeersOnly = true
+                for index in $0.families.indices {
+                    let family = $0.families[index].family
+                    $0.families[index].peers = all.filter { $0.family == family }
+                }
+                // The node's own address is of another network.
+                $0.families[0].source = SocketAddress(ipv4: 0xC000_0200 + UInt32(node), port: 0)
+                $0.families[0].isSourceRequired = false
+            }
+        }
+        let left = try Node(pair.left, settings(1))
+        let right = try Node(pair.right, settings(2))
+        #expect(eventually { left.state == .master || right.state == .master })
+        usleep(500_000)
+
+        #expect(Set([left.state, right.state]) == [.master, .backup])
+        for node in [left, right] {
+            #expect(node.status.figures.refusals.isEmpty)
+            #expect(node.status.instances[0].election.counters.conflictsWon == 0)
+        }
+        left.stop()
+        right.stop()
+    }
+
+    @Test("unicast over IPv6 waits for an address that peers know, and has no other until then")
+    func unicastWithoutAddress() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        try pair.left.ip("address delete fd77::1/64 dev eth0")
+        let capture = try FrameCapture(in: pair.right.namespace)
+        defer { capture.stop() }
+        let node = try Node(
+            pair.left,
+            PairNetwork.settings(
+                node: 1, hasPresence: false, families: [.ipv6], isUnicast: true
+            ) { $0.acceptsPeersOnly = true })
+        #expect(node.becomes(.fault))
+        #expect(node.transitions.last?.transition.cause == .noAddress)
+
+        try pair.left.ip("address add fd77::1/64 dev eth0")
+
+        #expect(node.becomes(.master))
+        let heard = capture.wait { $0.vrrpIPv6 != nil }.compactMap(\.vrrpIPv6)
+        #expect(!heard.isEmpty && heard.allSatisfy { $0.source.addressText == "fd77::1" })
+        node.stop()
+    }
+
     @Test("two nodes: one holds the addresses; it stops, and the other has them at once")
     func handover() throws {
         let pair = try PairNetwork()

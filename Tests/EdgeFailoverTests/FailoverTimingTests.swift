@@ -155,6 +155,48 @@ import Testing
         right.stop()
     }
 
+    /// Nothing tells such packets from the peer's before their sums are computed: who can send them
+    /// could as well send right ones, and have the addresses.
+    @Test("a flood in the peer's name ends with one master, and soon")
+    func forgedFlood() throws {
+        let pair = try PairNetwork()
+        defer { pair.network.tearDown() }
+        let left = try Node(pair.left, PairNetwork.settings(node: 1, families: [.ipv4]))
+        #expect(left.becomes(.master))
+        let right = try Node(pair.right, PairNetwork.settings(node: 2, families: [.ipv4]))
+        #expect(right.becomes(.backup))
+        usleep(200_000)
+        let index = try Wire.index(of: "eth0", on: pair.watcher)
+        let payload: [UInt8] = [0x31, 7, 110, 1, 0, 2, 0, 0, 10, 77, 0, 9]
+        let frame =
+            [0x01, 0, 0x5E, 0, 0, 0x12, 2, 0, 0, 0, 0, 9, 0x08, 0]
+            + Advertisement.ipv4Header(
+                from: SocketAddress(ipv4: 0x0A4D_0001, port: 0), to: VRRPSocket.groupIPv4,
+                payloadByteCount: payload.count) + payload
+        let sent = try inNamespace(pair.watcher.namespace) {
+            let socket = try PacketSocket()
+            let end = ContinuousClock.now + .milliseconds(500)
+            var count = 0
+            while ContinuousClock.now < end {
+                try? socket.send(frame, on: index)
+                count += 1
+            }
+            return count
+        }
+
+        let isSettled = eventually {
+            [left.state, right.state].filter { $0 == .master }.count == 1
+        }
+        #expect(isSettled)
+        usleep(300_000)
+        #expect(Set([left.state, right.state]) == [.master, .backup])
+        #expect(right.status.figures.refusals[.checksum, default: 0] > 100)
+        let moves = right.transitions.count { $0.transition.to == .master }
+        print("forged flood: \(sent) packets in 500 ms, \(moves) take-overs by the backup")
+        left.stop()
+        right.stop()
+    }
+
     @Test("a flood of datagrams to the guardians' port delays no advertisement")
     func presenceFlood() throws {
         let pair = try PairNetwork()

@@ -19,6 +19,7 @@ struct Speech: Sendable, CustomTestStringConvertible {
 
     static let all = [
         Speech(family: .ipv4), Speech(family: .ipv4, isUnicast: true), Speech(family: .ipv6),
+        Speech(family: .ipv6, isUnicast: true),
     ]
 }
 
@@ -28,7 +29,13 @@ struct Speech: Sendable, CustomTestStringConvertible {
     ) -> FailoverSettings {
         PairNetwork.settings(
             node: node, interval: .milliseconds(100), hasPresence: false,
-            families: [speech.family], isUnicast: speech.isUnicast, change)
+            families: [speech.family], isUnicast: speech.isUnicast
+        ) {
+            $0.acceptsPeersOnly = speech.isUnicast
+            // It sends IPv6 to peers with 64.
+            $0.takesAnyHops = speech.isUnicast && speech.family == .ipv6
+            change(&$0)
+        }
     }
 
     /// Advertisements of a source, in order.
@@ -66,8 +73,17 @@ struct Speech: Sendable, CustomTestStringConvertible {
         #expect(try eventually { try pair.right.holds(speech.address) })
         #expect(try !pair.left.holds(speech.address))
         let zero = Self.adverts(capture, speech).filter { $0.advertisement.priority == 0 }
-        #expect(!zero.isEmpty)
-        #expect(Self.adverts(capture, speech).contains { $0.advertisement.priority == 100 })
+        #expect(!zero.isEmpty && zero.allSatisfy { $0.hops == 255 })
+        let theirs = try #require(
+            Self.adverts(capture, speech).first { $0.advertisement.priority == 100 })
+        if speech.isUnicast {
+            let net = speech.family == .ipv4 ? "10.77.0." : "fd77::"
+            #expect(zero[0].source.addressText == net + "1")
+            #expect(zero[0].destination.addressText == net + "2")
+            #expect(theirs.source.addressText == net + "2")
+            #expect(theirs.destination.addressText == net + "1")
+        }
+        #expect(theirs.hops == (speech.isUnicast && speech.family == .ipv6 ? 64 : 255))
         // It comes back with a lower rank than it had: no fight.
         let second = try Node(pair.left, Self.settings(node: 1, speech))
         #expect(second.becomes(.backup))

@@ -49,6 +49,27 @@ import Testing
         #expect(read.map(\.address.addressText) == ["10.77.0.2"])
     }
 
+    @Test("a list that the kernel could not finish is an error, not a shorter list")
+    func unfinished() throws {
+        var ends: [Int32] = [0, 0]
+        let kind = Int32(SOCK_SEQPACKET.rawValue)
+        #expect(socketpair(AF_UNIX, kind, 0, &ends) == 0)
+        let kernel = FileDescriptor(owning: ends[1])
+        let socket = NetlinkSocket(adopting: FileDescriptor(owning: ends[0]))
+        for (sequence, code) in [(1, ENOMEM), (2, ENODEV)] as [(UInt32, Int32)] {
+            var end = NetlinkMessage(
+                type: UInt16(NLMSG_DONE), flags: 0x2,
+                fixed: withUnsafeBytes(of: -code) { Array($0) })
+            end.sequence = sequence
+            #expect(send(kernel.raw, end.bytes, end.bytes.count, 0) == end.bytes.count)
+        }
+
+        let error = #expect(throws: SystemError.self) { try InterfaceAddress.readAll(socket) }
+        #expect(error?.code == ENOMEM)
+        // There is no such interface.
+        #expect(try InterfaceAddress.readAll(socket, of: 7).isEmpty)
+    }
+
     @Test("a socket for events has room for a storm of them")
     func room() throws {
         let socket = try NetlinkSocket(groups: .links)

@@ -217,7 +217,8 @@ extension FrameCapture.Frame {
     /// The payload of an IPv4 packet of protocol 112.
     var vrrp: ReceivedAdvertisement? {
         guard etherType == 0x0800, bytes.count >= 34, bytes[23] == 112 else { return nil }
-        return try? ReceivedAdvertisement(ipv4Packet: bytes.span.extracting(14...))
+        return try? ReceivedAdvertisement(
+            ipv4Packet: bytes.span.extracting(14...), takesAnyHops: true)
     }
 
     /// The same of IPv6.
@@ -226,8 +227,8 @@ extension FrameCapture.Frame {
         let count = Int(word(18))
         guard bytes.count >= 54 + count else { return nil }
         return try? ReceivedAdvertisement(
-            ipv6Payload: bytes.span.extracting(54..<54 + count), hopLimit: Int(bytes[21]),
-            source: ipv6(22), destination: ipv6(38))
+            ipv6Payload: bytes.span.extracting(54..<54 + count), hopLimit: bytes[21],
+            source: ipv6(22), destination: ipv6(38), takesAnyHops: true)
     }
 
     /// Whether it is a gratuitous ARP for the address.

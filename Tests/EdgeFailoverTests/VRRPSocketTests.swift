@@ -292,6 +292,16 @@ extension VRRPSocket {
             try sender.send([0x31, 7, 255], from: source)
 
             #expect(try #require(receiver.next()).bytes.last == 255)
+
+            receiver.admitOnly([7], takesAnyHops: true)
+            hops = 64
+            setsockopt(
+                sender.descriptor, Int32(isIPv4 ? IPPROTO_IP : IPPROTO_IPV6),
+                isIPv4 ? IP_MULTICAST_TTL : IPV6_MULTICAST_HOPS, &hops, 4)
+            try sender.send([0x31, 8, 63], from: source)
+            try sender.send([0x31, 7, 64], from: source)
+
+            #expect(try #require(receiver.next()).bytes.last == 64)
         }
     }
 

@@ -248,6 +248,27 @@ extension FailoverGlueTests {
         #expect(fakes.last?.resumed == nil)
     }
 
+    @Test("Both secrets reach the thread, and are read anew at a reload")
+    func secrets() throws {
+        let folder = try OwnFolder()
+        let own = try folder.write("0123456789abcdef", to: "own", mode: 0o600)
+        let next = try folder.write("fedcba9876543210", to: "next", mode: 0o600)
+        let failover = Configuration.Failover(
+            settings: Self.failover().settings, secret: own, acceptedSecret: next)
+        let (rig, fake) = try Self.serving(failover: failover)
+        #expect(fake.options.secret == Array("0123456789abcdef".utf8))
+        #expect(fake.options.acceptedSecrets == [Array("fedcba9876543210".utf8)])
+
+        try folder.write("another one of both", to: "next", mode: 0o600)
+        rig.service.deliver(.hangUp)
+
+        #expect(
+            rig.turn {
+                fake.options.acceptedSecrets == [Array("another one of both".utf8)]
+            })
+        #expect(fake.options.secret == Array("0123456789abcdef".utf8))
+    }
+
     @Test("The secret is the one that was in use, whatever has become of its file")
     func carriedSecret() throws {
         let bytes = Array("0123456789abcdef".utf8)

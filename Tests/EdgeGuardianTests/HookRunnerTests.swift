@@ -231,6 +231,25 @@ struct FailoverSecretTests {
         #expect(try Self.secret(path).get() == Array("0123456789abcdef".utf8))
     }
 
+    @Test("One that is believed besides has its own file, and is looked at as well")
+    func accepted() throws {
+        let folder = try OwnFolder()
+        let own = try folder.write("0123456789abcdef\n", to: "key", mode: 0o600)
+        let next = try folder.write("fedcba9876543210\n", to: "next", mode: 0o600)
+        let settings = FailoverSettings(nodeName: "a", instances: [])
+        var failover = Configuration.Failover(
+            settings: settings, secret: own, acceptedSecret: next)
+
+        #expect(try OwnerOnlyFile.acceptedSecret(of: failover) == Array("fedcba9876543210".utf8))
+        #expect(OwnerOnlyFile.problems(of: failover).isEmpty)
+        chmod(next, 0o644)
+        #expect(
+            OwnerOnlyFile.problems(of: failover)
+                == ["failover.accepted_secret: \(next): others may read it (chmod 600)"])
+        failover = .init(settings: settings, secret: own)
+        #expect(try OwnerOnlyFile.acceptedSecret(of: failover) == nil)
+    }
+
     @Test("One that others may read, that is too short, or that is missing is refused with a hint")
     func refused() throws {
         let folder = try OwnFolder()

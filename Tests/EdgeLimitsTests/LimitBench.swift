@@ -52,6 +52,32 @@ struct LimitBench {
         return Double(spent) / Double(rounds * workers)
     }
 
+    @Test("A look at a list of so many blocks", arguments: [1_000, 100_000])
+    func lists(count: Int) throws {
+        var random = SplitMix64(seed: 3)
+        let blocks = (0..<count).compactMap { _ in
+            CIDR(SocketAddress(ipv4: UInt32(truncatingIfNeeded: random.next()), port: 0), bits: 32)
+        }
+        let begun = Self.processorTime()
+        let ranges = AddressRanges(blocks)
+        let built = Self.processorTime() - begun
+        #if DEBUG
+        let rounds = 20_000
+        #else
+        let rounds = 2_000_000
+        #endif
+        var found = 0
+        let before = Self.processorTime()
+        for _ in 0..<rounds {
+            let address = SocketAddress(ipv4: UInt32(truncatingIfNeeded: random.next()), port: 0)
+            if ranges.contains(address) { found += 1 }
+        }
+        let spent = Self.processorTime() - before
+        #expect(found < rounds)
+        #expect(blocks.allSatisfy { ranges.contains($0.base) })
+        print("list of \(count): \(spent / UInt64(rounds)) ns, made in \(built / 1_000) us")
+    }
+
     @Test("A decision about one of so many keys", arguments: [1_000, 100_000, 1_000_000])
     func decide(keys: UInt64) async throws {
         let bench = try RateBench(keys: 1_000_000)

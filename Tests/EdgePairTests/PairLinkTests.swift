@@ -140,6 +140,41 @@ final class Done: Sendable {
         #expect(high.link?.problem == "the other node's proxy has stopped")
     }
 
+    @Test(
+        "What no node tells of limits and bans ends the link and is counted, and nothing of it is kept"
+    )
+    func malformed() throws {
+        let files = try PairFiles()
+        let loop = try PollLoop()
+        let nothing = PairCost(identity: 1, high: 2, low: 3, cost: 0)
+        let endless = PairDebt(
+            identity: 1, high: 2, low: 3, nanoseconds: PairMessage.debtMax + 1)
+        var ban = Sample.ban
+        ban.bits = 33
+        let messages: [PairMessage] = [
+            .costs(PairCosts(incarnation: 1, number: 1, entries: [nothing])),
+            .costs(PairCosts(incarnation: 1, number: 1, entries: [])), .debts([endless]),
+            .bans(PairBans(isList: true, bans: [Sample.lifting, ban])),
+        ]
+        for message in messages {
+            let (high, port) = try Self.listener(files.high, loop)
+            let low = try Side(
+                files.low, own: "127.0.0.1:1", peer: "127.0.0.2:\(port)", name: "low",
+                loop: loop)
+            #expect(Self.until(loop) { low.opened.count == 1 && high.opened.count == 1 })
+
+            low.link?.send(message)
+
+            #expect(Self.until(loop) { !high.closed.isEmpty && !low.closed.isEmpty })
+            #expect(high.closed.first == .violation(.body(message.kind)))
+            #expect(low.closed.first == .farewell(.violation))
+            #expect(high.link?.machine.counts.violations == 1)
+            #expect(high.received.isEmpty)
+            low.drop()
+            high.drop()
+        }
+    }
+
     @Test("A side that comes back is linked again, and state can be sent anew")
     func comeBack() throws {
         let files = try PairFiles()
@@ -247,6 +282,11 @@ final class Done: Sendable {
         #expect(Self.until(loop) { session.ending != nil && high.link?.strangers == 1 })
         #expect(high.opened.isEmpty)
         #expect(high.link?.failedHandshakes == 0)
+
+        // Who sums up closes the link first.
+        let link = try #require(high.link)
+        link.close()
+        #expect(link.strangers == 1)
     }
 
     @Test("Connections that say nothing are bounded, and do not keep the peer out")

@@ -124,9 +124,82 @@ internal import Testing
             (.order, [0, 0, 0, 0, 0, 0, 0, 1, 1, 0, 0, 0, 1]),
             (.ticketKeys, [0, 5]), (.troubled, [0, 1, 0, 5, 0, 0, 0, 0, 0, 0]),
             (.orderResult, [0, 0, 0, 0, 0, 0, 0, 1, 9, 0, 0]),
+            (.costs, numbers(1, 1) + [0, 0]), (.costs, numbers(1, 1) + [0x07, 0xD1]),
+            (.costs, numbers(0, 1) + [0, 1] + numbers(1, 1, 1) + [0, 0, 0, 1]),
+            (.costs, numbers(1, 0) + [0, 1] + numbers(1, 1, 1) + [0, 0, 0, 1]),
+            (.costs, numbers(1, 1) + [0, 1] + numbers(1, 1, 1) + [0, 0, 0, 0]),
+            (.debts, [0, 0]), (.debts, [0x07, 0xD1]), (.debts, [0, 1] + numbers(1, 1, 1, 0)),
+            (.debts, [0, 1] + numbers(1, 1, 1, PairMessage.debtMax + 1)),
+            (.textKey, numbers(1, 1)),
+            (.bans, [0, 0, 0]), (.bans, [2] + one), (.bans, [0, 0, 201]),
+            // More bits than there are, a port, and for too long.
+            (.bans, [0] + one(bits: 33)), (.bans, [0] + one(port: 1)),
+            (.bans, [0] + one(remaining: PairMessage.banMax + 1)),
+            (.refusals, [0, 65]), (.refusals, [0, 0, 0, 129]),
         ])
     func values(kind: PairMessage.Kind, body: [UInt8]) {
         #expect(throws: PairViolation.body(kind)) { _ = try PairMessage(kind, body: body[...]) }
+    }
+
+    /// One ban, as in a message.
+    private static func one(
+        bits: UInt8 = 32, port: UInt8 = 0, remaining: UInt32 = 1
+    ) -> [UInt8] {
+        [0, 1, 4, 192, 0, 2, 1, 0, port, bits, 0, 0, 0, 0, 0]
+            + withUnsafeBytes(of: remaining.bigEndian) { Array($0) }
+    }
+
+    private static var one: [UInt8] { one() }
+
+    @Test("The largest lists of bans and of refusals fit")
+    func lists() {
+        let name = String(repeating: "a", count: 300)
+        let client = SocketAddress(ipv6High: .max, low: 0, port: 0)
+        let ban = PairBan(client: client, bits: 64, policy: name, age: 1, remaining: 1)
+        let row = PairRefusals.Row(
+            client: client, bits: 64, policy: name, isShadow: false, count: 1, surplus: 1,
+            firstAge: 1, lastAge: 1)
+        let policy = PairRefusals.Policy(name: name, admitted: 1, refused: 1, shadow: 1, bans: 1)
+        let messages: [PairMessage] = [
+            .bans(PairBans(isList: true, bans: Array(repeating: ban, count: 500))),
+            .refusals(
+                PairRefusals(
+                    policies: Array(repeating: policy, count: 500),
+                    rows: Array(repeating: row, count: 500))),
+        ]
+        for message in messages {
+            #expect(message.encoded.count <= PairMessage.headBytes + PairMessage.bodyBytesMax)
+            #expect(throws: Never.self) { _ = try Self.items(message.encoded) }
+        }
+    }
+
+    private static func numbers(_ values: UInt64...) -> [UInt8] {
+        values.flatMap { value in withUnsafeBytes(of: value.bigEndian) { Array($0) } }
+    }
+
+    @Test("The largest batch of costs, and of debts, fits; what is more is left out")
+    func batches() throws {
+        let cost = PairCost(identity: .max, high: .max, low: .max, cost: .max)
+        let debt = PairDebt(identity: 1, high: 1, low: 1, nanoseconds: PairMessage.debtMax)
+        for more in [0, 1] {
+            let count = PairMessage.costsMax + more
+            let costs = PairMessage.costs(
+                PairCosts(
+                    incarnation: 1, number: 1, entries: Array(repeating: cost, count: count)))
+            let debts = PairMessage.debts(Array(repeating: debt, count: count))
+            for bytes in [costs.encoded, debts.encoded] {
+                #expect(bytes.count <= PairMessage.headBytes + PairMessage.bodyBytesMax)
+                guard case .message(let message, _)? = try Self.items(bytes).first else {
+                    Issue.record("no message")
+                    continue
+                }
+                switch message {
+                case .costs(let costs): #expect(costs.entries.count == PairMessage.costsMax)
+                case .debts(let debts): #expect(debts.count == PairMessage.costsMax)
+                default: Issue.record("\(message.kind)")
+                }
+            }
+        }
     }
 
     @Test("Random bytes are refused or are what encoding makes")

@@ -24,6 +24,23 @@ enum Sample {
             .init(name: "a.example", fingerprint: 4), .init(name: "b.example", fingerprint: 5),
         ])
 
+    static let ban = PairBan(
+        client: SocketAddress(ipv4: 0xC000_0201, port: 0), bits: 32, policy: "public", age: 3,
+        remaining: PairMessage.banMax)
+    static let lifting = PairBan(
+        client: SocketAddress(ipv6High: 0x2001_0DB8_0000_0000, low: 0, port: 0), bits: 64,
+        policy: "", age: .max, remaining: 0)
+    static let refusals = PairRefusals(
+        policies: [
+            .init(name: "public", admitted: 1, refused: 2, shadow: 3, bans: .max),
+            .init(name: "", admitted: 0, refused: 0, shadow: 0, bans: 0),
+        ],
+        rows: [
+            .init(
+                client: SocketAddress(ipv4: 0xC000_0201, port: 0), bits: 32, policy: "public",
+                isShadow: true, count: .max, surplus: 1, firstAge: 2, lastAge: .max)
+        ])
+
     /// One of each kind, and of each form that a kind has.
     static let messages: [PairMessage] = [
         .hello(hello(9)), .ping(number: 3), .pong(number: 3, wall: .max),
@@ -39,6 +56,21 @@ enum Sample {
         .order(PairOrder(number: .max, kind: .confirm(reload: 2))),
         .orderResult(PairOrderResult(number: 1, outcome: .refused, lines: ["a", "", "b"])),
         .farewell(.stopping),
+        .costs(
+            PairCosts(
+                incarnation: 5, number: 1,
+                entries: [
+                    PairCost(identity: 1, high: 2, low: 3, cost: 4),
+                    PairCost(identity: .max, high: .max, low: .max, cost: .max),
+                ])),
+        .debts([
+            PairDebt(identity: 1, high: 2, low: 3, nanoseconds: 1),
+            PairDebt(identity: 1, high: 2, low: 4, nanoseconds: PairMessage.debtMax),
+        ]),
+        .textKey(PairTextKey(high: 1, low: .max, age: 3)),
+        .bans(PairBans(isList: true, bans: [ban, lifting])),
+        .bans(PairBans(isList: false, bans: [ban])),
+        .refusals(PairRefusals(policies: [], rows: [])), .refusals(refusals),
     ]
 }
 

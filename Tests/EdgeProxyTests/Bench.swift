@@ -51,6 +51,8 @@ final class Bench {
         var interfaces: () -> [NetworkInterface] = { [] }
         var limits = LimitPlans()
         var limitMemory: LimitMemory?
+        var pressure = ProcessPressure()
+        var descriptorReserve = 0
     }
 
     final class Events: Sendable {
@@ -95,7 +97,8 @@ final class Bench {
                 ],
                 connectionsMax: options.connectionsMax, chunkBudget: options.chunkBudget,
                 tickets: tickets, seed: 1, loopMark: LoopMark(id: Bench.loopID),
-                interfaces: options.interfaces, limits: options.limitMemory),
+                interfaces: options.interfaces, limits: options.limitMemory,
+                pressure: options.pressure, descriptorReserve: options.descriptorReserve),
             ring: ring, block: block, mailbox: mailbox,
             snapshot: Bench.snapshot(1, options, options.members), now: now,
             report: { events.add($0) })
@@ -170,10 +173,12 @@ final class Bench {
     }
 
     /// A turn whose books the caller looks at.
-    func quietTurn(after span: Duration) {
+    ///
+    /// - Parameter lag: how long the turn before is said to have taken, with work waiting.
+    func quietTurn(after span: Duration, lag: Duration = .zero) {
         now = now.advanced(by: span)
         ring.step()
-        worker.startTurn(now)
+        worker.startTurn(now, lag: lag.nanoseconds)
     }
 
     /// Turns until nothing is left to do at this moment.
@@ -181,7 +186,11 @@ final class Bench {
         for _ in 0..<50 {
             turn()
             ring.step()
-            if ring.isQuiet { return }
+            if ring.isQuiet, worker.deferredFirst == worker.deferred.count,
+                worker.bulkFirst == worker.bulkReady.count
+            {
+                return
+            }
         }
         worker.startTurn(now)
         inspect()
@@ -351,6 +360,7 @@ final class Bench {
                 "upstream \(slot) names an exchange that is not its own")
         }
         checkMembers(&faults)
+        checkPauses(&faults)
         check(count(.upstreamConnectionsIdle) == idle, "upstreamConnectionsIdle")
         checkQueues(&faults)
         faults += trafficFaults()
@@ -400,7 +410,10 @@ final class Bench {
         if channel.inFlight.contains(.send) { expected.insert(.send) }
         if channel.inFlight.contains(.connect) { expected.insert(.connect) }
         if channel.inFlight.contains(.cancel) { expected.insert(.cancel) }
-        let actual = ring.inFlight(channel.descriptor)
+        // What the kernel has said of a connection in bulk, and waits for its turn, is its still.
+        var actual = ring.inFlight(channel.descriptor)
+        let waiting = worker.bulkReady.dropFirst(worker.bulkFirst)
+        if waiting.contains(where: { $0.token.slot == slot }) { actual.insert(.receive) }
         if expected != actual {
             faults.append("slot \(slot): in flight \(actual), booked \(expected)")
         }

@@ -14,11 +14,13 @@ final class WirePeer {
     let peer: SessionPeer
 
     /// A client.
-    convenience init(clientOf bench: Bench, window: UInt32 = 65536) throws {
+    convenience init(
+        clientOf bench: Bench, window: UInt32 = 65536, from address: SocketAddress? = nil
+    ) throws {
         var limits = WirePeer.wide
         limits.streamWindow = window
         limits.connectionWindow = max(1 << 20, 3 * window)
-        let descriptor = bench.client()
+        let descriptor = bench.client(from: address)
         let slot = try #require(bench.slot(of: descriptor))
         bench.worker.startClientHTTP2(slot)
         try self.init(bench, descriptor, SessionPeer(isServer: false, limits))

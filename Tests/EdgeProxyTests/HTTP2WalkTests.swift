@@ -1,6 +1,7 @@
 import CEdge
 import EdgeCore
 import EdgeHTTP2
+import EdgeLimits
 import EdgeTesting
 import EdgeUpstream
 import Testing
@@ -50,6 +51,12 @@ import Testing
             if random.chance(1, of: 2) { options.retries.statuses = [404] }
             if random.chance(1, of: 3) { options.retries.perTry = .seconds(2) }
             if random.chance(1, of: 3) { options.retries.overall = .seconds(5) }
+            if random.chance(1, of: 2) {
+                let policy = try Shaping.policy([.upload, .download], 50_000, burst: 10_000)
+                options.routing = Shaping.routing()
+                options.limits = Shaping.plans(policy)
+                options.limitMemory = try Shaping.memory()
+            }
             self.random = random
             bench = try Bench(options)
             rules = WalkRules(bench)
@@ -358,8 +365,14 @@ import Testing
             let members = (1...3).filter { _ in random.chance(2, of: 3) }.map { Bench.member($0) }
             var options = bench.options
             options.http2.streamsMax = 2 + number(20)
-            bench.worker.handle(
-                .apply(Bench.snapshot(epoch, options, members, pool: Int32(number(2)))))
+            let pool = Int32(number(2))
+            if options.routing != nil {
+                options.routing = Shaping.routing(pool: pool)
+                if random.chance(1, of: 2) {
+                    options.limits = Shaping.plans(LimitPolicy(name: "none"))
+                }
+            }
+            bench.worker.handle(.apply(Bench.snapshot(epoch, options, members, pool: pool)))
             rules.look()
         }
 

@@ -103,7 +103,10 @@ extension Bench {
         }
         switch state.phase {
         case .awaitingUpstream:
-            if state.upstream < 0, !state.flags.contains(.queued) {
+            let isHeldBack =
+                state.isMetered && worker.meters[number].pointee.isHeldBack
+                && worker.channels[Int(state.downstream)].pointee.flags.contains(.paused)
+            if state.upstream < 0, !state.flags.contains(.queued), !isHeldBack {
                 faults.append("exchange \(number) is forgotten")
             }
         case .forwarding, .answering:

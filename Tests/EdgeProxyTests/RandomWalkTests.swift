@@ -1,5 +1,6 @@
 import CEdge
 import EdgeCore
+import EdgeLimits
 import EdgeRing
 import EdgeTesting
 import EdgeUpstream
@@ -43,6 +44,12 @@ import Testing
             if random.chance(1, of: 2) { options.retries.statuses = [503] }
             if random.chance(1, of: 3) { options.retries.perTry = .seconds(2) }
             if random.chance(1, of: 3) { options.retries.overall = .seconds(5) }
+            if random.chance(1, of: 2) {
+                let policy = try Shaping.policy([.upload, .download], 50_000, burst: 10_000)
+                options.routing = Shaping.routing()
+                options.limits = Shaping.plans(policy)
+                options.limitMemory = try Shaping.memory()
+            }
             self.random = random
             bench = try Bench(options)
             rules = WalkRules(bench)
@@ -119,8 +126,14 @@ import Testing
                 options.queueMax = number(4)
                 options.sendsProxyHeader.toggle()
             }
-            bench.worker.handle(
-                .apply(Bench.snapshot(epoch, options, members, pool: Int32(number(2)))))
+            let pool = Int32(number(2))
+            if options.routing != nil {
+                options.routing = Shaping.routing(pool: pool)
+                if random.chance(1, of: 2) {
+                    options.limits = Shaping.plans(LimitPolicy(name: "none"))
+                }
+            }
+            bench.worker.handle(.apply(Bench.snapshot(epoch, options, members, pool: pool)))
             rules.look()
         }
 

@@ -151,7 +151,9 @@ import Testing
                 case .observed(_, let address, let seen):
                     health.observed(address, seen, now: now)
                 case .summarised(_, let summaries): health.summarised(summaries, now: now)
-                case .applied, .left, .counted, .drained, .stopped, .failed, .connectFailed: break
+                case .applied, .left, .counted, .admitted, .drained, .stopped, .failed,
+                    .connectFailed, .limited:
+                    break
                 }
             }
             heard = bench.events.list.count

@@ -39,9 +39,19 @@ import Testing
         var piece = Int.max
 
         /// A client of the TLS listener.
-        convenience init(_ bench: Bench, piece: Int = .max, smallRecords: Bool = false) throws {
-            try self.init(bench, bench.client(Bench.tlsListener), TLS_client_method())
+        convenience init(
+            _ bench: Bench, piece: Int = .max, smallRecords: Bool = false,
+            from address: SocketAddress? = nil, resuming: Peer? = nil, isTLS12: Bool = false,
+            groups: String? = nil
+        ) throws {
+            try self.init(
+                bench, bench.client(Bench.tlsListener, from: address), TLS_client_method(),
+                isTLS12: isTLS12, groups: groups)
             self.piece = piece
+            if let resuming, let session = SSL_get1_session(resuming.ssl) {
+                #expect(SSL_set_session(ssl, session) == 1)
+                SSL_SESSION_free(session)
+            }
             if smallRecords {
                 // 512 bytes a record (RFC 6066 §4).
                 #expect(SSL_set_tlsext_max_fragment_length(ssl, 1) == 1)
@@ -78,13 +88,16 @@ import Testing
 
         private init(
             _ bench: Bench, _ descriptor: Int32, _ method: OpaquePointer?,
-            _ server: MemoryServer? = nil
+            _ server: MemoryServer? = nil, isTLS12: Bool = false, groups: String? = nil
         ) throws {
             self.bench = bench
             self.descriptor = descriptor
             if let server { SSL_CTX_up_ref(server.context) }
-            guard let context = server?.context ?? SSL_CTX_new(method), let ssl = SSL_new(context),
-                let input = BIO_new(BIO_s_mem()), let output = BIO_new(BIO_s_mem())
+            guard let context = server?.context ?? SSL_CTX_new(method),
+                !isTLS12 || ce_ssl_ctx_set_versions(context, TLS1_2_VERSION, TLS1_2_VERSION) == 1,
+                groups.map({ ce_ssl_ctx_set_groups(context, $0) == 1 }) ?? true,
+                let ssl = SSL_new(context), let input = BIO_new(BIO_s_mem()),
+                let output = BIO_new(BIO_s_mem())
             else { throw KitError("no TLS") }
             self.context = context
             self.ssl = ssl
@@ -100,9 +113,14 @@ import Testing
 
         /// Sends a ClientHello, and no more.
         func begin() {
+            hello()
+            bench.settle()
+        }
+
+        /// Sends what is to be said next, a ClientHello at first; it waits for the next turn.
+        func hello() {
             read()
             _ = flush()
-            bench.settle()
         }
 
         /// Moves bytes both ways until nothing moves any more.

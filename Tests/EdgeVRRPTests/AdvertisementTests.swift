@@ -30,7 +30,7 @@ struct AdvertisementTests {
     }
 
     private func parse6(
-        _ bytes: [UInt8], hopLimit: Int = 255, source: SocketAddress = sourceIPv6
+        _ bytes: [UInt8], hopLimit: UInt8 = 255, source: SocketAddress = sourceIPv6
     ) throws(AdvertisementRefusal) -> ReceivedAdvertisement {
         try ReceivedAdvertisement(
             ipv6Payload: bytes.span, hopLimit: hopLimit, source: source,
@@ -134,6 +134,30 @@ struct AdvertisementTests {
         #expect(throws: refusal) { try parse(changed(offset, byte)) }
     }
 
+    @Test("unicast is read with any hop limit if that is wanted, the group's word never")
+    func anyHops() throws {
+        let peer = SocketAddress(ipv4: 0xC0A8_010C, port: 0)
+        let payload = Self.ipv4.payload(from: Self.sourceIPv4, to: peer)
+        var packet =
+            Advertisement.ipv4Header(
+                from: Self.sourceIPv4, to: peer, payloadByteCount: payload.count) + payload
+        packet[8] = 64
+        #expect(throws: AdvertisementRefusal.hops) { try parse(packet) }
+        let received = try ReceivedAdvertisement(ipv4Packet: packet.span, takesAnyHops: true)
+        #expect(received.hops == 64 && received.advertisement == Self.ipv4)
+        #expect(throws: AdvertisementRefusal.hops) {
+            try ReceivedAdvertisement(ipv4Packet: changed(8, 64).span, takesAnyHops: true)
+        }
+
+        for (destination, isRead) in [(Self.sourceIPv6, true), (IPFamily.ipv6.group, false)] {
+            let bytes = Self.ipv6.payload(from: Self.sourceIPv6, to: destination)
+            let six = try? ReceivedAdvertisement(
+                ipv6Payload: bytes.span, hopLimit: 64, source: Self.sourceIPv6,
+                destination: destination, takesAnyHops: true)
+            #expect(six?.hops == (isRead ? 64 : nil))
+        }
+    }
+
     @Test("a bit that the network has turned is found by the checksum")
     func turned() {
         for offset in 21..<32 where offset != 26 && offset != 27 {
@@ -206,7 +230,7 @@ struct AdvertisementTests {
 @Suite("Which advertisements count")
 struct AdvertisementFilterTests {
     private static func instance(
-        peersOnly: Bool = false, routerID: UInt8 = 51
+        peersOnly: Bool = false, anyHops: Bool = false, routerID: UInt8 = 51
     ) -> InstanceSettings {
         InstanceSettings(
             name: "vip\(routerID)", routerID: routerID, interfaceName: "eth0",
@@ -218,7 +242,7 @@ struct AdvertisementFilterTests {
                     ],
                     peers: [SocketAddress(ipv4: 0xC0A8_010B, port: 0)])
             ],
-            acceptsPeersOnly: peersOnly)
+            acceptsPeersOnly: peersOnly, takesAnyHops: anyHops)
     }
 
     private static let own = SocketAddress(ipv4: 0xC0A8_010C, port: 0)
@@ -231,14 +255,39 @@ struct AdvertisementFilterTests {
 
     private static func received(
         source: UInt32 = 0xC0A8_010B, destination: SocketAddress = IPFamily.ipv4.group,
-        routerID: UInt8 = 51, address: UInt32 = 0xC0A8_010D
+        routerID: UInt8 = 51, address: UInt32 = 0xC0A8_010D, hops: UInt8 = 255
     ) -> ReceivedAdvertisement {
         var advertisement = AdvertisementTests.ipv4
         advertisement.routerID = routerID
         advertisement.addresses = [SocketAddress(ipv4: address, port: 0)]
         return ReceivedAdvertisement(
             advertisement: advertisement, source: SocketAddress(ipv4: source, port: 0),
-            destination: destination)
+            destination: destination, hops: hops)
+    }
+
+    @Test("a hop limit is ignored of known peers' unicast to an instance that says so, else never")
+    func anyHops() throws {
+        let all = AdvertisementFilter(
+            instances: [
+                Self.instance(peersOnly: true, anyHops: true),
+                Self.instance(peersOnly: true, routerID: 7),
+                Self.instance(anyHops: true, routerID: 8),
+            ], ownAddresses: [Self.own])
+        #expect(all.takesAnyHops(.ipv4) && !all.takesAnyHops(.ipv6))
+        #expect(!Self.filter(peersOnly: true).takesAnyHops(.ipv4))
+
+        #expect(try all.admit(Self.received(destination: Self.own, hops: 64)).instance == 0)
+        for routerID in [7, 8] as [UInt8] {
+            #expect(throws: AdvertisementRefusal.hops) {
+                try all.admit(
+                    Self.received(destination: Self.own, routerID: routerID, hops: 64))
+            }
+        }
+        #expect(throws: AdvertisementRefusal.hops) { try all.admit(Self.received(hops: 64)) }
+        #expect(throws: AdvertisementRefusal.peerUnknown) {
+            try all.admit(
+                Self.received(source: 0xC0A8_0163, destination: Self.own, hops: 64))
+        }
     }
 
     @Test("an advertisement finds its instance")

@@ -50,6 +50,8 @@ struct ElectionLifeTests {
         bench.run(for: .seconds(20))
         #expect(bench.state == .initialize)
         #expect(bench.machine.status(now: bench.now).holdBack == .notPrepared)
+        // Nor does it ask for a time that is over, again and again.
+        #expect(bench.machine.nextDeadline > bench.now)
         #expect(bench.sent.isEmpty && !bench.actions.contains(.putAddressesOn))
 
         bench.feed(.readiness(.all))
@@ -243,5 +245,20 @@ struct ElectionLifeTests {
         #expect(status.history.count == ElectionMachine.historyMax)
         #expect(status.history.last?.to == .backup)
         #expect(status.cause == .prepared)
+    }
+
+    @Test("fewer announcements than are due after a take-over: the rest is not made up")
+    func fewerAnnouncements() {
+        var bench = ElectionBench.backup()
+        bench.run(for: .milliseconds(450))
+        #expect(bench.state == .master)
+        bench.clear()
+
+        bench.actions += bench.machine.reconfigure(
+            ElectionBench.settings { $0.announcements.repeats = 1 }, now: bench.now)
+        bench.run(for: .seconds(10))
+
+        #expect(bench.state == .master)
+        #expect(bench.announced.count { $0 == .repetition } <= 1)
     }
 }

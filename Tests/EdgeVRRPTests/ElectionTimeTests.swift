@@ -142,6 +142,43 @@ struct ElectionTimeTests {
         #expect(bench.transitions.count == 1)
     }
 
+    @Test("one that is not heard takes the addresses back ever more seldom, and not for ever so")
+    func deafAgain() {
+        var bench = ElectionBench.master { $0.preemption = .after(.seconds(2)) }
+        bench.run(for: .seconds(100))
+        bench.clear()
+        bench.run(for: .seconds(1800), hearing: 90)
+        // After one minute, two, four, eight, and so on.
+        let tries = bench.transitions.count { $0.to == .master }
+        #expect((3...5).contains(tries), "\(tries)")
+
+        // A master for minutes has been heard.
+        bench.run(for: .seconds(4000))
+        #expect(bench.state == .master)
+        bench.run(for: .seconds(10), hearing: 90)
+        #expect(bench.state == .backup)
+        bench.clear()
+        bench.run(for: .seconds(65), hearing: 90)
+        #expect(bench.transitions.contains { $0.to == .master })
+    }
+
+    @Test("long intervals do not hide from one that is not heard how often it was not")
+    func deafSlowly() {
+        var bench = ElectionBench.master {
+            $0.preemption = .after(.seconds(2))
+            $0.interval = .seconds(10)
+        }
+        bench.run(for: .seconds(200))
+        bench.clear()
+        for _ in 0..<720 {
+            bench.hear(priority: 90, centiseconds: 1_000)
+            bench.run(for: .seconds(10))
+        }
+        // It takes it about two minutes to be found deaf, and then waits one, two, four, ...
+        let tries = bench.transitions.count { $0.to == .master }
+        #expect((3...7).contains(tries), "\(tries)")
+    }
+
     @Test("a rival with other addresses is no reason to leave ours alone")
     func stranger() {
         var bench = ElectionBench.master()

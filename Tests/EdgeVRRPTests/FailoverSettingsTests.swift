@@ -71,6 +71,7 @@ struct FailoverSettingsTests {
         #expect(reason { $0.instances[0].announcements.repeats = 17 } == .announcements)
         #expect(reason { $0.instances[0].damping.takeOversMax = 0 } == .damping)
         #expect(reason { $0.instances[0].acceptsPeersOnly = true } == .peersOnlyWithoutPeers(.ipv4))
+        #expect(reason { $0.instances[0].takesAnyHops = true } == .anyHopsFromAnybody)
         #expect(reason { $0.instances[0].trustsPresentPeersOnly = true } == .presenceWithoutSecret)
     }
 

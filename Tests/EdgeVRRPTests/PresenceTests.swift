@@ -106,6 +106,20 @@ struct PresenceMessageTests {
         #expect(refusal(Self.message.encode(authenticator: other), .toy) == .authentication)
     }
 
+    @Test("while a secret is replaced either is believed, and one's own words have the first")
+    func replaced() {
+        let other = PresenceAuthenticator { _ in [UInt8](repeating: 1, count: 32) }
+        let third = PresenceAuthenticator { _ in [UInt8](repeating: 2, count: 32) }
+        let both = PresenceAuthenticator(others: [other.code], code: PresenceAuthenticator.toy.code)
+
+        #expect(refusal(Self.message.encode(authenticator: .toy), both) == nil)
+        #expect(refusal(Self.message.encode(authenticator: other), both) == nil)
+        #expect(refusal(Self.message.encode(authenticator: third), both) == .authentication)
+        #expect(refusal(Self.message.encode(authenticator: both), .toy) == nil)
+        #expect(refusal(Self.message.encode(authenticator: both), other) == .authentication)
+        #expect(refusal(Self.message.encode(authenticator: nil), both) == .unauthenticated)
+    }
+
     @Test(
         "values that can't be are refused",
         arguments: [
@@ -137,10 +151,12 @@ private struct PresencePair {
         SocketAddress(ipv4: 0xC0A8_010B + UInt32(index), port: 5112)
     }
 
-    static func machine(_ index: Int, boot: UInt64, now: Instant) -> PresenceMachine {
+    static func machine(
+        _ index: Int, boot: UInt64, name: String? = nil, now: Instant
+    ) -> PresenceMachine {
         PresenceMachine(
             configuration: PresenceMachine.Configuration(
-                nodeName: "lb-0\(index)", bootID: boot, programVersion: "1",
+                nodeName: name ?? "lb-0\(index)", bootID: boot, programVersion: "1",
                 peers: [address(1 - index)], interval: interval, timeout: interval * 3),
             authenticator: .toy, seed: boot &* 77, now: now)
     }
@@ -210,6 +226,45 @@ struct PresenceMachineTests {
         #expect(peer.report(routerID: 51).standing == Standing(fitness: .fit))
         #expect(peer.report(routerID: 52).standing == ailing)
         #expect(peer.report(routerID: 53).standing == ailing)
+    }
+
+    @Test("a peer that has had many names is believed under the newest")
+    func renamed() {
+        var pair = PresencePair()
+        for name in 0...PresenceMachine.peersMax {
+            pair.machines[1] = PresencePair.machine(
+                1, boot: 100 + UInt64(name), name: "lb-2\(name)", now: pair.now)
+            pair.exchange()
+            #expect(pair.machines[0].peers.last?.message.nodeName == "lb-2\(name)")
+            pair.now = pair.now.advanced(by: PresencePair.interval * 4)
+        }
+        #expect(pair.machines[0].peers.count == PresenceMachine.peersMax)
+        #expect(pair.machines[0].refusals[.tooManyPeers] == nil)
+    }
+
+    @Test("a secret is replaced on both, one after the other, and no peer is ever unknown")
+    func rotated() {
+        let new = PresenceAuthenticator { [UInt8](repeating: UInt8($0.count & 0xFF), count: 32) }
+        let toy = PresenceAuthenticator.toy
+        var pair = PresencePair()
+        pair.exchange()
+        for step in [
+            PresenceAuthenticator(others: [new.code], code: toy.code),
+            PresenceAuthenticator(others: [toy.code], code: new.code), new,
+        ] {
+            for index in 0..<2 {
+                pair.machines[index].authenticator = step
+                for _ in 0..<12 {
+                    pair.now = pair.now.advanced(by: PresencePair.interval)
+                    pair.exchange()
+                    #expect(pair.isLive(0) && pair.isLive(1))
+                }
+            }
+        }
+        for machine in pair.machines {
+            #expect(machine.refusals[.authentication] == nil)
+            #expect(machine.peers.first?.boots == 1)
+        }
     }
 
     @Test("what an instance says of itself is its own standing")

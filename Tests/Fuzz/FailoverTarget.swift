@@ -20,6 +20,12 @@ enum FailoverTarget {
     }
 
     private static func packet(_ bytes: [UInt8]) throws(Finding) {
+        if let far = try? ReceivedAdvertisement(ipv4Packet: bytes.span, takesAnyHops: true) {
+            try hold(
+                far.hops == 255 || !far.destination.isMulticast,
+                "only unicast may have come over a router")
+            try understood(far)
+        }
         let received: ReceivedAdvertisement
         do throws(AdvertisementRefusal) {
             received = try ReceivedAdvertisement(ipv4Packet: bytes.span)

@@ -17,7 +17,7 @@ flags=(-c release --scratch-path "$scratch" --sanitize address -Xswiftc -sanitiz
 # SwiftPM compiles the target with what it needs; linked by hand, because libFuzzer brings main.
 "$swift" build "${flags[@]}" --target EdgeFuzz
 objects=$("$swift" build "${flags[@]}" --show-bin-path)
-modules=(EdgeFuzz EdgeTesting EdgeDNS EdgeConfig EdgePair EdgePreface EdgeTLS EdgeX509 EdgeHTTP2 EdgeHTTP1 EdgeHTTP
+modules=(EdgeFuzz EdgeTesting EdgeDNS EdgeConfig EdgeLimits EdgePair EdgePreface EdgeTLS EdgeX509 EdgeHTTP2 EdgeHTTP1 EdgeHTTP
     EdgeRing EdgeSystem EdgeUpstream EdgeRouting EdgeVRRP EdgeCore CEdge)
 files=()
 for module in "${modules[@]}"; do

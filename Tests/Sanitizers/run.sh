@@ -14,7 +14,7 @@ mkdir -p "$2"
 scratch=$(cd "$2" && pwd)
 filter=${3:-.}
 swift=${SWIFT:-swift}
-skipped='TidyTests|NetTests|RobustnessTests|Resources/idleClients'
+skipped='TidyTests|NetTests|RobustnessTests|FailoverTimingTests|Resources/idleClients'
 skipped+='|Scenarios/Bodies/slowReader|Scenarios/Guardian/killed|renewalUnderLoad'
 reports=$scratch/reports
 rm -rf "$reports"

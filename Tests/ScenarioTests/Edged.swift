@@ -87,6 +87,12 @@ final class Edged {
         try process.waitForLine(containing: "serving, proxy", within: .seconds(10))
     }
 
+    /// Begins it again where it was, as after a power failure.
+    func restart() throws {
+        stop()
+        try start()
+    }
+
     /// Ends it at once. Harmless when called again.
     func stop() {
         defer { LogBook.shared.close(self) }

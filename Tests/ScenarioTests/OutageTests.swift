@@ -172,10 +172,10 @@ extension Scenarios.Outages {
         /// All of them where outages have their full length.
         static var cases: [Lie] {
             let usual = [
-                Lie(program: .unbound, mode: .serverFailure),
-                Lie(program: .dnsmasq, mode: .oneAddress(ReferenceSite.strangerAddress)),
+                Lie(program: .dnsmasq, mode: .oneAddress(ReferenceSite.strangerAddress))
             ]
             let others = [
+                Lie(program: .unbound, mode: .serverFailure),
                 Lie(program: .dnsmasq, mode: .nameErrorForAll),
                 Lie(program: .unbound, mode: .nameErrorForAll),
                 Lie(program: .unbound, mode: .oneAddress(ReferenceSite.strangerAddress)),

@@ -81,18 +81,4 @@ extension Scenarios.RateLimits {
         #expect(refusal["ratelimit-policy"] == "\"public\";q=1;w=3600")
         #expect(try edged.metric("edged_failures_total", "rate_limited") == 1)
     }
-
-    @Test("A limit that nobody would enforce is refused by its name")
-    func planned() throws {
-        let upstream = try ScriptedUpstream(answering: "ok")
-        defer { upstream.stop() }
-        let edged = try Edged(body(upstream.server, requests: "1 per 1h"))
-        defer { edged.stop() }
-
-        try edged.configure(body(upstream.server, requests: "1 per 1h, connections: 5"))
-        let result = try edged.edgectl("reload")
-
-        #expect(result.code != 0)
-        #expect(result.errors.contains("rate_limits.public.connections is not supported yet"))
-    }
 }

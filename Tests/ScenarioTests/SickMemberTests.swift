@@ -28,10 +28,10 @@ extension Scenarios.SickMembers {
         static var cases: [Illness] {
             let usual = [
                 // Each worker looks for itself: five in a row on each of two.
-                Illness(mode: .failingRequests, settings: "", failedMax: 14),
-                Illness(mode: .hanging, settings: "", failedMax: 0),
+                Illness(mode: .failingRequests, settings: "", failedMax: 14)
             ]
             let others = [
+                Illness(mode: .hanging, settings: "", failedMax: 0),
                 Illness(
                     mode: .failingRequests, settings: "retries: { statuses: [500] }", failedMax: 0),
                 Illness(mode: nil, settings: "", failedMax: 0),

@@ -124,6 +124,32 @@ struct HouseRuleTests {
         }
     }
 
+    @Test("no two members of an option set have the same bit")
+    func bits() {
+        var count = 0
+        // On the wire two flags may be one, as they are of different frames.
+        for file in tree.sources {
+            var set = ""
+            var names: [String: String] = [:]
+            // Regular expressions are slow: most lines have none of the words.
+            for line in file.lines where line.contains("OptionSet") || line.contains("rawValue:") {
+                if let found = line.firstMatch(of: /struct (\w+): OptionSet/) {
+                    set = String(found.1)
+                    names = [:]
+                }
+                guard
+                    let found = line.firstMatch(
+                        of: /static let (\w+) = (\w+)\(rawValue: ([0-9_]+)\)/),
+                    found.2 == set
+                else { continue }
+                count += 1
+                let other = names.updateValue(String(found.1), forKey: String(found.3))
+                #expect(other == nil, "\(file.path): \(other ?? "") and \(found.1)")
+            }
+        }
+        #expect(count > 60)
+    }
+
     @Test("the rules see through comments and literals")
     func cutting() {
         let text = [

@@ -21,8 +21,13 @@ struct SourceTree: Sendable {
     var swift: [File] { files.filter(\.isSwift) }
     var sources: [File] { files.filter { $0.isSource && $0.isSwift } }
 
-    /// The tree this test was compiled from.
-    static func load(filePath: String = #filePath) throws -> SourceTree {
+    /// The tree these tests were compiled from.
+    static func load() throws -> SourceTree { try loaded.get() }
+
+    /// Every test asks for it.
+    private static let loaded = Result { try read() }
+
+    private static func read(filePath: String = #filePath) throws -> SourceTree {
         let root = URL(fileURLWithPath: filePath)
             .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
             .path

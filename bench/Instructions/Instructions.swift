@@ -1,6 +1,7 @@
 internal import EdgeCore
 internal import EdgeHTTP
 internal import EdgeHTTP1
+internal import EdgeLimits
 internal import EdgeProxy
 internal import EdgeRing
 internal import EdgeRouting
@@ -12,7 +13,9 @@ internal import EdgeUpstream
 /// count its instructions: everything from a completion to the send, without the kernel and without
 /// its noise. Only `measuredTurn` is to be collected; what the client does is outside of it.
 ///
-/// usage: EdgeInstructions plain|browser|tls|h2 REQUESTS [CERTIFICATE-FOLDER]
+/// `limited` is `plain` where two policies apply: a rate per client, and a rate of all together.
+///
+/// usage: EdgeInstructions plain|limited|browser|tls|h2 REQUESTS [CERTIFICATE-FOLDER]
 @main struct Instructions {
     static let wrk = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"
     static let browser = """
@@ -58,9 +61,9 @@ internal import EdgeUpstream
     static func main() throws {
         let words = CommandLine.arguments
         guard words.count >= 3, let count = Int(words[2]),
-            ["plain", "browser", "tls", "h2"].contains(words[1])
+            ["plain", "limited", "browser", "tls", "h2"].contains(words[1])
         else {
-            print("usage: EdgeInstructions plain|browser|tls|h2 REQUESTS [CERTIFICATE-FOLDER]")
+            print("usage: EdgeInstructions plain|limited|browser|tls|h2 REQUESTS [FOLDER]")
             return
         }
         var run = try Instructions(words[1], words.count > 3 ? words[3] : nil)
@@ -84,10 +87,11 @@ internal import EdgeUpstream
             Worker.Setup(
                 index: 0, listeners: [(0, LoopRing.listener)], connectionsMax: 16,
                 chunkBudget: 64 << 20, tickets: try TicketMemory(descriptor: keys.raw), seed: 1,
-                loopMark: LoopMark(id: 0x0123_4567_89AB_CDEF)),
+                loopMark: LoopMark(id: 0x0123_4567_89AB_CDEF),
+                limits: kind == "limited" ? try Self.limitMemory(now) : nil),
             ring: ring, block: board.block(1), mailbox: mailbox,
-            snapshot: Self.snapshot(
-                isTLS: isTLS,
+            snapshot: try Self.snapshot(
+                isTLS: isTLS, isLimited: kind == "limited",
                 try folder.map { try CertificateFolder.load($0) } ?? .init(entries: [])),
             now: now, report: { _ in })
         client = isTLS ? TLSClient(name: "localhost", isHTTP2: kind == "h2") : nil
@@ -107,9 +111,41 @@ internal import EdgeUpstream
 
     enum Failure: Error { case setup }
 
-    static func snapshot(isTLS: Bool, _ certificates: CertificateStore) -> RuntimeSnapshot {
+    /// Everybody's site, and what is done to its requests.
+    static func routing(_ rules: RequestRules?) -> Routing {
+        var host = Router.Host(pattern: "localhost", site: 0, pool: 0)
+        host.traffic = 1
+        host.policy = rules == nil ? -1 : 0
+        return Routing(
+            views: [(0, ClientView(name: "", index: 0))], isDivided: false,
+            places: ViewTable([.only], listeners: [], interfaces: [:]),
+            router: Router([Router.View(hosts: [host])]),
+            access: AccessRules(rules == nil ? [] : [[RuleConfiguration()]]),
+            profiles: [ServerProfile(fallback: nil)], rules: rules.map { [$0] } ?? [])
+    }
+
+    static func limitMemory(_ now: Instant) throws -> LimitMemory {
+        let file = try MemoryFile.make(
+            name: "limits", byteCount: LimitMemoryLayout.byteCount(trackedClients: 4096))
+        return try LimitMemory(descriptor: file.raw, now: now, seed: (1, 2))
+    }
+
+    /// Two policies that refuse nobody here.
+    static func limits() throws -> LimitPlans {
+        var own = LimitPolicy(name: "own")
+        own.rates[.requests] = try RateLimit(1_000_000, per: .seconds(1))
+        var all = LimitPolicy(name: "all")
+        all.key = .everybody
+        all.rates[.requests] = try RateLimit(10_000_000, per: .seconds(1))
+        return LimitPlans([own, all], places: [LimitPlace(policies: [0, 1])])
+    }
+
+    static func snapshot(
+        isTLS: Bool, isLimited: Bool, _ certificates: CertificateStore
+    ) throws -> RuntimeSnapshot {
         RuntimeSnapshot(
-            epoch: 1, routing: Routing([("localhost", 0, 0)], fallback: nil),
+            epoch: 1,
+            routing: routing(isLimited ? RequestRules(head: nil, limitPlan: 0) : nil),
             certificates: certificates,
             listeners: [.init(name: "in", isTLS: isTLS, redirectPort: nil)],
             pools: [
@@ -127,7 +163,8 @@ internal import EdgeUpstream
             timeouts: .init(
                 handshake: .seconds(5), requestHead: .seconds(10), keepAlive: .seconds(75),
                 body: .seconds(30), tcp: .seconds(600), uploadMin: 240, downloadMin: 240),
-            requestLimits: HeadLimits(), responseLimits: HeadLimits())
+            requestLimits: HeadLimits(), responseLimits: HeadLimits(),
+            limits: isLimited ? try limits() : LimitPlans())
     }
 
     // MARK: - One exchange

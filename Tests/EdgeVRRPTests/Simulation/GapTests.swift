@@ -252,6 +252,36 @@ struct GapTests {
         }
     }
 
+    @Test(
+        "a filter that swallows one node's VRRP leaves one master, through deaths and back",
+        arguments: [[101, 100], [100, 101], [100, 100]] as [[UInt8]], [0, 1])
+    func mutedOne(priorities: [UInt8], muted: Int) {
+        for seed in 1...(SimulationTests.isLong ? 20 : 1) as ClosedRange<UInt64> {
+            var setup = Self.setup(100)
+            setup.priorities = priorities
+            var pair = Self.settled(setup, seed: seed)
+            func settles(_ what: String) {
+                pair.run(for: .seconds(8))
+                #expect(
+                    pair.nodes.filter(\.isHolder).count == 1, "\(what)\n\(pair.trace.text)")
+                #expect(pair.nodes.first(where: \.isHolder)?.index == pair.lastAnnouncer)
+                pair.rules.isStill = true
+                pair.run(for: .seconds(5))
+                pair.rules.isStill = false
+                #expect(pair.rules.broken == nil, "\(what)\n\(pair.trace.text)")
+            }
+            pair.mutedNode = muted
+            pair.noteImpairment()
+            settles("muted")
+            for index in [0, 1, 0] {
+                pair.cutPower(index, for: .seconds(2))
+                settles("\(index) was away")
+            }
+            pair.mutedNode = nil
+            settles("healed")
+        }
+    }
+
     @Test("one that can't be heard leaves the addresses to the other, also when it is heard again")
     func oneWay() {
         var pair = Self.settled(Self.setup(20))

@@ -93,6 +93,17 @@ extension PairSimulation {
         if !nodes[index].hasCarrier { feed(.link(isUp: false), to: index) }
     }
 
+    /// Other settings that change nobody's rank.
+    mutating func reload(_ index: Int) {
+        guard nodes[index].isPowered, nodes[index].isRunning, nodes[index].stalledUntil == nil
+        else { return }
+        trace.note(now, index, "has other settings")
+        var settings = nodes[index].settings
+        settings.announcements.repeats = Int.random(in: 0...16, using: &random)
+        settings.damping.takeOversMax = Int.random(in: 1...4, using: &random)
+        perform(nodes[index].election.reconfigure(settings, now: now), index)
+    }
+
     mutating func setCarrier(_ index: Int, _ isUp: Bool) {
         guard nodes[index].hasCarrier != isUp else { return }
         trace.note(now, index, isUp ? "link up" : "link down")
@@ -116,7 +127,7 @@ extension PairSimulation {
         func span(_ times: ClosedRange<Int>) -> Duration {
             interval * Int.random(in: times, using: &random)
         }
-        switch Int.random(in: 0..<18, using: &random) {
+        switch Int.random(in: 0..<(setup.reloads ? 19 : 18), using: &random) {
         case 0: stall(index, for: span(1...12))
         case 1: stall(index, for: span(10...200))
         case 2: cutPower(index, for: span(5...100))
@@ -136,6 +147,7 @@ extension PairSimulation {
         case 12, 16: setStanding(index, randomStanding())
         case 13: isVRRPCut = chance(30)
         case 14, 17: feed(.yield(isForced: chance(50)), to: index)
+        case 18: reload(index)
         default: setStanding(index, Standing(fitness: .fit))
         }
         noteImpairment()

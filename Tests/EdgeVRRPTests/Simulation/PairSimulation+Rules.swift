@@ -66,7 +66,8 @@ extension PairSimulation {
 
     mutating func checkRules() {
         let flows =
-            nodes.allSatisfy(\.isSound) && !isVRRPCut && lossPercent <= 3 && delayMax < 1_000_000
+            nodes.allSatisfy(\.isSound) && !isVRRPCut && mutedNode == nil && lossPercent <= 3
+            && delayMax < 1_000_000
         let holders = nodes.filter(\.isHolder).count
         if holders == 2, flows {
             let since = rules.doubleSince ?? now

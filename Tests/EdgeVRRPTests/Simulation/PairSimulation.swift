@@ -30,6 +30,8 @@ struct PairSimulation {
     var delayMax: UInt64 = 400_000
     /// A filter swallows VRRP; presence passes.
     var isVRRPCut = false
+    /// As above, of what this node sends only.
+    var mutedNode: Int?
     var lastAnnouncer: Int?
 
     init(setup: PairSetup, seed: UInt64) {
@@ -127,10 +129,22 @@ struct PairSimulation {
         let queue = nodes[index].queue
         nodes[index].queue = []
         for (packet, receivedAt) in queue { read(packet, index, receivedAt: receivedAt) }
-        if now >= nodes[index].election.nextDeadline { feed(.timer, to: index) }
+        if now >= nodes[index].election.nextDeadline {
+            feed(.timer, to: index)
+            checkRest(index)
+        }
         if let due = nodes[index].presence?.nextDeadline, now >= due { tell(index) }
         if nodes[index].presence?.wantsToGreet == true { tell(index, isUrgent: false) }
         plan(index)
+    }
+
+    /// Of things that are due at one time each is done once.
+    private mutating func checkRest(_ index: Int) {
+        var copy = nodes[index].election
+        for _ in 0..<4 where copy.nextDeadline <= now { _ = copy.handle(.timer, now: now) }
+        if copy.nextDeadline <= now {
+            rules.breakRule("\(index) asks for a time that is over: \(copy.phase)")
+        }
     }
 
     mutating func plan(_ index: Int) {
@@ -248,7 +262,7 @@ struct PairSimulation {
             return
         }
         switch packet {
-        case .ipv4, .ipv6: if isVRRPCut { return }
+        case .ipv4, .ipv6: if isVRRPCut || mutedNode == index { return }
         case .presence: break
         }
         for _ in 0..<(chance(duplicationPercent) ? 2 : 1) where !chance(lossPercent) {

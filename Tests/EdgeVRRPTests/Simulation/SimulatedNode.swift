@@ -81,6 +81,8 @@ struct PairSetup: CustomStringConvertible {
     var lossPercent = 0
     /// How late a turn of the loop may be at random.
     var hiccup = Duration.zero
+    /// Whether settings change meanwhile.
+    var reloads = false
 
     func settings(_ index: Int) -> InstanceSettings {
         InstanceSettings(

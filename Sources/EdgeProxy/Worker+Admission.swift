@@ -1,0 +1,190 @@
+internal import EdgeCore
+internal import EdgeLimits
+
+/// A handshake of a view of low priority that waits for its turn.
+struct DeferredHandshake {
+    let slot: Int32
+    let generation: UInt32
+    let since: Instant
+}
+
+/// What is taken on when there is more to do than time: established connections and views of high
+/// priority go first. Handshakes of the others are begun a few per turn; how long they wait, how
+/// long turns take and how long clients queue to be accepted is the delay that decides whether
+/// new ones come in at all (`AdmissionController`).
+///
+/// Only where a view has low priority; others pay one branch per turn.
+extension Worker {
+    /// Flights of handshakes of low priority per turn. One takes as long as twenty requests, or is
+    /// followed by as many: whoever comes meanwhile waits for one of them, not for all; a turn more
+    /// per flight costs a hundredth.
+    static let handshakesPerTurn = 1
+    /// A handshake that has waited longer is not worth its cost while others are refused.
+    static let deferredMax: UInt64 = 500_000_000
+    /// Connections taken from one listener per turn while newcomers are refused.
+    static let acceptsWhenShedding = 16
+    /// A wait as long as this one was for work: nothing had been left undone.
+    static let idleWait: UInt64 = 1_000_000
+
+    // MARK: - Priorities
+
+    func isLowPriority(_ slot: Int) -> Bool {
+        isLow(view: Int(downstreams[slot].pointee.view))
+    }
+
+    @inline(__always)
+    func isLow(view number: Int) -> Bool {
+        let low = snapshot.routing.lowViews
+        return number < low.count && low[number]
+    }
+
+    /// What a snapshot's views and listeners come to.
+    func rankListeners() {
+        let routing = snapshot.routing
+        shedsLoad = routing.hasLow
+        // The last places are for those that matter more.
+        slotReserve = routing.hasLow && routing.hasHigh ? max(1, setup.connectionsMax / 16) : 0
+        listenerRanks = snapshot.listeners.map { routing.rank(of: $0.views) }
+        if !shedsLoad {
+            admission = AdmissionController(now: now)
+            tellAdmission()
+        }
+    }
+
+    // MARK: - Newcomers
+
+    /// Why a connection that has just been accepted is not taken, whoever its client is; `none`: it
+    /// is, if there is a place for it.
+    // hot: once per connection
+    func refusal(view number: Int) -> ReasonCode {
+        let memory = setup.pressure.memory
+        guard memory != .exhausted else { return .memoryPressure }
+        guard shedsLoad, isLow(view: number) else { return .none }
+        if memory == .scarce { return .memoryPressure }
+        return admission.admits() ? .none : .overloaded
+    }
+
+    var acceptsPerTurn: Int {
+        admission.isShedding ? Worker.acceptsWhenShedding : Worker.acceptsPerTurn
+    }
+
+    // MARK: - Delay
+
+    /// Begins a turn.
+    ///
+    /// - Parameter lag: nanoseconds that the turn before took, if work had come meanwhile.
+    @inline(never)
+    func noteDelay(_ lag: UInt64) {
+        var delay = lag
+        if deferredFirst < deferred.count {
+            delay = max(delay, now.nanoseconds(since: deferred[deferredFirst].since))
+        }
+        if acceptPending == .now {
+            if queueStands == .never { queueStands = now }
+            delay = max(delay, now.nanoseconds(since: queueStands))
+        } else {
+            queueStands = .never
+        }
+        worstDelay = max(worstDelay, delay)
+        if admission.note(delay, now: now) { tellAdmission() }
+    }
+
+    private func tellAdmission() {
+        let since = admission.since
+        guard block.overloadedSince != (since?.nanoseconds ?? 0) else { return }
+        block.overloadedSince = since?.nanoseconds ?? 0
+        let words: Log.Fields = [
+            "worker": "\(setup.index)", "delay_us": "\(admission.lastMinimum / 1000)",
+            "waiting": "\(deferred.count - deferredFirst)",
+        ]
+        if since != nil {
+            Log.warning("overloaded: newcomers of low priority are refused", words)
+        } else {
+            Log.notice("no longer overloaded", words)
+        }
+    }
+
+    /// Once a second.
+    func keepPressure() {
+        block.set(.queueDelayMicroseconds, worstDelay / 1000)
+        worstDelay = 0
+        descriptorReserve.refill()
+        switch setup.pressure.memory {
+        case .enough: break
+        case .scarce: evict(evictionShare, includingHigh: false)
+        case .exhausted: evict(evictionShare, includingHigh: true)
+        }
+        if setup.pressure.memory != .enough { chunks.trim() }
+    }
+
+    /// An eighth of the connections per second.
+    private var evictionShare: Int { max(1, downstreamSlots.used / 8) }
+
+    // MARK: - Handshakes
+
+    /// Bytes have come of a handshake that has not begun, or whose hello has been answered.
+    ///
+    /// - Returns: true if it has to wait; it goes on by itself.
+    @inline(never)
+    func defersHandshake(_ slot: Int) -> Bool {
+        guard shedsLoad, isDownstream(slot), isLowPriority(slot),
+            !channels[slot].pointee.flags.contains(.handshakeDue)
+        else { return false }
+        if handshakesBegun < Worker.handshakesPerTurn, deferredFirst == deferred.count {
+            handshakesBegun += 1
+            channels[slot].pointee.flags.insert(.handshakeDue)
+            return false
+        }
+        if !channels[slot].pointee.flags.contains(.deferred) {
+            channels[slot].pointee.flags.insert(.deferred)
+            deferred.append(
+                DeferredHandshake(
+                    slot: Int32(slot), generation: channels[slot].pointee.generation, since: now))
+            block.add(.handshakesDeferred)
+        }
+        pauseInput(slot)
+        return true
+    }
+
+    /// At the end of a turn: the next few that wait.
+    @inline(never)
+    func beginDeferred() {
+        // All of them when nobody is of low priority any more: nothing counts their turns then.
+        while deferredFirst < deferred.count,
+            handshakesBegun < Worker.handshakesPerTurn || !shedsLoad
+        {
+            let next = deferred[deferredFirst]
+            deferredFirst += 1
+            let slot = Int(next.slot)
+            guard isOpen(slot, next.generation),
+                channels[slot].pointee.phase == .handshaking
+            else { continue }
+            guard !channels[slot].pointee.flags.contains(.peerEnded) else {
+                downstreamFailed(slot, .clientClosed)
+                continue
+            }
+            if admission.isShedding, channels[slot].pointee.session == nil,
+                now.nanoseconds(since: next.since) > Worker.deferredMax
+            {
+                refuseDeferred(slot)
+                continue
+            }
+            handshakesBegun += 1
+            channels[slot].pointee.flags.remove(.deferred)
+            channels[slot].pointee.flags.insert(.handshakeDue)
+            resumeInput(slot)
+        }
+        if deferredFirst == deferred.count || deferredFirst >= 1024 {
+            deferred.removeFirst(deferredFirst)
+            deferredFirst = 0
+        }
+        attendAll()
+    }
+
+    /// It has waited for too long, and that was not its fault.
+    func refuseDeferred(_ slot: Int) {
+        block.add(.connectionsRefused)
+        channels[slot].pointee.flags.insert(.resets)
+        downstreamFailed(slot, .overloaded)
+    }
+}

@@ -1,0 +1,181 @@
+import EdgeCore
+import EdgeTLS
+import EdgeTesting
+import Testing
+
+@testable import EdgeProxy
+
+@Suite("Worker: who waits when there is too much to do") struct AdmissionTests {
+    private typealias Peer = TLSWorkerTests.Peer
+
+    private static let authority = Result { try CertificateMint() }
+
+    private static func bench() throws -> Bench {
+        let folder = try TemporaryDirectory()
+        try authority.get().leaf("home.example").writeBundle("home", in: folder.path)
+        let certificates = try CertificateFolder.load(folder.path)
+        return try RankedViews.bench {
+            $0.certificates = certificates
+            $0.connectionsMax = 64
+        }
+    }
+
+    private static func peer(_ bench: Bench, _ place: RankedViews.Place) throws -> Peer {
+        bench.comeFrom(place)
+        return try Peer(bench)
+    }
+
+    private static func overload(_ bench: Bench, _ span: Duration = .milliseconds(650)) {
+        let end = bench.now.advanced(by: span)
+        while bench.now < end { bench.quietTurn(after: .milliseconds(6), lag: .milliseconds(6)) }
+    }
+
+    @Test("Of many hellos of the public one is answered per turn, those of lan at once")
+    func turns() throws {
+        let bench = try Self.bench()
+        let open = try (0..<10).map { _ in try Self.peer(bench, .open) }
+        let lan = try (0..<6).map { _ in try Self.peer(bench, .lan) }
+        for peer in open + lan { peer.hello() }
+
+        var answered: [Int] = []
+        for _ in 0..<11 {
+            bench.quietTurn(after: .milliseconds(1))
+            answered.append(open.count { !bench.ring.sent(to: $0.descriptor).isEmpty })
+            #expect(lan.allSatisfy { !bench.ring.sent(to: $0.descriptor).isEmpty })
+        }
+
+        #expect(answered.last == 10)
+        let steps = zip(answered, answered.dropFirst()).map { $1 - $0 }
+        #expect(answered[0] == 1 && steps.allSatisfy { $0 <= 1 }, "\(answered)")
+        #expect(bench.count(Counter.handshakesDeferred) == 9)
+        for peer in lan { peer.exchange() }
+        #expect(lan.allSatisfy { $0.isOpen })
+        // What clients say next waits for its turn, too.
+        let completed = bench.count(Counter.handshakesCompleted)
+        for peer in open { peer.hello() }
+        bench.quietTurn(after: .milliseconds(1))
+        #expect(bench.count(Counter.handshakesCompleted) == completed + 1)
+        for peer in open { peer.exchange() }
+        #expect(open.allSatisfy { $0.isOpen })
+    }
+
+    @Test("When no view is of low priority any more, whoever waited is answered, and nobody spins")
+    func reload() throws {
+        let bench = try Self.bench()
+        let open = try (0..<5).map { _ in try Self.peer(bench, .open) }
+        for peer in open { peer.hello() }
+        bench.quietTurn(after: .milliseconds(1))
+        #expect(open.count { !bench.ring.sent(to: $0.descriptor).isEmpty } == 1)
+
+        bench.worker.shedsLoad = false
+        bench.quietTurn(after: .milliseconds(1))
+        bench.quietTurn(after: .milliseconds(1))
+
+        #expect(open.allSatisfy { !bench.ring.sent(to: $0.descriptor).isEmpty })
+    }
+
+    @Test("Without a view of low priority nobody waits")
+    func equal() throws {
+        let folder = try TemporaryDirectory()
+        try Self.authority.get().leaf("home.example").writeBundle("home", in: folder.path)
+        var options = Bench.Options()
+        options.certificates = try CertificateFolder.load(folder.path)
+        let bench = try Bench(options)
+        let peers = try (0..<10).map { _ in try Peer(bench) }
+        for peer in peers { peer.hello() }
+
+        bench.quietTurn(after: .milliseconds(1))
+
+        #expect(peers.allSatisfy { !bench.ring.sent(to: $0.descriptor).isEmpty })
+        Self.overload(bench)
+        #expect(bench.client() >= 0)
+        #expect(bench.count(ReasonCode.overloaded) == 0)
+    }
+
+    @Test("Turns that stay long refuse newcomers of the public; lan and the established go on")
+    func overload() throws {
+        let bench = try Self.bench()
+        let known = bench.idleClient(from: .open)
+
+        Self.overload(bench)
+
+        #expect(bench.block.overloadedSince > 0)
+        #expect(bench.ring.wasReset(bench.client(from: .open)))
+        #expect(bench.count(ReasonCode.overloaded) == 1)
+        #expect(bench.isServed(bench.client(from: .lan)))
+        #expect(bench.isServed(known))
+        bench.tick(.seconds(2))
+        #expect(bench.block.overloadedSince == 0)
+        #expect(bench.isServed(bench.client(from: .open)))
+    }
+
+    @Test("A hello that waits for too long is not answered while newcomers are refused")
+    func late() throws {
+        let bench = try Self.bench()
+        let open = try (0..<30).map { _ in try Self.peer(bench, .open) }
+        for peer in open { peer.hello() }
+        bench.quietTurn(after: .milliseconds(1))
+        // The worker stands still for a while; then it finds them.
+        Self.overloadWithoutService(bench)
+
+        bench.settle()
+
+        let cut = open.count { bench.ring.wasReset($0.descriptor) }
+        #expect(cut > 0)
+        #expect(bench.count(ReasonCode.overloaded) == UInt64(cut))
+        #expect(bench.count(Counter.connectionsRefused) == UInt64(cut))
+        let answered = open.count { !bench.ring.sent(to: $0.descriptor).isEmpty }
+        #expect(cut + answered == 30)
+    }
+
+    /// Two turns, between which too much time passes.
+    private static func overloadWithoutService(_ bench: Bench) {
+        bench.quietTurn(after: .milliseconds(150), lag: .milliseconds(150))
+        bench.quietTurn(after: .milliseconds(600), lag: .milliseconds(600))
+    }
+
+    @Test("Who leaves while its hello waits costs no handshake")
+    func leaves() throws {
+        let bench = try Self.bench()
+        let open = try (0..<5).map { _ in try Self.peer(bench, .open) }
+        for peer in open { peer.hello() }
+        for peer in open.suffix(4) { bench.ring.ends(peer.descriptor) }
+        bench.settle()
+
+        for peer in open.suffix(4) {
+            #expect(bench.ring.isClosed(peer.descriptor))
+            #expect(bench.ring.sent(to: peer.descriptor).isEmpty)
+        }
+        for peer in open.prefix(1) { peer.exchange() }
+        #expect(bench.count(Counter.handshakesCompleted) == 1)
+    }
+
+    @Test("A hello that waits until its time is over was not late itself")
+    func waitsInVain() throws {
+        let bench = try Self.bench()
+        let peer = try Self.peer(bench, .open)
+        let slot = try #require(bench.slot(of: peer.descriptor))
+        bench.worker.channels[slot].pointee.flags.insert(.deferred)
+
+        bench.pass(.seconds(6))
+
+        #expect(bench.ring.wasReset(peer.descriptor))
+        #expect(bench.count(ReasonCode.overloaded) == 1)
+        #expect(bench.count(ReasonCode.clientHelloTimeout) == 0)
+    }
+
+    @Test("A standing queue at the listener is a delay, even where turns are short")
+    func standing() throws {
+        let bench = try Self.bench()
+        bench.comeFrom(.open)
+        for _ in 0..<60 {
+            bench.ring.incoming(
+                Bench.listener,
+                (0..<250).map { SocketAddress(ipv4: 0xC633_6400 + UInt32($0), port: 50_000) })
+            bench.quietTurn(after: .milliseconds(10))
+        }
+
+        #expect(bench.block.overloadedSince > 0)
+        #expect(bench.count(ReasonCode.overloaded) > 0)
+    }
+}
