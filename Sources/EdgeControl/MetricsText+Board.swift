@@ -100,6 +100,10 @@ extension MetricsText {
             (.connectionsOpen, "Client connections open, by worker."),
             (.requests, "Requests, by worker."), (.loopTurns, "Turns of the loop, by worker."),
             (.queueDelayMicroseconds, "The longest wait of work in the last second, by worker."),
+            (
+                .queueDelayPreferredMicroseconds,
+                "The same of what is not of low priority, by worker."
+            ),
         ]
         for (counter, help) in kinds {
             let name = Self.name(counter).replacingPrefix("edged_", with: "edged_worker_")

@@ -69,6 +69,8 @@ public enum Counter: Int, Sendable, CaseIterable {
     case handshakesDeferred
     /// The longest that work has waited in the last second.
     case queueDelayMicroseconds
+    /// The same of what is not of low priority.
+    case queueDelayPreferredMicroseconds
     /// What the process has resident, and what it may have (the control thread measures).
     case memoryBytes
     case memoryLimitBytes
@@ -79,7 +81,7 @@ public enum Counter: Int, Sendable, CaseIterable {
         case .connectionsOpen, .requestsActive, .upstreamConnectionsOpen,
             .upstreamConnectionsIdle, .chunkBytes, .requestsWaiting, .ticketKeys, .certificates,
             .certificatesUnusable, .http2Connections, .http2Streams, .queueDelayMicroseconds,
-            .memoryBytes, .memoryLimitBytes:
+            .queueDelayPreferredMicroseconds, .memoryBytes, .memoryLimitBytes:
             true
         default: false
         }

@@ -70,17 +70,30 @@ package struct HTTP2Session: BitwiseCopyable {
     }
 
     /// Feeds received bytes; all are taken.
+    // hot: once per receive
+    @inline(__always)
     package func receive(_ bytes: UnsafeRawBufferPointer, now: Instant) -> Outcome {
-        guard let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else {
-            return .open
-        }
+        if let breach = examine(bytes, now: now) { return .breach(breach) }
+        return feed(bytes)
+    }
+
+    /// The first half of `receive`: whether the peer goes beyond a limit on frames with this.
+    package func examine(_ bytes: UnsafeRawBufferPointer, now: Instant) -> HTTP2Breach? {
         if state.pointee.now != now { state.pointee.decoded = 0 }
         state.pointee.now = now
         do {
             let span = bytes.bindMemory(to: UInt8.self).span
             try state.pointee.meter.scan(span, state.pointee.limits, now: now)
         } catch {
-            return .breach(error)
+            return error
+        }
+        return nil
+    }
+
+    /// The second half of `receive`: what has been examined, all of it or piece by piece.
+    package func feed(_ bytes: UnsafeRawBufferPointer) -> Outcome {
+        guard let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self) else {
+            return .open
         }
         resumeBlock()
         state.pointee.isBusy = true

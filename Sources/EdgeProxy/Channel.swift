@@ -94,6 +94,8 @@ struct Channel: BitwiseCopyable {
         /// Its handshake waits for its turn; and: it may begin.
         static let deferred = Flags(rawValue: 2_097_152)
         static let handshakeDue = Flags(rawValue: 4_194_304)
+        /// Decrypted input of its HTTP/2 session waits (`HTTP2Link.held`), before what is stashed.
+        static let holdsPlaintext = Flags(rawValue: 134_217_728)
     }
 
     var descriptor: Int32
@@ -112,6 +114,8 @@ struct Channel: BitwiseCopyable {
     var afterHandshake: UInt8
     /// Why it failed, when `broken`.
     var failure: ReasonCode
+    /// Its completions that wait in the backlog.
+    var backlogged: UInt16
     var session: TLSSession?
     /// What multiplexes streams over this connection.
     var http2: HTTP2Session?

@@ -80,6 +80,8 @@ struct HTTP2Link: BitwiseCopyable {
     var heardAt = Instant(nanoseconds: 0)
     /// The peer's SETTINGS have come.
     var hasSettings = false
+    /// Decrypted input that waits for its turn (`Channel.Flags.holdsPlaintext`).
+    var held: ChunkPointer?
 }
 
 extension HTTP2Settings {

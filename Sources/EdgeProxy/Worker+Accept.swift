@@ -122,7 +122,10 @@ extension Worker {
                 if isSound { watchListener(index) } else { listenersLost.append(index) }
             }
         }
-        if phase == .serving, isSound { accept(from: index) }
+        if phase == .serving, isSound {
+            // Newcomers come behind whoever is here.
+            if shedsLoad { acceptPending = .now } else { accept(from: index) }
+        }
         leaveIfIdle(index)
         finishStopIfIdle()
     }
@@ -169,8 +172,10 @@ extension Worker {
         let (listener, descriptor) = (socket.listener, socket.descriptor)
         // What is left in the queue of a socket that is left would be lost.
         let mayWait = phase == .serving && !socket.isLeaving
-        for _ in 0..<acceptsPerTurn {
+        let end = shedsLoad ? clock().advanced(byNanoseconds: Worker.lowPriorityTime) : .never
+        for count in 0..<Worker.acceptsPerTurn {
             guard !mayWait || hasRoom() else { return }
+            if count & 3 == 3, end != .never, clock() >= end { break }
             let (accepted, peer) = ring.accept(from: descriptor)
             if accepted < 0 {
                 noteAcceptError(-accepted)

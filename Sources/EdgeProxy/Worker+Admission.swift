@@ -19,12 +19,15 @@ extension Worker {
     /// followed by as many: whoever comes meanwhile waits for one of them, not for all; a turn more
     /// per flight costs a hundredth.
     static let handshakesPerTurn = 1
+    /// After something of the LAN no handshake of low priority is begun for so long: the answer to
+    /// it, or what it says next, is about to come, and would wait for all of the handshake.
+    private static let answerTime: UInt64 = 1_000_000
+    /// However much the LAN says, one is begun every so often.
+    private static let handshakePause: UInt64 = 4_000_000
     /// A handshake that has waited longer is not worth its cost while others are refused.
     static let deferredMax: UInt64 = 500_000_000
-    /// Connections taken from one listener per turn while newcomers are refused.
-    static let acceptsWhenShedding = 16
     /// A wait as long as this one was for work: nothing had been left undone.
-    static let idleWait: UInt64 = 1_000_000
+    static let idleWait: UInt64 = 100_000
 
     // MARK: - Priorities
 
@@ -34,14 +37,14 @@ extension Worker {
 
     @inline(__always)
     func isLow(view number: Int) -> Bool {
-        let low = snapshot.routing.lowViews
-        return number < low.count && low[number]
+        number < lowViews.count && lowViews[number]
     }
 
     /// What a snapshot's views and listeners come to.
     func rankListeners() {
         let routing = snapshot.routing
         shedsLoad = routing.hasLow
+        lowViews = routing.lowViews
         // The last places are for those that matter more.
         slotReserve = routing.hasLow && routing.hasHigh ? max(1, setup.connectionsMax / 16) : 0
         listenerRanks = snapshot.listeners.map { routing.rank(of: $0.views) }
@@ -64,10 +67,6 @@ extension Worker {
         return admission.admits() ? .none : .overloaded
     }
 
-    var acceptsPerTurn: Int {
-        admission.isShedding ? Worker.acceptsWhenShedding : Worker.acceptsPerTurn
-    }
-
     // MARK: - Delay
 
     /// Begins a turn.
@@ -79,6 +78,7 @@ extension Worker {
         if deferredFirst < deferred.count {
             delay = max(delay, now.nanoseconds(since: deferred[deferredFirst].since))
         }
+        if let oldest = backlog.oldest { delay = max(delay, now.nanoseconds(since: oldest)) }
         if acceptPending == .now {
             if queueStands == .never { queueStands = now }
             delay = max(delay, now.nanoseconds(since: queueStands))
@@ -87,6 +87,18 @@ extension Worker {
         }
         worstDelay = max(worstDelay, delay)
         if admission.note(delay, now: now) { tellAdmission() }
+    }
+
+    /// What is not of low priority has had its turn.
+    ///
+    /// - Parameters:
+    ///   - count: completions of it.
+    ///   - lag: nanoseconds that they may have waited before the turn.
+    func notePreferred(_ count: Int, lag: UInt64) {
+        guard count > 0 else { return }
+        preferredAt = now
+        let delay = lag + clock().nanoseconds(since: now)
+        worstPreferredDelay = max(worstPreferredDelay, delay)
     }
 
     private func tellAdmission() {
@@ -107,7 +119,9 @@ extension Worker {
     /// Once a second.
     func keepPressure() {
         block.set(.queueDelayMicroseconds, worstDelay / 1000)
+        block.set(.queueDelayPreferredMicroseconds, worstPreferredDelay / 1000)
         worstDelay = 0
+        worstPreferredDelay = 0
         descriptorReserve.refill()
         switch setup.pressure.memory {
         case .enough: break
@@ -122,6 +136,20 @@ extension Worker {
 
     // MARK: - Handshakes
 
+    /// Nanoseconds until a handshake of low priority may be begun, as far as the LAN is concerned.
+    var handshakeWait: UInt64 {
+        let quiet = now.nanoseconds(since: preferredAt)
+        let pause = now.nanoseconds(since: handshakeAt)
+        guard shedsLoad, quiet < Worker.answerTime, pause < Worker.handshakePause else { return 0 }
+        return min(Worker.answerTime - quiet, Worker.handshakePause - pause)
+    }
+
+    private func handshakeBegins(_ slot: Int) {
+        handshakesBegun += 1
+        handshakeAt = now
+        channels[slot].pointee.flags.insert(.handshakeDue)
+    }
+
     /// Bytes have come of a handshake that has not begun, or whose hello has been answered.
     ///
     /// - Returns: true if it has to wait; it goes on by itself.
@@ -130,9 +158,10 @@ extension Worker {
         guard shedsLoad, isDownstream(slot), isLowPriority(slot),
             !channels[slot].pointee.flags.contains(.handshakeDue)
         else { return false }
-        if handshakesBegun < Worker.handshakesPerTurn, deferredFirst == deferred.count {
-            handshakesBegun += 1
-            channels[slot].pointee.flags.insert(.handshakeDue)
+        if handshakesBegun < Worker.handshakesPerTurn, deferredFirst == deferred.count,
+            handshakeWait == 0
+        {
+            handshakeBegins(slot)
             return false
         }
         if !channels[slot].pointee.flags.contains(.deferred) {
@@ -169,9 +198,8 @@ extension Worker {
                 refuseDeferred(slot)
                 continue
             }
-            handshakesBegun += 1
             channels[slot].pointee.flags.remove(.deferred)
-            channels[slot].pointee.flags.insert(.handshakeDue)
+            handshakeBegins(slot)
             resumeInput(slot)
         }
         if deferredFirst == deferred.count || deferredFirst >= 1024 {

@@ -79,7 +79,7 @@ extension Worker {
             // Paused since it was asked: it stays in the kernel until it is wanted again.
             return
         }
-        let wanted = Worker.roundBytes(max(channel.pointee.receiveLevel, 1))
+        let wanted = Worker.roundBytes(bulkLevel(slot))
         let capacity = hasOutlet(slot) ? shapedMax(slot, roundMax(slot, wanted)) : Ring.bufferBytes
         if let peer = plainPeer(slot), let chunk = chunks.take(capacity) {
             let count = ring.tryReceive(

@@ -17,7 +17,8 @@ extension Worker {
         channel.pointee = Channel(
             descriptor: descriptor, generation: channel.pointee.generation, phase: phase,
             inFlight: [], flags: .wantsInput, deadlineKind: .none, receiveLevel: 0,
-            receiveStreak: 0, afterHandshake: 0, failure: .none, session: nil, http2: nil,
+            receiveStreak: 0, afterHandshake: 0, failure: .none, backlogged: 0, session: nil,
+            http2: nil,
             output: ChunkList(), stash: ChunkList(), pace: Pace())
     }
 
@@ -48,26 +49,34 @@ extension Worker {
     }
 
     // hot: once per receive; no allocation.
-    func completeReceive(_ slot: Int, _ completion: Completion) {
+    /// - Parameter copy: the bytes, if the completion's buffer has been returned; it is given back.
+    func completeReceive(
+        _ slot: Int, _ completion: Completion, copied copy: ChunkPointer? = nil
+    ) {
+        defer { if let copy { chunks.give(copy) } }
         let channel = channels[slot]
         if !completion.hasMore {
             channel.pointee.inFlight.remove(.receive)
             channel.pointee.flags.remove(.receiveStopping)
         }
+        let buffer = copy == nil ? completion.buffer : nil
         if channel.pointee.phase == .closing {
-            if let buffer = completion.buffer { ring.returnBuffer(buffer) }
+            if let buffer { ring.returnBuffer(buffer) }
             finalizeIfIdle(slot)
             return
         }
         let generation = channel.pointee.generation
-        if completion.result > 0, let buffer = completion.buffer {
+        if let copy {
+            noteReceived(slot, copy.count)
+            received(slot, copy.waiting, count: copy.count)
+        } else if completion.result > 0, let buffer {
             noteReceived(slot, Int(completion.result))
             received(slot, ring.bytes(of: buffer), count: Int(completion.result))
             ring.returnBuffer(buffer)
         } else if completion.result > 0 {
             receiveMuch(slot)
         } else {
-            if let buffer = completion.buffer { ring.returnBuffer(buffer) }
+            if let buffer { ring.returnBuffer(buffer) }
             receiveEnded(slot, completion.result)
         }
         guard isOpen(slot, generation), !channel.pointee.inFlight.contains(.receive) else { return }
@@ -110,7 +119,9 @@ extension Worker {
         case .handshaking, .established: break
         }
         var taken = 0
-        if channel.pointee.flags.contains(.wantsInput), channel.pointee.stash.isEmpty {
+        if channel.pointee.flags.contains(.wantsInput), channel.pointee.stash.isEmpty,
+            channel.pointee.flags.isDisjoint(with: .holdsPlaintext)
+        {
             let generation = channel.pointee.generation
             taken = consume(slot, bytes, count: count)
             guard isOpen(slot, generation) else { return }
@@ -209,6 +220,12 @@ extension Worker {
             // What came first is used first.
             continueInput(slot)
             guard isOpen(slot, generation) else { return }
+        }
+        if channel.pointee.flags.contains(.holdsPlaintext) {
+            takeHeldPlaintext(slot)
+            guard isOpen(slot, generation), channel.pointee.flags.contains(.wantsInput) else {
+                return
+            }
         }
         feedStash(slot)
         guard isOpen(slot, generation), channel.pointee.flags.contains(.wantsInput) else { return }

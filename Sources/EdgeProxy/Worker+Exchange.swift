@@ -580,7 +580,9 @@ extension Worker {
 
     /// The end for a reason: an error answer if none has begun, else a visible cut. None as long as
     /// another attempt may still be answered.
-    func failExchange(_ exchange: Int, _ reason: ReasonCode) {
+    ///
+    /// - Parameter retryAfter: seconds after which it is worth while to ask again; 0: nobody knows.
+    func failExchange(_ exchange: Int, _ reason: ReasonCode, retryAfter: UInt64 = 0) {
         if fallBack(exchange) { return }
         let state = exchanges[exchange]
         let slot = Int(state.pointee.downstream)
@@ -592,7 +594,8 @@ extension Worker {
         let isRelay = state.pointee.flags.contains(.relay)
         if !isAnswering { state.pointee.status = reason.answerStatus }
         let id = state.pointee.requestID
-        let field = isAnswering || isRelay ? .none : ruledField(of: exchange)
+        var field = isAnswering || isRelay ? .none : ruledField(of: exchange)
+        if retryAfter > 0 { field.append("Retry-After", decimal: retryAfter) }
         abandon(exchange, reason)
         downstream.pointee.exchange = -1
         if isAnswering || isRelay {

@@ -45,10 +45,17 @@ extension Worker {
 
     /// Plaintext of a connection that multiplexes.
     func http2Input(_ slot: Int, _ session: HTTP2Session, _ bytes: UnsafeRawBufferPointer) {
+        links[slot].pointee.heardAt = now
+        let isLow = shedsLoad && isDownstream(slot) && isLowPriority(slot)
+        let input = isLow ? receiveInPieces(slot, session, bytes) : session.receive(bytes, now: now)
+        http2Fed(slot, session, input)
+    }
+
+    /// A round of input has been handled, or as much of it as there was time for.
+    func http2Fed(_ slot: Int, _ session: HTTP2Session, _ outcome: HTTP2Session.Outcome) {
         let generation = channels[slot].pointee.generation
         let isClient = isDownstream(slot)
-        links[slot].pointee.heardAt = now
-        switch session.receive(bytes, now: now) {
+        switch outcome {
         case .open: break
         case .breach(let breach):
             endHTTP2(slot, breach.code, isClient ? breach.reason : .upstreamBadResponse)
@@ -253,6 +260,7 @@ extension Worker {
     private func retireHTTP2(_ slot: Int) {
         guard let session = channels[slot].pointee.http2 else { return }
         channels[slot].pointee.http2 = nil
+        dropHeldPlaintext(slot)
         // It may be what is calling us.
         http2Retired.append(session)
         if isDownstream(slot) { block.subtract(.http2Connections) }

@@ -162,7 +162,7 @@ extension AnswerField {
         lines += [UInt8(ascii: "\r"), UInt8(ascii: "\n")]
     }
 
-    fileprivate mutating func append(_ name: StaticString, decimal value: UInt64) {
+    mutating func append(_ name: StaticString, decimal value: UInt64) {
         append(name, Array("\(value)".utf8))
     }
 }

@@ -248,7 +248,7 @@ extension Worker {
         guard now.nanoseconds(since: meter.pointee.heldBackAt) < Worker.heldBackMax else {
             meter.pointee.isHeldBack = false
             endPause(slot)
-            failExchange(exchange, .rateLimited)
+            failExchange(exchange, .rateLimited, retryAfter: LimitFields.seconds(wait))
             return true
         }
         armPause(slot, wait)

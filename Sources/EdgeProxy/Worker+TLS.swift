@@ -98,7 +98,6 @@ extension Worker {
 
     /// Goes on with the handshake of either side with what is on the wire.
     func continueHandshake(_ slot: Int, _ session: TLSSession) {
-        turnIsLong = true
         for _ in 0..<16 {
             handshakingSlot = slot
             let step = session.handshake()

@@ -176,6 +176,8 @@ package final class Worker {
 
     /// A view of the snapshot has low priority.
     var shedsLoad = false
+    /// By view: whether it has.
+    var lowViews: [Bool] = []
     /// Places that are not for clients of low priority.
     var slotReserve = 0
     /// By listener (`Routing.rank`).
@@ -186,12 +188,25 @@ package final class Worker {
     var deferredFirst = 0
     /// In this turn.
     var handshakesBegun = 0
-    /// This turn has done what takes long: its end is measured.
-    var turnIsLong = false
+    /// What of low priority has come and waits for the turn's end.
+    var backlog = Backlog()
+    /// When a handshake of low priority was last begun, or went on.
+    var handshakeAt = Instant(nanoseconds: 0)
+    /// In this turn a handshake of low priority goes on, and not the backlog.
+    var handshakesGo = false
+    /// Until when what is of low priority may go on in this turn.
+    var lowPriorityEnd = Instant(nanoseconds: 0)
+    /// Read where `now` is too old: to see how long something takes.
+    var clock: () -> Instant = { Instant.now() }
+    /// Deadlines that are due are left for the next turn.
+    var expiriesWait = false
     /// Since when listeners' queues have not been emptied; never: they have.
     var queueStands = Instant.never
-    /// Nanoseconds, since it was last told.
+    /// When there was last something to do that is not of low priority.
+    var preferredAt = Instant(nanoseconds: 0)
+    /// Nanoseconds, since it was last told: of all work, and of what is not of low priority.
     var worstDelay: UInt64 = 0
+    var worstPreferredDelay: UInt64 = 0
 
     /// Readable connections in bulk, in the order that they became so; those before `bulkFirst`
     /// have been read.
@@ -417,11 +432,10 @@ package final class Worker {
     package func turn(waitingAtMost limit: UInt64) -> Bool {
         var lag: UInt64 = 0
         var end = now
-        if turnIsLong, shedsLoad {
-            end = Instant.now()
+        if shedsLoad {
+            end = clock()
             lag = end.nanoseconds(since: now)
         }
-        turnIsLong = false
         block.endTurn(now)
         if let number = ring.wait(atMost: limit) {
             failure = "io_uring_enter failed: errno \(number)"
@@ -443,20 +457,28 @@ package final class Worker {
         handshakesBegun = 0
         if shedsLoad { noteDelay(lag) }
         var count = 0
+        var preferred = 0
+        // What waits is not overtaken by what comes after it, though nobody waits any more.
+        let putsOff = shedsLoad || !backlog.isEmpty
         while let completion = ring.next() {
-            if isBulk(completion) { bulkReady.append(completion) } else { complete(completion) }
+            if putsOff, putOff(completion) {
+                // It is dealt with behind all else.
+            } else if isBulk(completion) {
+                bulkReady.append(completion)
+            } else {
+                if putsOff, isPreferred(completion) { preferred &+= 1 }
+                complete(completion)
+            }
             count &+= 1
             // A long turn is progress, not a hang.
-            if count & 31 == 0 {
-                block.beginTurn(Instant.now())
-                turnIsLong = true
-            }
+            if count & 31 == 0 { block.beginTurn(Instant.now()) }
         }
         if bulkFirst < bulkReady.count { moveBulk() }
         attendAll()
-        if deferredFirst < deferred.count { beginDeferred() }
+        if shedsLoad { notePreferred(preferred, lag: lag) }
+        if !backlog.isEmpty || deferredFirst < deferred.count { moveLowPriority() }
         if phase == .serving, isAcceptDue { acceptFromAll() }
-        while let slot = wheel.popExpired(now: now) { expire(slot) }
+        expireDue()
         if lastPause.nanoseconds != 0 { endPauses() }
         if now >= nextHousekeeping { keepHouse() }
         attendAll()
@@ -466,9 +488,12 @@ package final class Worker {
     /// Until the next deadline or housekeeping.
     private var waitLimit: UInt64 {
         guard attention.isEmpty, queueAttention.isEmpty, http2Dirty.isEmpty,
-            deferredFirst == deferred.count, bulkFirst == bulkReady.count
+            deferredFirst == deferred.count || handshakeWait > 0, bulkFirst == bulkReady.count,
+            backlog.isEmpty,
+            !expiriesWait
         else { return 0 }
         var limit = nextHousekeeping.nanoseconds(since: now)
+        if deferredFirst < deferred.count { limit = min(limit, handshakeWait) }
         if let next = wheel.nanosecondsUntilNext(now: now) { limit = min(limit, next) }
         if lastPause.nanoseconds != 0, let next = pauses.nanosecondsUntilNext(now: now) {
             limit = min(limit, next)

@@ -16,7 +16,8 @@ open class Ring {
     private let bufferRing: UnsafeMutablePointer<io_uring_buf_ring>?
     private let bufferRingBytes: Int
     private let bufferMemory: UnsafeMutableRawPointer?
-    private let bufferCount: Int
+    /// Provided buffers, of `bufferBytes` each.
+    public let bufferCount: Int
     /// Completions taken from the ring and not yet given back to the kernel.
     private var head: UInt32 = 0
     private var tail: UInt32 = 0

@@ -61,6 +61,18 @@ final class Bench {
         var list: [WorkerEvent] { all.withLock { $0 } }
     }
 
+    /// What a worker reads to see how long something takes: stands still, or goes on by a step with
+    /// each look.
+    final class Stopwatch {
+        var now = Instant(nanoseconds: 0)
+        var step = Duration.zero
+
+        func read() -> Instant {
+            now = now.advanced(by: step)
+            return now
+        }
+    }
+
     let ring: ScriptedRing
     let worker: Worker
     let block: SharedBoard.Block
@@ -69,6 +81,7 @@ final class Bench {
     let mailbox: Mailbox
     let events = Events()
     let options: Options
+    let stopwatch = Stopwatch()
     private(set) var now = Instant(nanoseconds: 1_000_000_000_000)
     private var clientCount = 0
     /// Reported once, so that one fault is not a thousand lines.
@@ -102,6 +115,8 @@ final class Bench {
             ring: ring, block: block, mailbox: mailbox,
             snapshot: Bench.snapshot(1, options, options.members), now: now,
             report: { events.add($0) })
+        worker.clock = { [stopwatch] in stopwatch.read() }
+        stopwatch.now = now
         if serving {
             worker.handle(.serve)
             turn()
@@ -177,6 +192,7 @@ final class Bench {
     /// - Parameter lag: how long the turn before is said to have taken, with work waiting.
     func quietTurn(after span: Duration, lag: Duration = .zero) {
         now = now.advanced(by: span)
+        stopwatch.now = now
         ring.step()
         worker.startTurn(now, lag: lag.nanoseconds)
     }
@@ -184,10 +200,11 @@ final class Bench {
     /// Turns until nothing is left to do at this moment.
     func settle() {
         for _ in 0..<50 {
-            turn()
+            turn(after: Duration(nanoseconds: worker.handshakeWait))
             ring.step()
             if ring.isQuiet, worker.deferredFirst == worker.deferred.count,
-                worker.bulkFirst == worker.bulkReady.count
+                worker.bulkFirst == worker.bulkReady.count, worker.backlog.isEmpty,
+                !worker.expiriesWait, worker.acceptPending != .now
             {
                 return
             }
@@ -322,7 +339,8 @@ final class Bench {
             count(.upstreamConnectionsOpen) == UInt64(worker.upstreamSlots.used),
             "upstreamConnectionsOpen")
         check(count(.requestsActive) == UInt64(worker.exchangeSlots.used), "requestsActive")
-        check(ring.buffersLent == buffersHidden, "buffers not given back")
+        check(
+            ring.buffersLent == buffersHidden + worker.backlog.buffers, "buffers not given back")
         check(worker.stageSlot == -1, "bytes left on the stage")
         var idle: UInt64 = 0
         var exchanges = 0
@@ -410,8 +428,17 @@ final class Bench {
         if channel.inFlight.contains(.send) { expected.insert(.send) }
         if channel.inFlight.contains(.connect) { expected.insert(.connect) }
         if channel.inFlight.contains(.cancel) { expected.insert(.cancel) }
-        // What the kernel has said of a connection in bulk, and waits for its turn, is its still.
+        // What the kernel has said of a connection, and waits for its turn, is its still.
         var actual = ring.inFlight(channel.descriptor)
+        let backlogged = worker.backlog.waiting.filter {
+            switch $0 {
+            case .completion(let completion), .copied(let completion, _):
+                completion.token.slot == slot
+            case .held: false
+            }
+        }
+        if Int(channel.backlogged) != backlogged.count { faults.append("slot \(slot): backlog") }
+        if !backlogged.isEmpty { actual.insert(.receive) }
         let waiting = worker.bulkReady.dropFirst(worker.bulkFirst)
         if waiting.contains(where: { $0.token.slot == slot }) { actual.insert(.receive) }
         if expected != actual {

@@ -375,11 +375,17 @@ import Testing
         #expect(bench.ring.opened.count - asked <= 2)
         bench.pass(.seconds(40))
 
-        let refused = others.count {
-            String(decoding: bench.ring.takeBytes(to: $0), as: UTF8.self).hasPrefix("HTTP/1.1 429")
+        let answers = others.map { String(decoding: bench.ring.takeBytes(to: $0), as: UTF8.self) }
+        let refused = answers.filter { $0.hasPrefix("HTTP/1.1 429") }
+        #expect(refused.count >= 10, "\(refused.count)")
+        #expect(bench.count(.rateLimited) == UInt64(refused.count))
+        // A turn's debt is gone in eight seconds at the latest.
+        for answer in refused {
+            let line = try #require(
+                answer.split(separator: "\r\n").first { $0.hasPrefix("Retry-After: ") })
+            let seconds = try #require(Int(line.dropFirst(13)))
+            #expect((1...8).contains(seconds), "\(line)")
         }
-        #expect(refused >= 10, "\(refused)")
-        #expect(bench.count(.rateLimited) == UInt64(refused))
     }
 
     @Test("A draining worker lets a paused download finish, at its rate")

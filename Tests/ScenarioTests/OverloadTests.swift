@@ -22,11 +22,14 @@ extension Scenarios.Overload {
         let words =
             Self.isLong
             ? ["--seconds", "12", "--slow", "1000"]
-            : ["--seconds", "1.5", "--slow", "400", "--connections", "250", "--slack", "1500"]
+            : [
+                "--rounds", "1", "--seconds", "1.5", "--slow", "400", "--connections", "250",
+                "--slack", "1500",
+            ]
         let process = try RunningProcess(
             "python3", [Self.root + "/bench/flood.py", "--edged", program] + words)
         defer { process.stop() }
-        let exit = process.waitForExit(within: .seconds(Self.isLong ? 70 : 40))
+        let exit = process.waitForExit(within: .seconds(Self.isLong ? 150 : 40))
 
         #expect(exit == .code(0), "\(process.standardOutput)\(process.standardError)")
     }

@@ -128,7 +128,9 @@ final class PublicRun {
             }
             text = text.replacingOccurrences(of: written, with: here)
         }
-        for section in ["nodes:", "failover:", "pair:"] { text = try Self.without(section, in: text) }
+        for section in ["nodes:", "failover:", "pair:"] {
+            text = try Self.without(section, in: text)
+        }
         return text
     }
 

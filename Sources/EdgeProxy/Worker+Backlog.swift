@@ -1,0 +1,249 @@
+internal import EdgeCore
+internal import EdgeHTTP2
+internal import EdgeRing
+
+/// What has come of low priority and waits for the end of the turn, in the order it came in.
+/// Bounded: a channel that has a few there is not received from.
+struct Backlog {
+    enum Entry {
+        case completion(Completion)
+        /// The same, whose bytes have been copied out of the ring's buffer.
+        case copied(Completion, ChunkPointer)
+        /// The channel holds plaintext whose turn has not come.
+        case held(slot: Int32, generation: UInt32)
+    }
+
+    private var entries: [(entry: Entry, since: Instant)] = []
+    private var first = 0
+    /// Of the ring's buffers, how many wait with it.
+    private(set) var buffers = 0
+
+    var isEmpty: Bool { first == entries.count }
+    /// When what has waited longest came; nil: nothing waits.
+    var oldest: Instant? { isEmpty ? nil : entries[first].since }
+    var waiting: [Entry] { entries[first...].map(\.entry) }
+
+    mutating func append(_ entry: Entry, now: Instant) {
+        if case .completion(let completion) = entry, completion.buffer != nil { buffers += 1 }
+        entries.append((entry, now))
+    }
+
+    mutating func pop() -> Entry? {
+        guard first < entries.count else { return nil }
+        let entry = entries[first].entry
+        first += 1
+        if case .completion(let completion) = entry, completion.buffer != nil { buffers -= 1 }
+        if first == entries.count || first >= 1024 {
+            entries.removeFirst(first)
+            first = 0
+        }
+        return entry
+    }
+}
+
+/// In a turn, what has come of views of low priority is dealt with behind all else, and for so
+/// long only; then the ring is asked again. Whoever matters more waits for a slice of what the
+/// others want, however much that is.
+///
+/// Only where a view has low priority; others pay one branch per completion.
+extension Worker {
+    /// Nanoseconds of a turn: some ten requests. A turn more per slice costs a fiftieth of that.
+    static let lowPriorityTime: UInt64 = 200_000
+    /// Input of an HTTP/2 session between two looks at the clock, at first.
+    private static let pieceBytes = 1024
+    /// A piece that takes less time is followed by one of twice its size.
+    private static let pieceTime: UInt64 = 20_000
+    /// Completions of a channel that wait before it is no longer received from.
+    private static let backlogMax = 2
+    /// The LAN has been heard of so recently that it may be again at any moment.
+    private static let company: UInt64 = 100_000_000
+    /// Of bulk of low priority in company: a round of 64 KiB takes as long as a few requests.
+    private static let levelInCompany: UInt8 = 1
+    /// Deadlines that are handled in a turn: as many connections may be closed.
+    static let expiriesPerTurn = 8
+
+    // MARK: - Who waits
+
+    /// Puts off a completion that is for the end of the turn. What comes of a channel stays in
+    /// order.
+    ///
+    /// - Returns: false if it is to be handled now.
+    // hot: once per completion of a worker whose views differ
+    @inline(__always)
+    func putOff(_ completion: Completion) -> Bool {
+        guard completion.token.operation == .receive else { return false }
+        let slot = completion.token.slot
+        let channel = channels[slot]
+        let isOurs =
+            channel.pointee.generation & CompletionToken.generationMask
+            == completion.token.generation
+        guard isOurs, channel.pointee.backlogged > 0 || isForLowPriority(slot) else {
+            return false
+        }
+        channel.pointee.backlogged += 1
+        if channel.pointee.backlogged >= Worker.backlogMax, completion.hasMore {
+            stopReceiving(slot)
+        }
+        // Buffers are everybody's: they are not all to be kept here.
+        if let buffer = completion.buffer, completion.result > 0,
+            backlog.buffers >= ring.bufferCount / 4,
+            let chunk = chunks.take(Int(completion.result))
+        {
+            chunk.bytes.copyMemory(
+                from: ring.bytes(of: buffer), byteCount: Int(completion.result))
+            chunk.pointee.end = completion.result
+            ring.returnBuffer(buffer)
+            backlog.append(.copied(completion, chunk), now: now)
+        } else {
+            backlog.append(.completion(completion), now: now)
+        }
+        return true
+    }
+
+    /// A client of low priority, or an upstream that answers one.
+    private func isForLowPriority(_ slot: Int) -> Bool {
+        if isDownstream(slot) { return isLowPriority(slot) }
+        let exchange = Int(upstream(slot).pointee.exchange)
+        guard exchange >= 0 else { return false }
+        let client = Int(exchanges[exchange].pointee.downstream)
+        return client >= 0 && isLowPriority(client)
+    }
+
+    /// The most that a round of bulk may be.
+    func bulkLevel(_ slot: Int) -> UInt8 {
+        let level = max(channels[slot].pointee.receiveLevel, 1)
+        guard shedsLoad, level > Worker.levelInCompany,
+            now.nanoseconds(since: preferredAt) < Worker.company, isForLowPriority(slot)
+        else { return level }
+        return Worker.levelInCompany
+    }
+
+    /// Whether a completion that is not put off is about a request, or a connection, that is not of
+    /// low priority. What multiplexes is everybody's.
+    // hot: once per completion of a worker whose views differ
+    @inline(__always)
+    func isPreferred(_ completion: Completion) -> Bool {
+        guard completion.token.operation == .receive else { return false }
+        let slot = completion.token.slot
+        return isDownstream(slot) || upstream(slot).pointee.exchange >= 0
+    }
+
+    // MARK: - Their turn
+
+    /// What waits, for as long as it may; a handshake and all else turn about.
+    @inline(never)
+    func moveLowPriority() {
+        lowPriorityEnd = clock().advanced(byNanoseconds: Worker.lowPriorityTime)
+        let hasHandshakes = deferredFirst < deferred.count && handshakeWait == 0
+        handshakesGo = hasHandshakes && (backlog.isEmpty || !handshakesGo)
+        if handshakesGo { beginDeferred() } else { moveBacklog() }
+        attendAll()
+    }
+
+    private func moveBacklog() {
+        while let entry = backlog.pop() {
+            switch entry {
+            // A channel is not freed before its last completion: it is still the one that it was.
+            case .completion(let completion):
+                channels[completion.token.slot].pointee.backlogged -= 1
+                completeReceive(completion.token.slot, completion)
+            case .copied(let completion, let chunk):
+                channels[completion.token.slot].pointee.backlogged -= 1
+                completeReceive(completion.token.slot, completion, copied: chunk)
+            case .held(let slot, let generation): goOn(Int(slot), generation)
+            }
+            // Without memory for copies it is done with what others need.
+            if shedsLoad, clock() >= lowPriorityEnd, backlog.buffers <= ring.bufferCount / 2 {
+                return
+            }
+        }
+    }
+
+    private func goOn(_ slot: Int, _ generation: UInt32) {
+        let channel = channels[slot]
+        guard isOpen(slot, generation), channel.pointee.flags.contains(.holdsPlaintext),
+            let session = channel.pointee.http2
+        else { return }
+        // It is read again when it has taken what waits for it (`http2Drained`).
+        guard !isBlocked(slot) || session.queuedFrames <= Worker.framesQueuedMax else { return }
+        resumeInput(slot)
+    }
+
+    // MARK: - HTTP/2: much in one record
+
+    /// A record of a client of low priority: hundreds of requests fit one. Limits on frames are
+    /// looked at for all of it before the first of them is handled.
+    func receiveInPieces(
+        _ slot: Int, _ session: HTTP2Session, _ bytes: UnsafeRawBufferPointer
+    ) -> HTTP2Session.Outcome {
+        if let breach = session.examine(bytes, now: now) { return .breach(breach) }
+        return feedInPieces(slot, session, bytes)
+    }
+
+    private func feedInPieces(
+        _ slot: Int, _ session: HTTP2Session, _ bytes: UnsafeRawBufferPointer
+    ) -> HTTP2Session.Outcome {
+        var rest = bytes
+        var size = Worker.pieceBytes
+        var start = rest.count > size ? clock() : now
+        while rest.count > size {
+            let outcome = session.feed(UnsafeRawBufferPointer(rebasing: rest[..<size]))
+            guard case .open = outcome else { return outcome }
+            rest = UnsafeRawBufferPointer(rebasing: rest[size...])
+            let end = clock()
+            if end >= lowPriorityEnd, hold(slot, rest) { return .open }
+            if end.nanoseconds(since: start) < Worker.pieceTime { size *= 2 }
+            start = end
+        }
+        return session.feed(rest)
+    }
+
+    /// - Returns: false if there is no memory for it: it has to go on.
+    private func hold(_ slot: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
+        guard let chunk = chunks.take(bytes.count), let start = bytes.baseAddress else {
+            return false
+        }
+        chunk.bytes.copyMemory(from: start, byteCount: bytes.count)
+        chunk.pointee.end = Int32(bytes.count)
+        links[slot].pointee.held = chunk
+        channels[slot].pointee.flags.insert(.holdsPlaintext)
+        pauseInput(slot)
+        backlog.append(
+            .held(slot: Int32(slot), generation: channels[slot].pointee.generation), now: now)
+        return true
+    }
+
+    /// Input is wanted again: what was held is first.
+    func takeHeldPlaintext(_ slot: Int) {
+        guard let chunk = releaseHeldPlaintext(slot) else { return }
+        if let session = channels[slot].pointee.http2 {
+            let bytes = UnsafeRawBufferPointer(start: chunk.waiting, count: chunk.count)
+            http2Fed(slot, session, feedInPieces(slot, session, bytes))
+        }
+        chunks.give(chunk)
+    }
+
+    func dropHeldPlaintext(_ slot: Int) {
+        if let chunk = releaseHeldPlaintext(slot) { chunks.give(chunk) }
+    }
+
+    private func releaseHeldPlaintext(_ slot: Int) -> ChunkPointer? {
+        guard channels[slot].pointee.flags.contains(.holdsPlaintext) else { return nil }
+        channels[slot].pointee.flags.remove(.holdsPlaintext)
+        let chunk = links[slot].pointee.held
+        links[slot].pointee.held = nil
+        return chunk
+    }
+
+    // MARK: - Deadlines
+
+    /// A few of those that are due: a thousand clients that came together do not go together.
+    func expireDue() {
+        expiriesWait = false
+        for _ in 0..<Worker.expiriesPerTurn {
+            guard let slot = wheel.popExpired(now: now) else { return }
+            expire(slot)
+        }
+        expiriesWait = true
+    }
+}
