@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# All tests of a tree that is built, in two processes: those that need nothing but a processor run at
-# low priority beside those that start daemons and wait for them, which have the machine's time half of
-# the time. Ends with the test runner's own summary of both.
+# All tests of a tree that is built, in two processes: those that need nothing but a processor run in
+# the time that those leave which start daemons and wait for them: half of the machine's. Ends with the
+# test runner's own summary of both.
 #
 # usage: Tests/run.sh [OPTION-OF-SWIFT-TEST ...]
 set -uo pipefail
@@ -19,7 +19,8 @@ run() { "$swift" test --skip-build --ignore-lock --no-parallel "$@" 2>&1; }
 export -f run
 export swift
 
-nice -n 10 bash -c 'run "$@"' run "$@" --filter "$computing" >"$logs/computing" &
+# Idle: whoever has waited for something is not to wait for these as well.
+chrt --idle 0 bash -c 'run "$@"' run "$@" --filter "$computing" >"$logs/computing" &
 beside=$!
 trap 'kill $beside 2>/dev/null; rm -rf "$logs"' EXIT
 run "$@" --skip "$computing" | tee "$logs/waiting"

@@ -82,6 +82,8 @@ struct HTTP2Link: BitwiseCopyable {
     var hasSettings = false
     /// Decrypted input that waits for its turn (`Channel.Flags.holdsPlaintext`).
     var held: ChunkPointer?
+    /// It is in the backlog for that.
+    var heldWaits = false
 }
 
 extension HTTP2Settings {

@@ -172,7 +172,8 @@ extension Worker {
         let (listener, descriptor) = (socket.listener, socket.descriptor)
         // What is left in the queue of a socket that is left would be lost.
         let mayWait = phase == .serving && !socket.isLeaving
-        let end = shedsLoad ? clock().advanced(byNanoseconds: Worker.lowPriorityTime) : .never
+        let end =
+            shedsLoad && mayWait ? clock().advanced(byNanoseconds: Worker.lowPriorityTime) : .never
         for count in 0..<Worker.acceptsPerTurn {
             guard !mayWait || hasRoom() else { return }
             if count & 3 == 3, end != .never, clock() >= end { break }

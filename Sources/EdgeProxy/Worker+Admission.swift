@@ -56,6 +56,13 @@ extension Worker {
 
     // MARK: - Newcomers
 
+    /// Streams have places that are not for clients of low priority, as connections have.
+    func hasStreamPlace(_ connection: Int) -> Bool {
+        let left = clientStreamSlots.capacity - clientStreamSlots.used
+        guard slotReserve > 0, left <= clientStreamSlots.capacity / 16 else { return true }
+        return !isLowPriority(connection)
+    }
+
     /// Why a connection that has just been accepted is not taken, whoever its client is; `none`: it
     /// is, if there is a place for it.
     // hot: once per connection

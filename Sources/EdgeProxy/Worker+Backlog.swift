@@ -11,6 +11,8 @@ struct Backlog {
         case copied(Completion, ChunkPointer)
         /// The channel holds plaintext whose turn has not come.
         case held(slot: Int32, generation: UInt32)
+        /// Its deadline has passed; and it has given way already to what came since.
+        case due(slot: Int32, generation: UInt32, DeadlineKind, isLate: Bool)
     }
 
     private var entries: [(entry: Entry, since: Instant)] = []
@@ -49,9 +51,12 @@ struct Backlog {
 extension Worker {
     /// Nanoseconds of a turn: some ten requests. A turn more per slice costs a fiftieth of that.
     static let lowPriorityTime: UInt64 = 200_000
-    /// Input of an HTTP/2 session between two looks at the clock, at first.
-    private static let pieceBytes = 1024
-    /// A piece that takes less time is followed by one of twice its size.
+    /// Input of an HTTP/2 session between two looks at the clock: at first, at least and at most.
+    /// So little may be a dozen requests, so much is content that costs next to nothing.
+    private static let pieceBytes = 512
+    private static let pieceMin = 256
+    private static let pieceMax = 8 * 1024
+    /// A piece that takes less time is followed by one of twice its size, else by one of half.
     private static let pieceTime: UInt64 = 20_000
     /// Completions of a channel that wait before it is no longer received from.
     private static let backlogMax = 2
@@ -59,8 +64,6 @@ extension Worker {
     private static let company: UInt64 = 100_000_000
     /// Of bulk of low priority in company: a round of 64 KiB takes as long as a few requests.
     private static let levelInCompany: UInt8 = 1
-    /// Deadlines that are handled in a turn: as many connections may be closed.
-    static let expiriesPerTurn = 8
 
     // MARK: - Who waits
 
@@ -80,13 +83,15 @@ extension Worker {
         guard isOurs, channel.pointee.backlogged > 0 || isForLowPriority(slot) else {
             return false
         }
+        // The kernel lets go of it: its place and its descriptor are free at once.
+        if channel.pointee.phase == .closing, channel.pointee.backlogged == 0 { return false }
         channel.pointee.backlogged += 1
         if channel.pointee.backlogged >= Worker.backlogMax, completion.hasMore {
             stopReceiving(slot)
         }
         // Buffers are everybody's: they are not all to be kept here.
         if let buffer = completion.buffer, completion.result > 0,
-            backlog.buffers >= ring.bufferCount / 4,
+            backlog.buffers >= ring.bufferCount / 4, !chunks.isScarce,
             let chunk = chunks.take(Int(completion.result))
         {
             chunk.bytes.copyMemory(
@@ -104,7 +109,8 @@ extension Worker {
     private func isForLowPriority(_ slot: Int) -> Bool {
         if isDownstream(slot) { return isLowPriority(slot) }
         let exchange = Int(upstream(slot).pointee.exchange)
-        guard exchange >= 0 else { return false }
+        // What is being made for many is nobody's.
+        guard exchange >= 0, !upstream(slot).pointee.isShared else { return false }
         let client = Int(exchanges[exchange].pointee.downstream)
         return client >= 0 && isLowPriority(client)
     }
@@ -134,14 +140,19 @@ extension Worker {
     @inline(never)
     func moveLowPriority() {
         lowPriorityEnd = clock().advanced(byNanoseconds: Worker.lowPriorityTime)
-        let hasHandshakes = deferredFirst < deferred.count && handshakeWait == 0
+        let hasHandshakes =
+            deferredFirst < deferred.count && handshakeWait == 0
+            && backlog.buffers <= ring.bufferCount / 2
         handshakesGo = hasHandshakes && (backlog.isEmpty || !handshakesGo)
         if handshakesGo { beginDeferred() } else { moveBacklog() }
         attendAll()
     }
 
     private func moveBacklog() {
+        var count = 0
         while let entry = backlog.pop() {
+            count &+= 1
+            if count & 31 == 0 { block.beginTurn(Instant.now()) }
             switch entry {
             // A channel is not freed before its last completion: it is still the one that it was.
             case .completion(let completion):
@@ -151,6 +162,8 @@ extension Worker {
                 channels[completion.token.slot].pointee.backlogged -= 1
                 completeReceive(completion.token.slot, completion, copied: chunk)
             case .held(let slot, let generation): goOn(Int(slot), generation)
+            case .due(let slot, let generation, let kind, let isLate):
+                comeDue(Int(slot), generation, kind, isLate: isLate)
             }
             // Without memory for copies it is done with what others need.
             if shedsLoad, clock() >= lowPriorityEnd, backlog.buffers <= ring.bufferCount / 2 {
@@ -164,9 +177,43 @@ extension Worker {
         guard isOpen(slot, generation), channel.pointee.flags.contains(.holdsPlaintext),
             let session = channel.pointee.http2
         else { return }
-        // It is read again when it has taken what waits for it (`http2Drained`).
+        links[slot].pointee.heldWaits = false
+        // Its turn comes when it has taken what waits for it (`http2Drained`).
         guard !isBlocked(slot) || session.queuedFrames <= Worker.framesQueuedMax else { return }
         resumeInput(slot)
+        // At once: the clock is looked at between two of them.
+        attend(slot)
+    }
+
+    /// What a session holds gets a turn, if it does not wait for one already.
+    func callHeld(_ slot: Int) {
+        guard !links[slot].pointee.heldWaits else { return }
+        links[slot].pointee.heldWaits = true
+        backlog.append(
+            .held(slot: Int32(slot), generation: channels[slot].pointee.generation), now: now)
+    }
+
+    /// A deadline of low priority has passed. What came before it has been handled by now; what has
+    /// come since goes first once, for it may be what was waited for.
+    private func comeDue(
+        _ slot: Int, _ generation: UInt32, _ kind: DeadlineKind, isLate: Bool
+    ) {
+        guard isOpen(slot, generation), channels[slot].pointee.deadlineKind == kind,
+            wheel.deadline(of: slot) == .never
+        else { return }
+        guard isLate || channels[transport(slot)].pointee.backlogged == 0 else {
+            backlog.append(
+                .due(slot: Int32(slot), generation: generation, kind, isLate: true), now: now)
+            return
+        }
+        expire(slot)
+    }
+
+    /// Nobody is served any more.
+    func dropBacklog() {
+        while let entry = backlog.pop() {
+            if case .copied(_, let chunk) = entry { chunks.give(chunk) }
+        }
     }
 
     // MARK: - HTTP/2: much in one record
@@ -192,7 +239,8 @@ extension Worker {
             rest = UnsafeRawBufferPointer(rebasing: rest[size...])
             let end = clock()
             if end >= lowPriorityEnd, hold(slot, rest) { return .open }
-            if end.nanoseconds(since: start) < Worker.pieceTime { size *= 2 }
+            let isCheap = end.nanoseconds(since: start) < Worker.pieceTime
+            size = isCheap ? min(2 * size, Worker.pieceMax) : max(size / 2, Worker.pieceMin)
             start = end
         }
         return session.feed(rest)
@@ -200,16 +248,15 @@ extension Worker {
 
     /// - Returns: false if there is no memory for it: it has to go on.
     private func hold(_ slot: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
-        guard let chunk = chunks.take(bytes.count), let start = bytes.baseAddress else {
-            return false
-        }
+        guard !chunks.isScarce, let chunk = chunks.take(bytes.count),
+            let start = bytes.baseAddress
+        else { return false }
         chunk.bytes.copyMemory(from: start, byteCount: bytes.count)
         chunk.pointee.end = Int32(bytes.count)
         links[slot].pointee.held = chunk
         channels[slot].pointee.flags.insert(.holdsPlaintext)
         pauseInput(slot)
-        backlog.append(
-            .held(slot: Int32(slot), generation: channels[slot].pointee.generation), now: now)
+        callHeld(slot)
         return true
     }
 
@@ -237,13 +284,19 @@ extension Worker {
 
     // MARK: - Deadlines
 
-    /// A few of those that are due: a thousand clients that came together do not go together.
+    /// What is due: of low priority it waits behind what has come before it, so that nobody is cut
+    /// for what we have and have not looked at.
     func expireDue() {
-        expiriesWait = false
-        for _ in 0..<Worker.expiriesPerTurn {
-            guard let slot = wheel.popExpired(now: now) else { return }
-            expire(slot)
+        while let slot = wheel.popExpired(now: now) {
+            guard shedsLoad, isForLowPriority(slot) else {
+                expire(slot)
+                continue
+            }
+            let channel = channels[slot]
+            backlog.append(
+                .due(
+                    slot: Int32(slot), generation: channel.pointee.generation,
+                    channel.pointee.deadlineKind, isLate: false), now: now)
         }
-        expiriesWait = true
     }
 }

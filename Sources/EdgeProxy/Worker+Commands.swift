@@ -166,7 +166,14 @@ extension Worker {
             !downstream.pointee.headStarted, downstream.pointee.held == nil,
             downstream.pointee.requestCount > 0
         {
-            if idle > 0 { setDeadline(slot, .keepAlive, idle) } else { closeDownstream(slot) }
+            if idle > 0 {
+                setDeadline(slot, .keepAlive, idle)
+            } else if channel.pointee.backlogged > 0 {
+                // Its next request is here.
+                setDeadline(slot, .keepAlive, Worker.drainGrace)
+            } else {
+                closeDownstream(slot)
+            }
         } else if downstream.pointee.requestCount == 0, !downstream.pointee.headStarted {
             // Its first request may be on the way; it does not have the whole drain's time.
             setDeadline(
@@ -218,6 +225,7 @@ extension Worker {
             terminate(slot, reset: exchange >= 0)
         }
         for index in 0..<upstreamSlots.touched { terminate(upstreamBase + index) }
+        dropBacklog()
         freeRetiredHTTP2()
         tellLimits()
         accessLog.leave()

@@ -113,7 +113,9 @@ extension Worker {
             setDeadline(slot, .body, snapshot.timeouts.body)
             return
         }
-        let earned = wheel.deadline(of: slot).advanced(byNanoseconds: UInt64(count) &* price)
+        let due = wheel.deadline(of: slot)
+        // One that has passed waits in the backlog, behind these bytes.
+        let earned = (due == .never ? now : due).advanced(byNanoseconds: UInt64(count) &* price)
         wheel.arm(slot, at: min(limit, earned))
     }
 

@@ -234,6 +234,9 @@ extension Worker {
             }
         } else {
             block.add(reason)
+            // Who says what nobody understands is counted as who asks for what nobody has.
+            let plan = arrivalPlan(transport(slot))
+            if plan >= 0 { noteErrorAnswer(slot, plan, status) }
             if accessLog.isOn {
                 logHeadless(slot, status, reason, violation?.rawValue ?? AccessLine.noViolation)
             }

@@ -114,7 +114,9 @@ extension Worker {
         let downstream = downstreams[slot]
         guard channel.pointee.phase == .established, channel.pointee.output.isEmpty,
             channel.pointee.stash.isEmpty, channel.pointee.deadlineKind == .keepAlive,
-            channel.pointee.flags.isDisjoint(with: [.broken, .awaitsPreface, .queued]),
+            channel.pointee.backlogged == 0,
+            channel.pointee.flags.isDisjoint(
+                with: [.broken, .awaitsPreface, .queued, .holdsPlaintext]),
             !downstream.pointee.headStarted, downstream.pointee.held == nil
         else { return false }
         return channel.pointee.http2 != nil
@@ -124,7 +126,7 @@ extension Worker {
 
     private func isSilent(_ slot: Int) -> Bool {
         channels[slot].pointee.session == nil && channels[slot].pointee.http2 == nil
-            && channels[slot].pointee.stash.isEmpty
+            && channels[slot].pointee.stash.isEmpty && channels[slot].pointee.backlogged == 0
             && downstreams[slot].pointee.held == nil && !downstreams[slot].pointee.headStarted
     }
 

@@ -279,8 +279,11 @@ extension Worker {
         while allowsReuse, !isShared || pool.settings.version == .auto,
             let idle = pool.takeIdle(member)
         {
-            let flags = channels[Int(idle)].pointee.flags
-            if flags.isDisjoint(with: [.peerEnded, .broken, .tlsFailed, .closeNotified]) {
+            let channel = channels[Int(idle)]
+            if channel.pointee.backlogged == 0,
+                channel.pointee.flags.isDisjoint(
+                    with: [.peerEnded, .broken, .tlsFailed, .closeNotified])
+            {
                 attach(exchange, to: Int(idle))
                 return nil
             }

@@ -166,7 +166,11 @@ extension Worker {
     /// The socket has taken what waited.
     func http2Drained(_ slot: Int) {
         touchHTTP2(slot)
-        resumeInput(slot)
+        if channels[slot].pointee.flags.contains(.holdsPlaintext) {
+            callHeld(slot)
+        } else {
+            resumeInput(slot)
+        }
         // The deadline for what waited has stood in place of another.
         guard channels[slot].pointee.deadlineKind == .none else { return }
         if !isDownstream(slot) {

@@ -48,7 +48,9 @@ extension Worker {
         let isFull =
             Int(link.pointee.streamCount) + Int(link.pointee.charged)
             >= snapshot.http2.streamsMax
-        guard !isFull, phase != .stopped, let index = clientStreamSlots.take() else {
+        guard !isFull, phase != .stopped, hasStreamPlace(connection),
+            let index = clientStreamSlots.take()
+        else {
             session.reset(id, .refusedStream)
             touchHTTP2(connection)
             return nil

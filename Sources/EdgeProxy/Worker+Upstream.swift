@@ -539,7 +539,8 @@ extension Worker {
             && !upstream.pointee.namesClient
             && pools[Int(upstream.pointee.pool)]?.settings.sendsProxyHeader == false
             && upstream.pointee.held == nil && channel.pointee.output.isEmpty
-            && channel.pointee.stash.isEmpty && phase != .draining
+            && channel.pointee.stash.isEmpty && channel.pointee.backlogged == 0
+            && phase != .draining
             && block.value(.upstreamConnectionsIdle) < UInt64(setup.connectionsMax)
             && channel.pointee.flags.isDisjoint(
                 with: [.peerEnded, .broken, .tlsFailed, .sendFailed])

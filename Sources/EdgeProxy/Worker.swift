@@ -198,8 +198,6 @@ package final class Worker {
     var lowPriorityEnd = Instant(nanoseconds: 0)
     /// Read where `now` is too old: to see how long something takes.
     var clock: () -> Instant = { Instant.now() }
-    /// Deadlines that are due are left for the next turn.
-    var expiriesWait = false
     /// Since when listeners' queues have not been emptied; never: they have.
     var queueStands = Instant.never
     /// When there was last something to do that is not of low priority.
@@ -489,8 +487,7 @@ package final class Worker {
     private var waitLimit: UInt64 {
         guard attention.isEmpty, queueAttention.isEmpty, http2Dirty.isEmpty,
             deferredFirst == deferred.count || handshakeWait > 0, bulkFirst == bulkReady.count,
-            backlog.isEmpty,
-            !expiriesWait
+            backlog.isEmpty
         else { return 0 }
         var limit = nextHousekeeping.nanoseconds(since: now)
         if deferredFirst < deferred.count { limit = min(limit, handshakeWait) }

@@ -12,7 +12,7 @@ package enum CrashReport {
     package static func install() {
         // The first backtrace loads libgcc, which allocates: not in the handler.
         backtrace(frames, framesMax)
-        setSignalStack(.allocate(byteCount: signalStackBytes, alignment: 16))
+        setSignalStack(signalStack)
         var action = sigaction()
         action.__sigaction_handler.sa_handler = handleCrash
         action.sa_flags = SA_ONSTACK | Int32(bitPattern: UInt32(SA_RESETHAND))
@@ -21,6 +21,9 @@ package enum CrashReport {
     }
 
     private static let signalStackBytes = 1 << 16
+    // Written by the kernel alone, while the thread that has installed it handles a signal.
+    nonisolated(unsafe) private static let signalStack = UnsafeMutableRawPointer.allocate(
+        byteCount: signalStackBytes, alignment: 16)
 
     /// Runs `body`, for as long as which this thread has a stack for signals.
     package static func withSignalStack(_ body: () -> Void) {

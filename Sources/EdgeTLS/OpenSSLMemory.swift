@@ -8,6 +8,11 @@ package enum OpenSSLMemory {
     nonisolated(unsafe) private static var base: UInt = 0
     nonisolated(unsafe) private static var key: pthread_key_t = 0
     nonisolated(unsafe) private static var span: UInt = 0
+    /// By worker; theirs to write, nobody's to read: memory that is kept is to be found somewhere.
+    nonisolated(unsafe) private static var kept:
+        UnsafeMutablePointer<
+            UnsafeMutablePointer<SlabHeap>?
+        >?
 
     /// To be called before anything of OpenSSL, on the only thread there is.
     ///
@@ -27,6 +32,8 @@ package enum OpenSSLMemory {
         let mask = UInt(SlabHeap.chunkBytes - 1)
         base = (UInt(bitPattern: memory) + mask) & ~mask
         span = UInt(heaps * SlabHeap.bytesMax)
+        kept = .allocate(capacity: heaps)
+        kept?.initialize(repeating: nil, count: heaps)
         let isTaken = CRYPTO_set_mem_functions(
             { count, _, _ in OpenSSLMemory.take(count) },
             { block, count, _, _ in OpenSSLMemory.resize(block, count) },
@@ -51,6 +58,7 @@ package enum OpenSSLMemory {
         let pointer = UnsafeMutablePointer<SlabHeap>.allocate(capacity: 1)
         pointer.initialize(to: heap)
         pthread_setspecific(key, pointer)
+        kept?[index] = pointer
     }
 
     @inline(__always)

@@ -13,15 +13,17 @@ final class Terminal {
         // ISIG stays: ^C is a signal.
         raw.c_lflag &= ~tcflag_t(ICANON | ECHO)
         guard tcsetattr(0, TCSANOW, &raw) == 0 else { return nil }
-        Self.original = saved
+        Self.original.initialize(to: saved)
         for number in [SIGINT, SIGTERM, SIGHUP] { signal(number, Self.leave) }
         // It interrupts the wait for a key.
         signal(SIGWINCH) { _ in }
         write(TerminalScreen.enter)
     }
 
-    // Written once, before the handlers that read it are set.
-    nonisolated(unsafe) private static var original = termios()
+    // Written once, before the handlers that read it are set. Behind a pointer: for a variable of
+    // this imported type the compiler reserves three bytes too few (57 of 60, Swift 6.3).
+    nonisolated(unsafe) private static let original = UnsafeMutablePointer<termios>.allocate(
+        capacity: 1)
 
     /// Only what a signal handler may do: write, tcsetattr, _exit (signal-safety(7)).
     private static let leave: @convention(c) (Int32) -> Void = { number in
@@ -30,7 +32,7 @@ final class Terminal {
             0x3F5B_1B68_373F_5B1B, 0x3031_3F5B_1B68_3532, 0x0000_0000_006C_3934
         )
         _ = Glibc.write(1, &bytes, 19)
-        tcsetattr(0, TCSANOW, &original)
+        tcsetattr(0, TCSANOW, original)
         _exit(128 + number)
     }
 

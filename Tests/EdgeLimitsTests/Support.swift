@@ -3,7 +3,8 @@ import Testing
 
 @testable import EdgeLimits
 
-/// Zeroed memory as a memfd's mapping is, freed with the object.
+/// Zeroed memory as a memfd's mapping is. Never freed: tables point into it, and outlive the last
+/// use of the object.
 final class Memory {
     let start: UnsafeMutableRawPointer
     let byteCount: Int
@@ -13,8 +14,6 @@ final class Memory {
         start = .allocate(byteCount: byteCount, alignment: 4096)
         start.initializeMemory(as: UInt8.self, repeating: 0, count: byteCount)
     }
-
-    deinit { start.deallocate() }
 }
 
 /// A table in memory of its own.

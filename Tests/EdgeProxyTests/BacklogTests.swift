@@ -185,20 +185,154 @@ import Testing
         #expect(bench.count(Counter.connectionsAccepted) == 20)
     }
 
-    @Test("Deadlines of many at once are handled a few per turn")
+    @Test("Deadlines of the public are handled in their turn, those of lan at once")
     func deadlines() throws {
         let bench = try Self.bench()
         let open = Self.clients(bench, 20, from: .open)
-        for client in open { bench.ring.receives(client, "GET / HTTP/1.1\r\n") }
+        let lan = Self.clients(bench, 20, from: .lan)
+        for client in open + lan { bench.ring.receives(client, "GET / HTTP/1.1\r\n") }
         bench.settle()
+        Self.slowly(bench)
 
         bench.quietTurn(after: .seconds(11))
+        bench.quietTurn(after: .milliseconds(1))
 
-        #expect(open.count { !bench.ring.sent(to: $0).isEmpty } == Worker.expiriesPerTurn)
+        #expect(lan.allSatisfy { !bench.ring.sent(to: $0).isEmpty })
+        #expect(open.count { !bench.ring.sent(to: $0).isEmpty } <= 2)
         #expect(!bench.worker.waitsForNothing)
         bench.settle()
-        #expect(bench.count(ReasonCode.clientHeadTimeout) == 20)
+        #expect(bench.count(ReasonCode.clientHeadTimeout) == 40)
         #expect(bench.worker.waitsForNothing)
+    }
+
+    @Test("Nobody is late whose bytes are here, though nobody has looked at them")
+    func inTime() throws {
+        let bench = try Self.bench()
+        let others = Self.clients(bench, 12, from: .open)
+        let client = bench.client(from: .open)
+        bench.ring.receives(client, "GET /slow HTTP/1.1\r\n")
+        bench.settle()
+        Self.slowly(bench)
+        bench.quietTurn(after: .seconds(9))
+        for other in others { bench.ring.receives(other, bench.get("/other")) }
+        bench.ring.receives(client, "Host: home.example\r\n\r\n")
+        bench.quietTurn(after: .milliseconds(10))
+
+        // The deadline passes while the rest of the head waits.
+        bench.quietTurn(after: .seconds(2))
+        bench.settle()
+
+        #expect(bench.count(ReasonCode.clientHeadTimeout) == 0)
+        #expect(Self.paths(bench).contains("/slow"))
+    }
+
+    @Test("An answer that waits is not missed: its member is neither doubted nor hedged against")
+    func answered() throws {
+        let bench = try Self.bench { $0.members = [Bench.member(1), Bench.member(2)] }
+        let open = Self.clients(bench, 12, from: .open)
+        for client in open { bench.send(client, bench.get("/open")) }
+        let servers = bench.ring.opened
+        Self.slowly(bench)
+        bench.quietTurn(after: .milliseconds(19_990))
+        for server in servers { bench.ring.receives(server, Bench.ok) }
+        bench.quietTurn(after: .milliseconds(5))
+        // The last of them have had no turn when their time is over.
+        bench.quietTurn(after: .milliseconds(500))
+        bench.settle()
+
+        #expect(bench.count(ReasonCode.upstreamHeadTimeout) == 0)
+        #expect(open.allSatisfy { bench.ring.takeSent(to: $0).hasPrefix("HTTP/1.1 200") })
+    }
+
+    @Test(
+        "An upstream's connection of which more waits is used by nobody else",
+        arguments: [nil, Bench.ok])
+    func surplus(_ more: String?) throws {
+        let bench = try Self.bench()
+        let lan = bench.client(from: .lan)
+        let others = Self.clients(bench, 4, from: .open)
+        let client = bench.client(from: .open)
+        bench.send(client, bench.get("/open"))
+        let server = bench.upstream
+        Self.slowly(bench)
+        bench.ring.receives(server, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        bench.ring.receives(server, "ok")
+        bench.turn()
+        for other in others { bench.ring.receives(other, bench.get("/other")) }
+        if let more { bench.ring.receives(server, more) } else { bench.ring.ends(server) }
+        bench.turn()
+        #expect(bench.ring.takeSent(to: client).hasSuffix("ok") && !bench.worker.backlog.isEmpty)
+
+        bench.ring.receives(
+            lan, "POST /lan HTTP/1.1\r\nHost: home.example\r\nContent-Length: 2\r\n\r\nhi")
+        bench.settle()
+
+        #expect(bench.ring.sent(to: lan).isEmpty)
+        let asked = try #require(
+            bench.ring.opened.last {
+                String(decoding: bench.ring.sent(to: $0), as: UTF8.self).hasPrefix("POST /lan ")
+            })
+        #expect(asked != server)
+        bench.send(asked, Bench.ok)
+        #expect(bench.ring.takeSent(to: lan).hasSuffix("ok"))
+        #expect(bench.ring.isClosed(server))
+    }
+
+    @Test("Whoever is closed is gone, though much waits")
+    func gone() throws {
+        let bench = try Self.bench()
+        let idle = Self.clients(bench, 8, from: .open)
+        for client in idle { bench.serve(client) }
+        let busy = Self.clients(bench, 10, from: .open)
+        bench.pass(.seconds(2))
+        Self.slowly(bench)
+        for client in busy { bench.ring.receives(client, bench.get("/busy")) }
+        bench.turn()
+
+        #expect(bench.worker.evict(8, includingHigh: false) == 8)
+        for _ in 0..<3 { bench.turn() }
+
+        #expect(!bench.worker.backlog.isEmpty)
+        #expect(idle.allSatisfy { bench.ring.isClosed($0) })
+        #expect(bench.worker.evictionsPending == 0)
+    }
+
+    @Test("A request that waits is no idleness: it is answered before its connection ends")
+    func leaving() throws {
+        let bench = try Self.bench()
+        let client = bench.idleClient(from: .open)
+        let others = Self.clients(bench, 6, from: .open)
+        bench.pass(.seconds(2))
+        Self.slowly(bench)
+        for other in others { bench.ring.receives(other, bench.get("/other")) }
+        bench.ring.receives(client, bench.get("/last"))
+        bench.turn()
+
+        #expect(bench.worker.evict(1, includingHigh: false) == 0)
+        bench.worker.handle(.drain(until: bench.now.advanced(by: .seconds(30))))
+        bench.settle()
+
+        let server = try #require(
+            bench.ring.opened.first {
+                String(decoding: bench.ring.sent(to: $0), as: UTF8.self).hasPrefix("GET /last ")
+            })
+        bench.send(server, Bench.ok)
+        let answer = bench.ring.takeSent(to: client)
+        #expect(answer.hasPrefix("HTTP/1.1 200") && answer.contains("onnection: close"))
+    }
+
+    @Test("What waits at a listener that is left is served, however slow that is")
+    func left() throws {
+        let bench = try Self.bench { $0.connectionsMax = 512 }
+        Self.slowly(bench)
+        bench.comeFrom(.open)
+        bench.ring.incoming(
+            Bench.listener,
+            (0..<300).map { SocketAddress(ipv4: 0xC633_6400 + UInt32($0), port: 50_000) })
+        bench.worker.handle(.stopAccepting)
+        bench.settle()
+
+        #expect(bench.count(Counter.connectionsAccepted) == 300)
     }
 
     @Test("Requests of the public that wait for long are a delay: its newcomers are refused")
@@ -290,6 +424,32 @@ import Testing
         #expect(bench.worker.chunks.bytesInUse == 0)
     }
 
+    @Test("Sessions that hold much go on one after the other, not all in one turn")
+    func many() throws {
+        let bench = try Self.bench()
+        let clients = try (0..<4).map { _ in try Self.hundred(bench).0 }
+        bench.stopwatch.step = .microseconds(150)
+        for client in clients { client.step() }
+        var before = 0
+        var most = 0
+        for _ in 0..<60 {
+            bench.turn()
+            for client in clients {
+                let slot = try #require(bench.slot(of: client.descriptor))
+                let entries = bench.worker.backlog.waiting.count {
+                    if case .held(let held, _) = $0 { Int(held) == slot } else { false }
+                }
+                #expect(entries <= 1)
+            }
+            most = max(most, bench.ring.opened.count - before)
+            before = bench.ring.opened.count
+        }
+        bench.settle()
+
+        #expect(bench.ring.opened.count == 400)
+        #expect(most <= 60, "\(most) in a turn")
+    }
+
     @Test("Who leaves with requests in waiting leaves nothing behind")
     func leaves() throws {
         let bench = try Self.bench()
@@ -346,10 +506,38 @@ import Testing
     }
 }
 
+/// Places that are the LAN's, however much the public wants.
+@Suite("Worker: places for streams") struct StreamPlaceTests {
+    @Test("The last places for streams are not for the public")
+    func reserve() throws {
+        let bench = try RankedViews.bench { $0.connectionsMax = 64 }
+        let capacity = bench.worker.clientStreamSlots.capacity
+        bench.comeFrom(.open)
+        let open = try (0...capacity / 100).map { _ in try WirePeer(clientOf: bench) }
+        for client in open {
+            for _ in 0..<100 { client.peer.request(SessionPeer.fields("GET", "/")) }
+            client.exchange()
+        }
+        #expect(bench.worker.clientStreamSlots.used == capacity - capacity / 16)
+        let refused = open.last.map { last in last.peer.open.isEmpty } ?? false
+        #expect(refused)
+
+        bench.comeFrom(.lan)
+        let lan = try WirePeer(clientOf: bench)
+        let asked = bench.ring.opened.count
+        let id = lan.get()
+        #expect(bench.ring.opened.count == asked + 1)
+        bench.send(bench.upstream, Bench.ok)
+        lan.exchange()
+
+        #expect(lan[id].content == Array("ok".utf8))
+    }
+}
+
 extension Worker {
     /// No turn has left something for the next one.
     fileprivate var waitsForNothing: Bool {
-        backlog.isEmpty && !expiriesWait && acceptPending == .no
+        backlog.isEmpty && acceptPending == .no
             && deferredFirst == deferred.count && bulkFirst == bulkReady.count
     }
 }

@@ -204,7 +204,7 @@ final class Bench {
             ring.step()
             if ring.isQuiet, worker.deferredFirst == worker.deferred.count,
                 worker.bulkFirst == worker.bulkReady.count, worker.backlog.isEmpty,
-                !worker.expiriesWait, worker.acceptPending != .now
+                worker.acceptPending != .now
             {
                 return
             }
@@ -434,7 +434,7 @@ final class Bench {
             switch $0 {
             case .completion(let completion), .copied(let completion, _):
                 completion.token.slot == slot
-            case .held: false
+            case .held, .due: false
             }
         }
         if Int(channel.backlogged) != backlogged.count { faults.append("slot \(slot): backlog") }

@@ -68,6 +68,30 @@ extension Bench {
 @Suite("Error answers that ban") struct ErrorBanTests {
     private static let address = SocketAddress(ipv4: 0xC633_6401, port: 40_000)
 
+    @Test("Malformed requests ban who sends them, where the view says so")
+    func malformed() throws {
+        let bench = try bench(
+            { policy in
+                policy.errors = LimitPolicy.Errors(
+                    limit: try RateLimit(3, per: .seconds(60)), statuses: [400...400],
+                    ban: .seconds(20))
+            }, isOfView: true)
+        let other = bench.client()
+        for _ in 0..<4 {
+            let client = bench.client(from: Self.address)
+            bench.send(client, "GET / HTTP/1.1\r\nHost : home.example\r\n\r\n")
+            #expect(bench.ring.takeSent(to: client).hasPrefix("HTTP/1.1 400"))
+        }
+
+        let refused = bench.client(from: Self.address)
+
+        #expect(bench.ring.wasReset(refused))
+        #expect(bench.count(.clientBadRequest) == 4)
+        #expect(bench.status(other, "/", Bench.ok) == "200")
+        bench.pass(.seconds(21))
+        #expect(!bench.ring.wasReset(bench.client(from: Self.address)))
+    }
+
     @Test("An upstream's errors ban who brings them about, until the ban ends")
     func upstream() throws {
         let bench = try bench()

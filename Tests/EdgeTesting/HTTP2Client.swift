@@ -71,7 +71,7 @@ package final class HTTP2Client: HTTP2Peer {
     /// A request without content, and its answer.
     package func get(
         _ path: String = "/", host: String = "app.test", with more: [(String, String)] = [],
-        within span: Duration = .seconds(5)
+        within span: Duration = patience
     ) throws -> HTTP2Message {
         try response(request(Self.fields("GET", path, host: host, with: more)), within: span)
     }
@@ -91,7 +91,7 @@ package final class HTTP2Client: HTTP2Peer {
     ///
     /// - Throws: `KitError` if it did not in time, or never will.
     package func response(
-        _ stream: UInt32, within span: Duration = .seconds(5)
+        _ stream: UInt32, within span: Duration = patience
     ) throws -> HTTP2Message {
         let isOver = wait(within: span) {
             messages[stream]?.isOver == true || (goAway?.lastStream ?? .max) < stream

@@ -58,9 +58,13 @@ package func raiseDescriptorLimit() -> Int {
     return Int(limit.rlim_cur)
 }
 
+/// How long a test waits for what has to come, on a machine that may be busy: only a failure takes
+/// so long. Who promises a time says it himself.
+package let patience = Duration.seconds(20)
+
 /// Asks every 2 ms until `condition` holds; false if it did not in time.
 package func eventually(
-    within span: Duration = .seconds(5), _ condition: () throws -> Bool
+    within span: Duration = patience, _ condition: () throws -> Bool
 ) rethrows -> Bool {
     let deadline = Date(timeIntervalSinceNow: span.seconds)
     while try !condition() {

@@ -112,7 +112,7 @@ package final class RawClient {
     }
 
     /// Reads until the far side ends the connection; nil if it did not in time.
-    package func readToEnd(within span: Duration = .seconds(3)) -> StreamEnd? {
+    package func readToEnd(within span: Duration = patience) -> StreamEnd? {
         let deadline = Instant.now().advanced(by: span)
         while ending == nil {
             let left = Duration(nanoseconds: deadline.nanoseconds(since: .now()))
@@ -125,7 +125,7 @@ package final class RawClient {
     ///
     /// - Throws: `KitError` that says what came instead.
     package func readResponse(
-        toHead: Bool = false, within span: Duration = .seconds(3)
+        toHead: Bool = false, within span: Duration = patience
     ) throws -> HTTPMessage {
         let deadline = Instant.now().advanced(by: span)
         reader.nextHasNoBody = toHead

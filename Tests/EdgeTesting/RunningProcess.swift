@@ -97,7 +97,7 @@ package final class RunningProcess: @unchecked Sendable {
     }
 
     /// Waits for the end. nil: still running.
-    package func waitForExit(within span: Duration = .seconds(10)) -> ProcessExit? {
+    package func waitForExit(within span: Duration = patience) -> ProcessExit? {
         let deadline = Date(timeIntervalSinceNow: span.seconds)
         condition.lock()
         defer { condition.unlock() }
@@ -174,7 +174,7 @@ package final class RunningProcess: @unchecked Sendable {
     /// - Throws: `KitError` with the last lines when it did not come in time or the process ended.
     @discardableResult
     package func waitForLine(
-        containing needle: String, within span: Duration = .seconds(5),
+        containing needle: String, within span: Duration = patience,
         on stream: Stream = .errors, after mark: OutputMark = .start
     ) throws -> String {
         let deadline = Date(timeIntervalSinceNow: span.seconds)

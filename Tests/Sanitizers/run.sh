@@ -30,7 +30,7 @@ common="log_path=$reports/report:log_exe_name=1:symbolize=1"
 common+=":handle_segv=2:handle_sigbus=2:use_sigaltstack=0"
 export ASAN_OPTIONS="$common:detect_leaks=0:detect_stack_use_after_return=0"
 export TSAN_OPTIONS="$common:suppressions=$here/tsan.supp:halt_on_error=0:second_deadlock_stack=1"
-export LSAN_OPTIONS="print_suppressions=0"
+export LSAN_OPTIONS="print_suppressions=0:suppressions=$here/lsan.supp"
 status=0
 "$swift" test --skip-build --sanitize "$kind" --no-parallel --scratch-path "$scratch" \
     --filter "$filter" --skip "$skipped" || status=$?

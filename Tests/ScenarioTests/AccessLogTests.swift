@@ -109,7 +109,7 @@ extension Scenarios.AccessLogs {
         try edged.process.waitForLine(containing: "opened anew", after: mark)
         for number in 40..<60 { _ = try client.get("/\(number)", host: "app.test") }
 
-        let isWhole = eventually(within: .seconds(4)) {
+        let isWhole = eventually {
             let count = try? book.paths("access.log.1").count + book.paths().count
             return count == 60
         }
@@ -140,7 +140,7 @@ extension Scenarios.AccessLogs {
         try edged.reload(oneSite(upstream.server))
         try request("/after")
 
-        #expect(eventually(within: .seconds(3)) { (try? book.paths("two.log").count) == 10 })
+        #expect(eventually { (try? book.paths("two.log").count) == 10 })
         #expect(try book.paths("one.log") == (0..<10).map { "/one/\($0)" })
         #expect(try book.paths("two.log") == (0..<10).map { "/two/\($0)?q" })
     }
@@ -237,7 +237,7 @@ extension Scenarios.AccessLogs {
         _ = try edged.get("/here")
 
         #expect(
-            eventually(within: .seconds(3)) {
+            eventually {
                 edged.process.standardOutput.contains("\"path\":\"/here\"")
             })
     }

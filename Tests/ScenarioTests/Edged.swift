@@ -84,7 +84,7 @@ final class Edged {
             return "edged (pid \(process.pid)):\n" + lines.joined(separator: "\n")
         }
         guard options.waitsForServing else { return }
-        try process.waitForLine(containing: "serving, proxy", within: .seconds(10))
+        try process.waitForLine(containing: "serving, proxy")
     }
 
     /// Begins it again where it was, as after a power failure.
@@ -188,7 +188,7 @@ final class Edged {
     }
 
     /// Waits for another proxy than `old` to serve.
-    func waitForProxy(otherThan old: Int32, within span: Duration = .seconds(8)) throws -> Int32 {
+    func waitForProxy(otherThan old: Int32, within span: Duration = patience) throws -> Int32 {
         var found: Int32?
         _ = eventually(within: span) {
             found = try? proxyPID()

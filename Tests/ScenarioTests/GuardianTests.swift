@@ -388,6 +388,6 @@ extension Scenarios.Guardian {
 
         edged.process.signal(SIGKILL)
 
-        #expect(eventually(within: .seconds(3)) { ProcessFigures(of: proxy) == nil })
+        #expect(eventually { ProcessFigures(of: proxy) == nil })
     }
 }

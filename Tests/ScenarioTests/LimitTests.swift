@@ -122,7 +122,7 @@ extension Scenarios.Limits {
         defer { edged.stop() }
         #expect(try edged.get("/echo?before").status == 200)
         #expect(
-            eventually(within: .seconds(3)) {
+            eventually {
                 disk.text("access.log", edged).contains("\"path\":\"/echo\"")
             })
 
@@ -130,14 +130,14 @@ extension Scenarios.Limits {
         let client = try edged.connect()
         defer { client.close() }
         for _ in 0..<300 { #expect(try client.get("/echo", host: "app.test").status == 200) }
-        let isCounted = eventually(within: .seconds(4)) {
+        let isCounted = eventually {
             ((try? edged.metric("edged_access_log_dropped_total")) ?? 0) > 100
         }
         #expect(isCounted)
         #expect(eventually { edged.log.contains("access log: lines are lost") })
         #expect(edged.log.contains("ENOSPC"))
         disk.clear(edged)
-        let isBack = eventually(within: .seconds(5)) {
+        let isBack = eventually {
             _ = try? client.get("/after", host: "app.test")
             return disk.text("access.log", edged).contains("\"path\":\"/after\"")
         }
@@ -210,8 +210,8 @@ extension Scenarios.Limits {
         let edged = try Edged(named(dns, upstream.port, disk.mountPoint), options)
         defer { edged.stop() }
 
-        #expect(try eventually(within: .seconds(3)) { try edged.get().text == "ok" })
-        let isTold = eventually(within: .seconds(4)) {
+        #expect(try eventually { try edged.get().text == "ok" })
+        let isTold = eventually {
             edged.log.contains("dns: addresses are not remembered")
         }
         #expect(isTold)
@@ -241,8 +241,8 @@ extension Scenarios.Limits {
         options.wrapper = disk.wrapper
         let edged = try Edged(named(dns, upstream.port, disk.mountPoint), options)
         defer { edged.stop() }
-        #expect(try eventually(within: .seconds(3)) { try edged.get().text == "ok" })
-        let isKept = eventually(within: .seconds(4)) {
+        #expect(try eventually { try edged.get().text == "ok" })
+        let isKept = eventually {
             access(disk.path("names", edged), F_OK) == 0
         }
         #expect(isKept)
@@ -252,7 +252,7 @@ extension Scenarios.Limits {
         kill(pid, SIGKILL)
         _ = try edged.waitForProxy(otherThan: pid)
 
-        #expect(try eventually(within: .seconds(3)) { try edged.get().text == "ok" })
+        #expect(try eventually { try edged.get().text == "ok" })
         #expect(try edged.edgectl("status").code == 0)
         try disk.remount("rw", edged)
         #expect(try edged.get().text == "ok")
@@ -281,7 +281,7 @@ extension Scenarios.Limits {
         let status = try JSONSerialization.jsonObject(with: Data(text.utf8)) as? [String: Any]
         let pid = try #require(status?["pid"] as? Int)
         kill(Int32(pid), SIGKILL)
-        let isBack = eventually(within: .seconds(5)) { (try? edged.get("/echo").status) == 200 }
+        let isBack = eventually { (try? edged.get("/echo").status) == 200 }
 
         #expect(isBack, "the guardian has replaced it")
         #expect(try edged.edgectl("reload").code == 0)
@@ -289,7 +289,7 @@ extension Scenarios.Limits {
         var block = [UInt8](repeating: 0, count: 1 << 16)
         _ = read(reader, &block, block.count)
         #expect(try edged.edgectl("reload").code == 0)
-        let isTold = eventually(within: .seconds(3)) {
+        let isTold = eventually {
             let count = read(reader, &block, block.count)
             let text = String(decoding: block.prefix(max(count, 0)), as: UTF8.self)
             return text.contains("lines before this one were lost")

@@ -108,7 +108,7 @@ extension Scenarios.Messages {
         defer { client.close() }
 
         try client.send("GET / HTTP/1.1\r\nHost: app.test\r\nTE: trailers\r\n\r\n")
-        let isWhole = eventually(within: .seconds(3)) {
+        let isWhole = eventually {
             _ = client.read(within: .milliseconds(50))
             return String(decoding: client.received, as: UTF8.self)
                 .hasSuffix("\r\n0\r\nX-Sum: 42\r\n\r\n")

@@ -43,7 +43,7 @@ extension Scenarios.Observing {
 
                 """)
             process = try RunningProcess("haproxy", ["-db", "-f", path])
-            let isUp = eventually(within: .seconds(5)) { [address] in
+            let isUp = eventually { [address] in
                 (try? RawClient(address))?.close() != nil
             }
             guard isUp else { throw KitError("haproxy is not up: \(process.standardError)") }
@@ -113,7 +113,7 @@ extension Scenarios.Observing {
         }
         // A connection that says nothing is none of HAProxy's requests.
         func theirs() -> [String] { haproxy.lines.filter { $0.contains("\"") } }
-        #expect(eventually(within: .seconds(5)) { own().count == 5 && theirs().count >= 5 })
+        #expect(eventually { own().count == 5 && theirs().count >= 5 })
 
         func find(_ target: String, _ lines: [String]) throws -> String {
             let found = lines.first {
@@ -158,7 +158,7 @@ extension Scenarios.Observing {
         defer { edged.stop() }
 
         // They come with the first client that may, not before.
-        #expect(eventually(within: .seconds(3)) { (try? edged.get(now, "/livez").status) == 200 })
+        #expect(eventually { (try? edged.get(now, "/livez").status) == 200 })
         #expect(try edged.get(now, "/readyz").text == "serving\n")
         for target in ["/metrics", "/status", "/", "/readyz/"] {
             #expect(try edged.get(now, target).status == 404, "\(target)")
@@ -175,7 +175,7 @@ extension Scenarios.Observing {
         try edged.directory.write("edged.yaml", file)
         try edged.reload()
         #expect(
-            eventually(within: .seconds(3)) {
+            eventually {
                 (try? RawClient(now)) == nil && (try? RawClient(late)) == nil
             })
         #expect(try edged.get().text == "ok")
@@ -247,7 +247,7 @@ extension Scenarios.Observing {
         #expect(upstreams == 4)
         // A second may pass until workers tell what members have done.
         #expect(
-            eventually(within: .seconds(4)) {
+            eventually {
                 (try? edged.metric("edged_upstream_member_requests_total", "app")) == 4
             })
     }

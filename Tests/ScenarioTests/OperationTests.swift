@@ -115,13 +115,13 @@ extension Scenarios.Operation {
             (try? shown())?.last { $0["kind"] as? String == kind }.map { $0["ended"] is NSNumber }
         }
 
-        #expect(eventually(within: .seconds(5)) { ended("member_down") == false })
+        #expect(eventually { ended("member_down") == false })
         try edged.configure("sites: nonsense")
         #expect(try edged.edgectl("reload").code == 4)
         #expect(ended("reload_refused") == true)
         let upstream = try ScriptedUpstream(on: .loopback(dead), answering: "ok")
         defer { upstream.stop() }
-        #expect(eventually(within: .seconds(5)) { ended("member_down") == true })
+        #expect(eventually { ended("member_down") == true })
 
         let table = try edged.edgectl("incidents", "--markdown").output
         #expect(table.contains("| member down | app 127.0.0.1:\(dead) | down: "), "\(table)")

@@ -157,7 +157,7 @@ extension Scenarios.ProxyHeaders {
                 #expect(request.all("x-forwarded-for") == [header.client], "\(index)")
             }
         }
-        let isWritten = eventually(within: .seconds(3)) {
+        let isWritten = eventually {
             ((try? stage.logLines()) ?? []).filter { $0["path"] != nil }.count
                 == Self.headers.count * 2
         }

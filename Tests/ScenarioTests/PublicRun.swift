@@ -43,7 +43,7 @@ final class PublicRun {
             ]
             balancers.append(try SiteRun.balancer(site, node: node, options))
         }
-        let isServed = eventually(within: .seconds(5)) {
+        let isServed = eventually {
             (try? self.lan())?.status == 200
         }
         guard isServed else { throw KitError("grafana is not served: \(balancers[0].log)") }

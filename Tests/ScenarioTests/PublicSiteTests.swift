@@ -235,7 +235,7 @@ extension Scenarios.PublicSites {
                     "files.home.example", at: PublicRun.lanAddress, from: run.outside.vps,
                     preamble: Self.header)
             }
-            #expect(eventually(within: .seconds(3)) { (try? run.visit())?.status == 200 })
+            #expect(eventually { (try? run.visit())?.status == 200 })
         }
         let report = lan.stop()
 

@@ -73,7 +73,7 @@ final class SiteRun {
     }
 
     private func waitUntilServed(_ name: String) throws {
-        guard eventually(within: .seconds(5), { self.ask(name)?.status == 200 }) else {
+        guard eventually({ self.ask(name)?.status == 200 }) else {
             throw KitError("\(name) is not served: \(balancer.log)")
         }
     }

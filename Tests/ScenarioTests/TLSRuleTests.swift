@@ -307,7 +307,7 @@ extension Scenarios.TLSRules {
 
         #expect(try edged.proxyPID() == pid)
         #expect(
-            eventually(within: .seconds(5)) {
+            eventually {
                 (try? edged.metric("edged_connections_open")) == 0
             })
         #expect(try reply(edged, HelloBytes().with(name: "app.test").records()).serverHello != nil)
