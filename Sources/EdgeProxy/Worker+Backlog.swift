@@ -125,12 +125,13 @@ extension Worker {
     }
 
     /// Whether a completion that is not put off is about a request, or a connection, that is not of
-    /// low priority. What multiplexes is everybody's.
+    /// low priority. What multiplexes is everybody's, and what is closed nobody's.
     // hot: once per completion of a worker whose views differ
     @inline(__always)
     func isPreferred(_ completion: Completion) -> Bool {
         guard completion.token.operation == .receive else { return false }
         let slot = completion.token.slot
+        guard channels[slot].pointee.phase != .closing else { return false }
         return isDownstream(slot) || upstream(slot).pointee.exchange >= 0
     }
 

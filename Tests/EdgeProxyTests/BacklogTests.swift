@@ -289,9 +289,12 @@ import Testing
         for client in busy { bench.ring.receives(client, bench.get("/busy")) }
         bench.turn()
 
+        let preferredAt = bench.worker.preferredAt
         #expect(bench.worker.evict(8, includingHigh: false) == 8)
         for _ in 0..<3 { bench.turn() }
 
+        // Nothing of the LAN was in this.
+        #expect(bench.worker.preferredAt == preferredAt)
         #expect(!bench.worker.backlog.isEmpty)
         #expect(idle.allSatisfy { bench.ring.isClosed($0) })
         #expect(bench.worker.evictionsPending == 0)
