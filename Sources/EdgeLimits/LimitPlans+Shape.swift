@@ -57,8 +57,23 @@ extension LimitPlans {
         _ plan: Int32, _ thing: LimitedThing, _ caller: LimitCaller, now: Instant,
         in table: LimitTable
     ) -> UInt64 {
-        guard plan >= 0 else { return 0 }
-        var longest: UInt64 = 0
+        longestWait(plan, thing, caller, now: now, in: table).nanoseconds
+    }
+
+    /// The policy for whose sake `wait` is as long as it is; -1: there is nothing to wait for.
+    package func debtor(
+        _ plan: Int32, _ thing: LimitedThing, _ caller: LimitCaller, now: Instant,
+        in table: LimitTable
+    ) -> Int32 {
+        longestWait(plan, thing, caller, now: now, in: table).policy
+    }
+
+    private func longestWait(
+        _ plan: Int32, _ thing: LimitedThing, _ caller: LimitCaller, now: Instant,
+        in table: LimitTable
+    ) -> (nanoseconds: UInt64, policy: Int32) {
+        guard plan >= 0 else { return (0, -1) }
+        var longest: (nanoseconds: UInt64, policy: Int32) = (0, -1)
         for index in range(plan, thing) {
             let limit = limits[index]
             if limit.isShadow || caller.isExempt(limit.policy) { continue }
@@ -68,7 +83,8 @@ extension LimitPlans {
             let debt = max(
                 table.debt(key, now: now), inherited(limit, subject, key, now, in: table))
             guard debt > limit.rate.span else { continue }
-            longest = max(longest, RateLimit.nanoseconds(debt - limit.rate.span))
+            let wait = RateLimit.nanoseconds(debt - limit.rate.span)
+            if wait > longest.nanoseconds { longest = (wait, limit.policy) }
         }
         return longest
     }

@@ -71,16 +71,17 @@ extension Worker {
         let wentWell = state.pointee.reason == .none && state.pointee.status < 500
         if wentWell, !accessLog.takesSample() { return }
         let downstream = downstreams[Int(state.pointee.downstream)]
-        append(
-            AccessLine(
-                kind: isRelay ? .tcp : .request, listener: Int(downstream.pointee.listener),
-                view: Int(downstream.pointee.view), client: downstream.pointee.peer,
-                status: state.pointee.status,
-                reason: state.pointee.reason, violation: state.pointee.violation,
-                received: state.pointee.received, sent: state.pointee.sent,
-                pool: state.pointee.pool, isReused: state.pointee.isReused,
-                retries: state.pointee.attempts, times: state.pointee.times, ended: now),
-            exchange)
+        var line = AccessLine(
+            kind: isRelay ? .tcp : .request, listener: Int(downstream.pointee.listener),
+            view: Int(downstream.pointee.view), client: downstream.pointee.peer,
+            status: state.pointee.status,
+            reason: state.pointee.reason, violation: state.pointee.violation,
+            received: state.pointee.received, sent: state.pointee.sent,
+            pool: state.pointee.pool, isReused: state.pointee.isReused,
+            retries: state.pointee.attempts, times: state.pointee.times, ended: now)
+        // One that was held back, and refused in the end.
+        if refusingPolicy >= 0 { line.policy = takeRefusing() }
+        append(line, exchange)
     }
 
     private func append(_ line: AccessLine, _ exchange: Int) {

@@ -116,7 +116,7 @@ extension Worker {
         }
     }
 
-    private func nameRefusing(_ policy: Int32) {
+    func nameRefusing(_ policy: Int32) {
         if accessLog.isOn { refusingPolicy = policy }
     }
 

@@ -248,11 +248,24 @@ extension Worker {
         guard now.nanoseconds(since: meter.pointee.heldBackAt) < Worker.heldBackMax else {
             meter.pointee.isHeldBack = false
             endPause(slot)
+            noteRefusedDebtor(exchange, memory)
             failExchange(exchange, .rateLimited, retryAfter: LimitFields.seconds(wait))
             return true
         }
         armPause(slot, wait)
         return true
+    }
+
+    private func noteRefusedDebtor(_ exchange: Int, _ memory: LimitTables) {
+        let plans = limits
+        let meter = meters[exchange].pointee
+        func debtor(_ thing: LimitedThing) -> Int32 {
+            plans.debtor(meter.plan, thing, meter.caller, now: now, in: memory.rates)
+        }
+        let policy = max(debtor(.download), debtor(.upload))
+        guard policy >= 0 else { return }
+        nameRefusing(policy)
+        tally.refused(meter.caller.address, by: policy, of: plans, now: now)
     }
 
     /// A request that was held back gets its upstream. A turn of its answer is charged in advance,

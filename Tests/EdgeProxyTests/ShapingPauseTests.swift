@@ -379,6 +379,11 @@ import Testing
         let refused = answers.filter { $0.hasPrefix("HTTP/1.1 429") }
         #expect(refused.count >= 10, "\(refused.count)")
         #expect(bench.count(.rateLimited) == UInt64(refused.count))
+        var figures = LimitNews.Figures()
+        for case .limited(let news) in bench.events.list {
+            for policy in news.policies { figures += policy.figures }
+        }
+        #expect(figures.refused == UInt64(refused.count), "\(figures)")
         // A turn's debt is gone in eight seconds at the latest.
         for answer in refused {
             let line = try #require(
