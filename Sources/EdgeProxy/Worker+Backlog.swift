@@ -175,10 +175,9 @@ extension Worker {
 
     private func goOn(_ slot: Int, _ generation: UInt32) {
         let channel = channels[slot]
-        guard isOpen(slot, generation), channel.pointee.flags.contains(.holdsPlaintext),
-            let session = channel.pointee.http2
-        else { return }
+        guard isOpen(slot, generation), let session = channel.pointee.http2 else { return }
         links[slot].pointee.heldWaits = false
+        guard channel.pointee.flags.contains(.holdsPlaintext) else { return }
         // Its turn comes when it has taken what waits for it (`http2Drained`).
         guard !isBlocked(slot) || session.queuedFrames <= Worker.framesQueuedMax else { return }
         resumeInput(slot)

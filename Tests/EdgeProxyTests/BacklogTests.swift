@@ -453,6 +453,35 @@ import Testing
         #expect(most <= 60, "\(most) in a turn")
     }
 
+    @Test("A session that went on before its turn has a turn when it holds something again")
+    func again() throws {
+        let bench = try Self.bench()
+        let (client, _) = try Self.hundred(bench)
+        Self.slowly(bench)
+        client.step()
+        bench.turn()
+        let slot = try #require(bench.slot(of: client.descriptor))
+        bench.stopwatch.step = .zero
+        bench.worker.lowPriorityEnd = .never
+        bench.worker.resumeInput(slot)
+        bench.worker.takeHeldPlaintext(slot)
+        client.exchange()
+        #expect(bench.ring.opened.count == 100)
+        for server in bench.ring.opened { bench.send(server, Bench.ok) }
+        client.exchange()
+
+        for number in 0..<90 {
+            client.peer.request(
+                SessionPeer.fields(
+                    "GET", "/\(number)", [("y", "\(number)-abcdefghijklmnopqrstuvw")]))
+        }
+        Self.slowly(bench)
+        let requests = bench.count(Counter.requests)
+        client.exchange()
+
+        #expect(bench.count(Counter.requests) == requests + 90)
+    }
+
     @Test("Who leaves with requests in waiting leaves nothing behind")
     func leaves() throws {
         let bench = try Self.bench()
