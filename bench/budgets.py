@@ -49,8 +49,8 @@ def at_rest(edged):
 def instructions(program, kind, profile):
     """User instructions per request of a worker without a kernel: the slope over N and 2 N.
 
-    Kinds: `plain` is a small request without TLS, all ours; `browser` the same with a browser's
-    head; `tls` the small one with OpenSSL's share, which changes with its version; `h2` the same
+    Kinds: `plain` is a small request without TLS, all ours; `limited` the same under two policies;
+    `browser` the same with a browser's head; `tls` the small one with OpenSSL's share, which changes with its version; `h2` the same
     over HTTP/2, one stream at a time, with nghttp2's share.
     """
     folder = tempfile.mkdtemp(prefix="edged-instructions-")
@@ -118,7 +118,7 @@ def main():
         "allocations_per_request": round(heap["ours"], 3),
         "openssl_allocations_per_request": round(heap["openssl"], 1),
     }
-    for kind in ("plain", "browser", "tls", "h2"):
+    for kind in ("plain", "limited", "browser", "tls", "h2"):
         measured[f"instructions_per_request_{kind}"] = instructions(counted, kind, options.profile)
     good = measured.keys() == budgets.keys()
     if not good:

@@ -34,7 +34,6 @@ def command(proxy, site, port, origin, options):
         "edged": lambda: [options.edged, "-c", site.edged(port, origin)],
         "baseline": lambda: [options.baseline, "-c", site.edged(port, origin, "baseline")],
         "views": lambda: [options.edged, "-c", site.edged(port, origin, "views", views=True)],
-        "limits": lambda: [options.edged, "-c", site.edged(port, origin, "limits", limits=True)],
     }[proxy]()
 
 
@@ -258,8 +257,6 @@ def main():
     parser.add_argument("--views", choices=("off", "on", "both"), default="off",
                         help="edged with two views, told apart by the interface; both: side by "
                         "side, the second as `views`")
-    parser.add_argument("--limits", action="store_true",
-                        help="besides edged with two policies that refuse nobody, as `limits`")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=2, help="measured time of a run")
     parser.add_argument("--slices", type=int, default=1, metavar="N",
@@ -292,10 +289,6 @@ def main():
         if "edged" not in PROXIES:
             sys.exit("--views both needs edged")
         PROXIES.append("views")
-    if options.limits:
-        if "edged" not in PROXIES:
-            sys.exit("--limits needs edged")
-        PROXIES.append("limits")
     if options.slices > 1 and options.client == "wrk":
         sys.exit("wrk counts whole seconds: --slices needs --client load")
     options.edged = os.path.abspath(options.edged)

@@ -10,12 +10,8 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(HERE)
 BODY = "x" * 100
 STREAM_MODULE = "/usr/lib/nginx/modules/ngx_stream_module.so"
-#: Two policies that refuse nobody: each client's rate, and that of all together.
-LIMITS = """rate_limits:
-  own: { requests: 100000000 per 1s }
-  all: { key: everybody, requests: 100000000 per 1s }
-"""
-
+#: A rate of requests per client that nobody reaches.
+LIMITS = "rate_limits: { own: { requests: 100000000 per 1s } }\n"
 #: Loopback is the first's; the second's interface may be absent.
 VIEWS = """views:
   local: { interfaces: [lo] }
@@ -147,7 +143,8 @@ class Site:
     bridge: the upstream speaks TLS and is verified; key: `ec` (P-256) or `rsa` (2048 bits);
     tcp: bytes are passed on as they are; log: an access log is written; h2: clients are offered
     HTTP/2; upstream_h2: the upstream is spoken to in HTTP/2 in plaintext (nginx does so for gRPC
-    alone); views: edged has two views, told apart by the interface.
+    alone); views: edged has two views, told apart by the interface; limits: each client's requests
+    are counted and held against a rate that nobody reaches.
     """
 
     #: What the upstream speaks besides nginx's default, where that matters.
@@ -156,9 +153,9 @@ class Site:
     hosts = 0
 
     def __init__(self, folder, bridge=False, key="ec", tcp=False, log=False, h2=False,
-                 upstream_h2=False, views=False):
+                 upstream_h2=False, views=False, limits=False):
         self.folder, self.bridge, self.key, self.tcp, self.log = folder, bridge, key, tcp, log
-        self.h2, self.upstream_h2, self.views = h2, upstream_h2, views
+        self.h2, self.upstream_h2, self.views, self.limits = h2, upstream_h2, views, limits
         os.makedirs(os.path.join(folder, "certs"), exist_ok=True)
         os.chmod(folder, 0o755)  # nginx's workers read the files as another user
         if not os.path.exists(self.path("cert.pem")):
@@ -231,13 +228,17 @@ stream {{ server {{ listen 127.0.0.1:{port} backlog=4096; tcp_nodelay on;
         passed = (f"proxy_pass {scheme}://u; proxy_http_version 1.1; "
                   'proxy_set_header Connection ""; proxy_set_header Host $host; '
                   f"proxy_set_header X-Forwarded-For $remote_addr; {verify}")
+        zone = limited = ""
+        if self.limits:
+            zone = "limit_req_zone $binary_remote_addr zone=own:10m rate=100000000r/s;"
+            limited = "limit_req zone=own burst=1000000 nodelay;"
         if self.upstream_h2:
             passed = ("grpc_pass grpc://u; grpc_set_header Host $host; "
                       "grpc_set_header X-Forwarded-For $remote_addr;")
         return self.write("nginx.conf", f"""
 worker_processes 1; daemon off; error_log {self.path('n.err')}; pid {self.path('n.pid')};
 events {{ worker_connections {16384 if self.h2 else 8192}; }}
-http {{ access_log {log}; keepalive_requests 100000000; client_max_body_size 0;
+http {{ access_log {log}; {zone} keepalive_requests 100000000; client_max_body_size 0;
   proxy_buffering on; proxy_buffer_size 16k; proxy_buffers 16 16k; proxy_busy_buffers_size 128k;
   proxy_max_temp_file_size 0; proxy_request_buffering off; client_body_buffer_size 128k; {self.temporary('n-')}
   upstream u {{ server 127.0.0.1:{upstream}; keepalive {512 if self.h2 else 128};
@@ -246,7 +247,7 @@ http {{ access_log {log}; keepalive_requests 100000000; client_max_body_size 0;
     ssl_certificate {self.path('cert.pem')}; ssl_certificate_key {self.path('key.pem')};
     ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on;
     ssl_conf_command Ciphersuites TLS_AES_128_GCM_SHA256;
-    location / {{ {passed} }} }} }}
+    location / {{ {limited} {passed} }} }} }}
 """)
 
     def haproxy_head(self):
@@ -276,6 +277,10 @@ listen f
   server s 127.0.0.1:{upstream}
 """)
         log = "  log stdout format raw local0\n  option httplog\n" if self.log else ""
+        limits = """  stick-table type ip size 100k expire 60s store http_req_rate(10s)
+  http-request track-sc0 src
+  http-request deny deny_status 429 if { sc_http_req_rate(0) gt 1000000000 }
+""" if self.limits else ""
         return self.write("haproxy.cfg", head + f"""
   mode http
   option forwardfor
@@ -283,14 +288,14 @@ listen f
 {log}
 frontend f
   bind 127.0.0.1:{port} ssl crt {self.path('certs/localhost.pem')} alpn {alpn} backlog 4096
-  default_backend b
+{limits}  default_backend b
 backend b
   server s 127.0.0.1:{upstream}{tls}
 """)
 
-    def edged_served(self, port, limits=False):
+    def edged_served(self, port):
         """The listener on `port`, its certificates and its sites."""
-        named = ", rate_limits: [own, all]" if limits else ""
+        named = ", rate_limits: own" if self.limits else ""
         if self.tcp:
             return f"""listeners:
   - {{ name: tcp, address: 127.0.0.1, port: {port}, protocol: tcp, upstream: app }}"""
@@ -306,18 +311,17 @@ sites:
         return f"""  app:
     servers: ["127.0.0.1:{upstream}"]{spoken}{tls}"""
 
-    def edged(self, port, upstream, name="edged", views=None, limits=False):
-        """name: of its files; views: another answer than the site's; limits: on requests."""
+    def edged(self, port, upstream, name="edged", views=None):
+        """name: of its files; views: another answer than the site's."""
         log = f"access_log: {{ path: {self.path(name + '.access')} }}\n" if self.log else ""
         shown = VIEWS if (self.views if views is None else views) else ""
         http2 = "http2: { enabled: true }\n" if self.h2 else ""
-        shown += LIMITS if limits else ""
-        served = self.edged_served(port, True) if limits else self.edged_served(port)
+        shown += LIMITS if self.limits else ""
         admin = "admin.sock" if name == "edged" else f"{name}.sock"
         return self.write(f"{name}.yaml", f"""
 version: 1
 workers: 1
-{shown}{served}
+{shown}{self.edged_served(port)}
 upstreams:
 {self.edged_upstreams(upstream)}
 {log}{http2}admin: {{ socket: {self.path(admin)} }}

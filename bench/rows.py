@@ -82,6 +82,10 @@ def log_cost(proxy, site, plain, logged):
     return {"log": logged["log"] - plain["log"]}
 
 
+def limiter_cost(proxy, site, plain, limited):
+    return {"limiter": limited["limiter"] - plain["limiter"]}
+
+
 def passed_on(measure):
     """The run of a row about passing TLS on, if it is passed on."""
     def checked(server, options, seconds, warm):
@@ -255,6 +259,9 @@ ROWS = [
     Row("log", "what the access log adds to h1-offload",
         [Figure("log", "µs/request", 1.5, 0.5, against="none")],
         per_request(keep_alive()), other={"log": True}, compared=log_cost),
+    Row("limiter", "what a rate limit per client adds to h1-offload",
+        [Figure("limiter", "µs/request", 1.0, 0.4, against="none")],
+        per_request(keep_alive()), other={"limits": True}, compared=limiter_cost),
     Row("idle", "idle TLS connections after one request each; kept 1.5 s after they closed",
         [Figure("idle-memory", "KiB/connection", 0.95, 0.87),
          Figure("idle-kept", "MiB kept", 0.50, 0.10)],

@@ -108,6 +108,11 @@ extension LimitPlans {
         return least
     }
 
+    /// Bytes are limited there, either way.
+    package func shapes(_ plan: Int32) -> Bool {
+        plan >= 0 && !(range(plan, .upload).isEmpty && range(plan, .download).isEmpty)
+    }
+
     private func range(_ plan: Int32, _ thing: LimitedThing) -> Range<Int> {
         let span = plans[Int(plan)].rates[Int(thing.rawValue)]
         return Int(span.first)..<Int(span.first) + Int(span.count)

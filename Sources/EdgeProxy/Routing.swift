@@ -25,6 +25,10 @@ package final class Routing: Sendable {
     package let profiles: [ServerProfile?]
     /// What is done to requests, by number (`Route.policy`); nil: no longer.
     package let rules: [RequestRules?]
+    /// By the numbers of `rules`.
+    var ruleTraits: [RuleTraits] {
+        rules.indices.map { RuleTraits(rules[$0], refuses: access.refuses(policy: Int32($0))) }
+    }
     /// What is asked before there is a request.
     package let connections: ConnectionPlans
 

@@ -6,6 +6,8 @@ internal import EdgeUpstream
 final class UpstreamGroup {
     let id: Int32
     private(set) var view: UpstreamView
+    /// The view's: asked of every request, and references to it are counted by all workers.
+    private(set) var readsRequests: Bool
     var members: MemberTable
     /// In use, retired ones until their last connection is gone.
     private(set) var pools: [UpstreamPool] = []
@@ -23,6 +25,7 @@ final class UpstreamGroup {
         self.row = row
         id = view.id
         self.view = view
+        readsRequests = view.readsRequests
         members = MemberTable(seed: view.seed, turn: turn)
         budget = Self.budget(view)
         use(view, now: now)
@@ -38,6 +41,7 @@ final class UpstreamGroup {
             || view.retriesAlways != self.view.retriesAlways
         if isOther { budget = Self.budget(view) }
         self.view = view
+        readsRequests = view.readsRequests
         members.configure(
             view.balance, slowStart: view.slowStart, sticky: view.sticky != nil,
             useMax: view.memberMax)

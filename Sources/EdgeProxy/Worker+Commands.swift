@@ -45,6 +45,7 @@ extension Worker {
             limits = LimitPlans(copyOf: snapshot.limits)
         }
         self.snapshot = snapshot
+        if isRoutedAnew { ruleTraits = snapshot.routing.ruleTraits }
         looksForTraces = snapshot.client.trace != .pass
         retireListeners(former)
         engine.use(snapshot.certificates, fallback: nil)

@@ -27,12 +27,11 @@ extension Worker {
         guard let route = route(slot, head) else { return }
         routedSite = route.traffic
         let rules = rules(route.policy)
-        if let rules, rules.limitPlan >= 0, !isWithinLimits(slot, head, rules.limitPlan, rules) {
-            return
-        }
+        let plan = limitPlan(route.policy)
+        if plan >= 0, !isWithinLimits(slot, head, plan, route.policy) { return }
         if requestHead.hasCDNLoop, setup.loopMark.isIn(requestHead.fields, head) {
             dropRequestCounts()
-            decline(slot, head, status: 508, .loopDetected, by: rules)
+            decline(slot, head, status: 508, .loopDetected, by: route.policy)
             return
         }
         if let rules {
@@ -43,18 +42,18 @@ extension Worker {
         }
         guard route.pool >= 0 else {
             dropRequestCounts()
-            decline(slot, head, status: 404, .noRoute, by: rules)
+            decline(slot, head, status: 404, .noRoute, by: route.policy)
             return
         }
         let bodyMax = rules?.bodyMax ?? snapshot.client.requestBodyMax
         if case .length(let count) = requestHead.framing, count > bodyMax {
             dropRequestCounts()
-            decline(slot, head, status: 413, .clientBodyTooLarge, by: rules)
+            decline(slot, head, status: 413, .clientBodyTooLarge, by: route.policy)
             return
         }
         guard let exchange = exchangeSlots.take() else {
             dropRequestCounts()
-            decline(slot, head, status: 503, .memoryLimit, by: rules)
+            decline(slot, head, status: 503, .memoryLimit, by: route.policy)
             return
         }
         block.add(.requestsActive)
@@ -73,7 +72,7 @@ extension Worker {
         exchanges[exchange].pointee.traffic = route.traffic
         exchanges[exchange].pointee.times.begun = begun
         exchanges[exchange].pointee.times.head = now
-        if let rules, rules.limitPlan >= 0 { holdRequestCounts(exchange) }
+        if plan >= 0 { holdRequestCounts(exchange) }
         if accessLog.isOn { logBegin(exchange, slot, head) }
         noteKeys(exchange, slot, head)
         downstream.pointee.exchange = Int32(exchange)
@@ -88,7 +87,7 @@ extension Worker {
         if flags.contains(.expectsContinue), !flags.contains(.requestComplete) {
             sendContinue(slot, exchange)
         }
-        if let rules, rules.limitPlan >= 0, isHeldBack(exchange, rules.limitPlan) { return }
+        if plan >= 0, isHeldBack(exchange, plan) { return }
         acquireUpstream(exchange, allowsReuse: true)
     }
 
@@ -168,11 +167,11 @@ extension Worker {
     /// and the answer to another one may differ.
     ///
     /// - Parameters:
-    ///   - rules: of its route; nil: none was found.
+    ///   - policy: rules of its route; -1: none was found.
     ///   - counts: an error is held against the client where policies say so.
     func decline(
         _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ reason: ReasonCode,
-        field: AnswerField = .none, by rules: RequestRules? = nil, counts: Bool = true
+        field: AnswerField = .none, by policy: Int32 = -1, counts: Bool = true
     ) {
         let downstream = downstreams[slot]
         let hasBody = requestHead.framing.hasContent
@@ -181,13 +180,14 @@ extension Worker {
             || status == 421 && isProfileGone(slot)
         block.add(reason)
         countDeclined(status: status, reason)
-        if let rules, rules.limitPlan >= 0, status >= 400, counts {
-            noteErrorAnswer(slot, rules.limitPlan, status)
+        if status >= 400, counts {
+            let plan = limitPlan(policy)
+            if plan >= 0 { noteErrorAnswer(slot, plan, status) }
         }
         if accessLog.isOn { logUnserved(slot, head, status, reason) }
         answer(
             slot, status: status, reason.label, close: close,
-            isHead: requestHead.method == .head, field: ruled(field, slot, head, by: rules))
+            isHead: requestHead.method == .head, field: ruled(field, slot, head, by: policy))
         if close || isStream(slot) { closeDownstream(slot) } else { setIdleDeadline(slot) }
     }
 

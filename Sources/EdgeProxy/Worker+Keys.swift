@@ -10,9 +10,9 @@ extension Worker {
     /// The request of an exchange that begins is in `requestHead`, its ranges lie in `head`.
     // hot: once per request; no allocation.
     func noteKeys(_ exchange: Int, _ slot: Int, _ head: Span<UInt8>) {
-        guard let view = pool(Int(exchanges[exchange].pointee.pool))?.group.view,
-            view.readsRequests
+        guard let group = pool(Int(exchanges[exchange].pointee.pool))?.group, group.readsRequests
         else { return }
+        let view = group.view
         let state = exchanges[exchange]
         let cookieName = view.cookieName
         if !cookieName.isEmpty {

@@ -8,7 +8,8 @@ extension Worker {
     @inline(never)
     func noteErrorAnswer(_ exchange: Int) {
         let state = exchanges[exchange]
-        guard let plan = rules(state.pointee.rules)?.limitPlan, plan >= 0 else { return }
+        let plan = limitPlan(state.pointee.rules)
+        guard plan >= 0 else { return }
         noteErrorAnswer(Int(state.pointee.downstream), plan, state.pointee.status)
     }
 

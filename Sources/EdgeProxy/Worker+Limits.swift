@@ -10,13 +10,13 @@ internal import EdgeRouting
 extension Worker {
     /// Charges a request to the policies of its place.
     ///
-    /// - Parameter rules: of its route; nil: none was found.
+    /// - Parameter place: number of the rules of its route; -1: none was found.
     /// - Returns: false if one refuses: the request has been answered.
     // hot: once per request of a place with policies; no allocation, no lock
     // Never inlined: requests without policies do not pay for its frame.
     @inline(never)
     func isWithinLimits(
-        _ slot: Int, _ head: Span<UInt8>, _ plan: Int32, _ rules: RequestRules?
+        _ slot: Int, _ head: Span<UInt8>, _ plan: Int32, _ place: Int32
     ) -> Bool {
         guard let memory = limitTables else { return true }
         let plans = limits
@@ -27,18 +27,18 @@ extension Worker {
         case .denied(let policy):
             leaveAfterRefusal(slot, policy)
             tally.refused(caller.address, by: policy, of: plans, now: now)
-            decline(slot, head, status: 403, .clientForbidden, by: rules, counts: false)
+            decline(slot, head, status: 403, .clientForbidden, by: place, counts: false)
             return false
         case .banned(let policy, let remaining):
             tally.refused(caller.address, by: policy, of: plans, now: now)
-            refuseBanned(slot, head, policy, remaining, rules)
+            refuseBanned(slot, head, policy, remaining, place)
             return false
         }
         let count = enterRequest(plan, caller, plans)
         guard count.isAdmitted else {
             let policy = plans.counts[Int(count.refusedBy)].policy
             tally.refused(caller.address, by: policy, of: plans, now: now)
-            refuseCounted(slot, head, policy, rules)
+            refuseCounted(slot, head, policy, place)
             return false
         }
         let verdict = plans.charge(
@@ -59,7 +59,7 @@ extension Worker {
         dropRequestCounts()
         let policy = plans.limits[Int(verdict.refusedBy)].policy
         tally.refused(caller.address, by: policy, of: plans, now: now)
-        refuseLimited(slot, head, verdict, rules)
+        refuseLimited(slot, head, verdict, place)
         return false
     }
 
@@ -96,14 +96,14 @@ extension Worker {
 
     private func refuseBanned(
         _ slot: Int, _ head: Span<UInt8>, _ policy: Int32, _ remaining: UInt64,
-        _ rules: RequestRules?
+        _ place: Int32
     ) {
         var field = AnswerField.none
         field.append("Retry-After", decimal: max(1, LimitFields.seconds(remaining)))
         leaveAfterRefusal(slot, policy)
         let status = policy >= 0 ? limits.policies[Int(policy)].status : 429
         decline(
-            slot, head, status: status, .rateLimited, field: field, by: rules, counts: false)
+            slot, head, status: status, .rateLimited, field: field, by: place, counts: false)
     }
 
     /// Whoever is not served at all keeps no connection: it ends with this answer.
@@ -122,18 +122,18 @@ extension Worker {
 
     /// There are as many requests under way as there may be.
     private func refuseCounted(
-        _ slot: Int, _ head: Span<UInt8>, _ policy: Int32, _ rules: RequestRules?
+        _ slot: Int, _ head: Span<UInt8>, _ policy: Int32, _ place: Int32
     ) {
         nameRefusing(policy)
         var field = AnswerField.none
         field.append("Retry-After", decimal: 1)
         let status = limits.policies[Int(policy)].status
         decline(
-            slot, head, status: status, .rateLimited, field: field, by: rules, counts: false)
+            slot, head, status: status, .rateLimited, field: field, by: place, counts: false)
     }
 
     private func refuseLimited(
-        _ slot: Int, _ head: Span<UInt8>, _ verdict: LimitVerdict, _ rules: RequestRules?
+        _ slot: Int, _ head: Span<UInt8>, _ verdict: LimitVerdict, _ place: Int32
     ) {
         let limit = limits.limits[Int(verdict.refusedBy)]
         let policy = limits.policies[Int(limit.policy)]
@@ -150,7 +150,7 @@ extension Worker {
             field.append("RateLimit", state)
         }
         decline(
-            slot, head, status: policy.status, .rateLimited, field: field, by: rules, counts: false)
+            slot, head, status: policy.status, .rateLimited, field: field, by: place, counts: false)
     }
 }
 

@@ -7,9 +7,9 @@ internal import EdgeHTTP1
 extension Worker {
     /// `field`, and what the rules of a request that is in `requestHead` and has no exchange add.
     func ruled(
-        _ field: AnswerField, _ slot: Int, _ head: Span<UInt8>, by rules: RequestRules?
+        _ field: AnswerField, _ slot: Int, _ head: Span<UInt8>, by policy: Int32
     ) -> AnswerField {
-        guard let rules = rules?.head else { return field }
+        guard let rules = rules(policy)?.head else { return field }
         var field = field
         field.lines += rules.ownAnswerLines(
             isSecure: channels[transport(slot)].pointee.flags.contains(.isTLS),

@@ -59,7 +59,7 @@ extension Worker {
     private func isWithinArrivalLimits(_ slot: Int, _ head: Span<UInt8>) -> Bool {
         let plan = arrivalPlan(transport(slot))
         guard plan >= 0 else { return true }
-        guard isWithinLimits(slot, head, plan, nil) else { return false }
+        guard isWithinLimits(slot, head, plan, -1) else { return false }
         // Nothing of it lasts.
         dropRequestCounts()
         return true
@@ -97,10 +97,10 @@ extension Worker {
 
     /// - Parameters:
     ///   - location: made from checked parts.
-    ///   - rules: nil: a listener redirects, not a site.
+    ///   - policy: its rules; -1: a listener redirects, not a site.
     func answerRedirect(
         _ slot: Int, _ head: Span<UInt8>, status: UInt16, _ location: [UInt8],
-        by rules: RequestRules? = nil
+        by policy: Int32 = -1
     ) {
         let hasBody = requestHead.framing.hasContent
         let close = hasBody || downstreams[slot].pointee.closesAfterAnswer
@@ -109,7 +109,7 @@ extension Worker {
         answer(
             slot, status: status, ReasonCode.redirected.label, close: close,
             isHead: requestHead.method == .head,
-            field: ruled(.location(location), slot, head, by: rules))
+            field: ruled(.location(location), slot, head, by: policy))
         if close || isStream(slot) { closeDownstream(slot) } else { setIdleDeadline(slot) }
     }
 }

@@ -6,9 +6,18 @@ internal import EdgeRouting
 /// What rules say about requests and answers, carried out. Exchanges know their rules by number:
 /// those of a configuration that has gone change nothing any more.
 extension Worker {
+    /// - Returns: nil also if they say nothing but what is limited.
     func rules(_ number: Int32) -> RequestRules? {
-        guard number >= 0, Int(number) < snapshot.routing.rules.count else { return nil }
+        guard number >= 0, Int(number) < ruleTraits.count, ruleTraits[Int(number)].hasMore else {
+            return nil
+        }
         return snapshot.routing.rules[Int(number)]
+    }
+
+    /// In `limits`; -1: nothing is limited.
+    func limitPlan(_ number: Int32) -> Int32 {
+        guard number >= 0, Int(number) < ruleTraits.count else { return -1 }
+        return ruleTraits[Int(number)].limitPlan
     }
 
     // MARK: - Requests
@@ -25,28 +34,29 @@ extension Worker {
             method: head.extracting(requestHead.methodRange.indices))
         switch verdict {
         case .forbidden:
-            decline(slot, head, status: 403, .clientForbidden, by: rules)
+            decline(slot, head, status: 403, .clientForbidden, by: route.policy)
             return false
         case .methodNotAllowed:
             let methods = Array(access.allowText(policy: route.policy).utf8)
             decline(
-                slot, head, status: 405, .clientMethodNotAllowed, field: .allow(methods), by: rules)
+                slot, head, status: 405, .clientMethodNotAllowed, field: .allow(methods),
+                by: route.policy)
             return false
         case .allow: break
         }
         if rules.isUnderMaintenance {
-            decline(slot, head, status: 503, .maintenance, by: rules)
+            decline(slot, head, status: 503, .maintenance, by: route.policy)
             return false
         }
         if let redirect = rules.redirect {
             let values = templateValues(slot, redirect.location.variables, head)
             let location = redirect.location.bytes(values, head)
-            answerRedirect(slot, head, status: redirect.status, location, by: rules)
+            answerRedirect(slot, head, status: redirect.status, location, by: route.policy)
             return false
         }
         if let replaced = rules.head, !replaced.replacement.isEmpty, !route.isLiteral {
             // Nobody knows what the prefix is that would have to be replaced.
-            decline(slot, head, status: 400, .clientBadRequest, by: rules)
+            decline(slot, head, status: 400, .clientBadRequest, by: route.policy)
             return false
         }
         return true

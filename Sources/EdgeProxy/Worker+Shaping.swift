@@ -25,6 +25,7 @@ extension Worker {
     // Never inlined: requests without limits do not pay for its frame.
     @inline(never)
     func isHeldBack(_ exchange: Int, _ plan: Int32) -> Bool {
+        guard limits.shapes(plan) else { return false }
         startMeters(exchange, plan, limits.texts.isEmpty ? .init(repeating: 0) : describedTexts)
         let state = exchanges[exchange]
         guard state.pointee.isMetered, let memory = limitTables else { return false }
@@ -332,7 +333,7 @@ extension Worker {
             let plan =
                 state.pointee.flags.contains(.relay)
                 ? relayPlan(Int(state.pointee.downstream), -1)
-                : rules(state.pointee.rules)?.limitPlan ?? -1
+                : limitPlan(state.pointee.rules)
             guard plan >= 0 || former != nil else { continue }
             state.pointee.flags.subtract([.metersUpload, .metersDownload])
             let none: [4 of UInt64] = .init(repeating: 0)

@@ -215,6 +215,8 @@ package final class Worker {
     var snapshot: RuntimeSnapshot
     /// The snapshot's, as this worker's own.
     var limits: LimitPlans
+    /// By the numbers of `Routing.rules`.
+    var ruleTraits: [RuleTraits]
     /// Of the request whose limits were asked last, as `LimitCaller.texts`.
     var describedTexts: [4 of UInt64] = .init(repeating: 0)
     /// The tables of `Setup.limits`, which keeps their memory.
@@ -320,6 +322,7 @@ package final class Worker {
         self.mailbox = mailbox
         self.snapshot = snapshot
         limits = LimitPlans(copyOf: snapshot.limits)
+        ruleTraits = snapshot.routing.ruleTraits
         limitTables = setup.limits.map { LimitTables($0) }
         places = snapshot.routing.places
         self.now = now
@@ -516,8 +519,11 @@ package final class Worker {
     /// Handles what was found on the way. Bounded: a channel that is found again while its round is
     /// on is handled in the next one, and there are few rounds.
     func attendAll() {
-        for _ in 0..<8
-        where !attention.isEmpty || !queueAttention.isEmpty || !http2Dirty.isEmpty {
+        var rounds = 0
+        while rounds < 8,
+            !attention.isEmpty || !queueAttention.isEmpty || !http2Dirty.isEmpty
+        {
+            rounds &+= 1
             swap(&attention, &attentionRound)
             for index in attentionRound.indices { attend(Int(attentionRound[index])) }
             attentionRound.removeAll(keepingCapacity: true)

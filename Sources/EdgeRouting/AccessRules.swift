@@ -86,6 +86,13 @@ package struct AccessRules: Sendable {
         return !policy.limitsMethods || allows(policy, method) ? .allow : .methodNotAllowed
     }
 
+    /// Somebody may be refused something.
+    package func refuses(policy number: Int32) -> Bool {
+        guard number >= 0, Int(number) < policies.count else { return false }
+        let policy = policies[Int(number)]
+        return policy.allowCount > 0 || policy.hasDenied || policy.limitsMethods
+    }
+
     private func allows(_ policy: Policy, _ method: Span<UInt8>) -> Bool {
         for index in 0..<Int(policy.methodCount)
         where isEqual(methods[Int(policy.firstMethod) + index], method) {
