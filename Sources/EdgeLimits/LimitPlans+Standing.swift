@@ -129,8 +129,14 @@ extension LimitPlans {
         let span = plans[Int(plan)].counts[Int(thing.rawValue)]
         for index in Int(span.first)..<Int(span.first) + Int(span.count) {
             let limit = counts[index]
-            guard !caller.isExempt(limit.policy), held.count < UInt8(HeldCounts.countMax)
-            else { continue }
+            if caller.isExempt(limit.policy) { continue }
+            guard held.count < UInt8(HeldCounts.countMax) else {
+                // Of several places in turn, with a hello that names another: not for nothing.
+                if limit.isShadow { continue }
+                leave(&held, in: table)
+                verdict.refusedBy = Int32(index)
+                return verdict
+            }
             let subject = limit.subject(
                 client: caller.address, text: caller.texts[Int(limit.text)])
             let key = table.key(limit.identity, subject)

@@ -96,6 +96,8 @@ struct Channel: BitwiseCopyable {
         static let handshakeDue = Flags(rawValue: 4_194_304)
         /// Decrypted input of its HTTP/2 session waits (`HTTP2Link.held`), before what is stashed.
         static let holdsPlaintext = Flags(rawValue: 134_217_728)
+        /// Something has been said to its ClientHello.
+        static let helloAnswered = Flags(rawValue: 268_435_456)
     }
 
     var descriptor: Int32

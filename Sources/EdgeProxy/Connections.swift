@@ -169,6 +169,8 @@ struct Exchange: BitwiseCopyable {
         static let metersUpload = Flags(rawValue: 131_072)
         /// Bytes to the client are charged.
         static let metersDownload = Flags(rawValue: 262_144)
+        /// Waits in its pool's queue before those of low priority.
+        static let precedes = Flags(rawValue: 524_288)
     }
 
     var phase: Phase

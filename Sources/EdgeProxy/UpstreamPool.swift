@@ -78,10 +78,14 @@ final class UpstreamPool {
     /// Who serves its requests once it is retired: the pool that differs in certificates alone; -1:
     /// nobody.
     private(set) var heir: Int32 = -1
-    /// Exchanges that wait for a member with room, first come first served (`Exchange.queueNext`).
+    /// Exchanges that wait for a member with room, first come first served (`Exchange.queueNext`),
+    /// those that are not of low priority (`precedes`) before those that are.
     var queueFirst: Int32 = -1
     var queueLast: Int32 = -1
     var queueCount = 0
+    /// The last that precedes others, and how many do.
+    var queueLastPreceding: Int32 = -1
+    var queuePreceding = 0
     /// Connections that multiplex and take more streams.
     var http2: [Int32] = []
     /// Members to which such a connection is being made (`MemberTable.bit`).

@@ -15,9 +15,9 @@ struct DeferredHandshake {
 ///
 /// Only where a view has low priority; others pay one branch per turn.
 extension Worker {
-    /// Flights of handshakes of low priority per turn. One takes as long as twenty requests, or is
-    /// followed by as many: whoever comes meanwhile waits for one of them, not for all; a turn more
-    /// per flight costs a hundredth.
+    /// Handshakes of low priority that are begun per turn. One takes as long as twenty requests:
+    /// whoever comes meanwhile waits for one of them, not for all; a turn more for each costs a
+    /// hundredth. How they end is a request's work.
     static let handshakesPerTurn = 1
     /// After something of the LAN no handshake of low priority is begun for so long: the answer to
     /// it, or what it says next, is about to come, and would wait for all of the handshake.
@@ -86,7 +86,7 @@ extension Worker {
             delay = max(delay, now.nanoseconds(since: deferred[deferredFirst].since))
         }
         if let oldest = backlog.oldest { delay = max(delay, now.nanoseconds(since: oldest)) }
-        if acceptPending == .now {
+        if phase == .serving, acceptPending == .now {
             if queueStands == .never { queueStands = now }
             delay = max(delay, now.nanoseconds(since: queueStands))
         } else {
@@ -153,17 +153,34 @@ extension Worker {
 
     private func handshakeBegins(_ slot: Int) {
         handshakesBegun += 1
-        handshakeAt = now
         channels[slot].pointee.flags.insert(.handshakeDue)
     }
 
-    /// Bytes have come of a handshake that has not begun, or whose hello has been answered.
+    /// Its ClientHello has been answered: that was the dear part of it.
+    func noteHandshakeBegun(_ slot: Int) {
+        let channel = channels[slot]
+        channel.pointee.flags.insert(.helloAnswered)
+        guard channel.pointee.flags.contains(.handshakeDue) else { return }
+        channel.pointee.flags.remove(.handshakeDue)
+        handshakeAt = now
+    }
+
+    /// Its ClientHello is not complete: a turn that was given to it has not been used, and what
+    /// comes next of it waits for another.
+    func noteHelloIncomplete(_ slot: Int) {
+        let channel = channels[slot]
+        guard channel.pointee.flags.contains(.handshakeDue) else { return }
+        channel.pointee.flags.remove(.handshakeDue)
+        handshakesBegun = max(0, handshakesBegun - 1)
+    }
+
+    /// Bytes have come of a handshake whose hello has not been answered.
     ///
     /// - Returns: true if it has to wait; it goes on by itself.
     @inline(never)
     func defersHandshake(_ slot: Int) -> Bool {
         guard shedsLoad, isDownstream(slot), isLowPriority(slot),
-            !channels[slot].pointee.flags.contains(.handshakeDue)
+            channels[slot].pointee.flags.isDisjoint(with: [.handshakeDue, .helloAnswered])
         else { return false }
         if handshakesBegun < Worker.handshakesPerTurn, deferredFirst == deferred.count,
             handshakeWait == 0

@@ -19,6 +19,8 @@ struct Backlog {
     private var first = 0
     /// Of the ring's buffers, how many wait with it.
     private(set) var buffers = 0
+    /// Copies of buffers that wait.
+    private(set) var copies = 0
 
     var isEmpty: Bool { first == entries.count }
     /// When what has waited longest came; nil: nothing waits.
@@ -26,7 +28,7 @@ struct Backlog {
     var waiting: [Entry] { entries[first...].map(\.entry) }
 
     mutating func append(_ entry: Entry, now: Instant) {
-        if case .completion(let completion) = entry, completion.buffer != nil { buffers += 1 }
+        count(entry, 1)
         entries.append((entry, now))
     }
 
@@ -34,12 +36,20 @@ struct Backlog {
         guard first < entries.count else { return nil }
         let entry = entries[first].entry
         first += 1
-        if case .completion(let completion) = entry, completion.buffer != nil { buffers -= 1 }
+        count(entry, -1)
         if first == entries.count || first >= 1024 {
             entries.removeFirst(first)
             first = 0
         }
         return entry
+    }
+
+    private mutating func count(_ entry: Entry, _ change: Int) {
+        switch entry {
+        case .completion(let completion): if completion.buffer != nil { buffers += change }
+        case .copied: copies += change
+        case .held, .due: break
+        }
     }
 }
 
@@ -56,10 +66,15 @@ extension Worker {
     private static let pieceBytes = 512
     private static let pieceMin = 256
     private static let pieceMax = 8 * 1024
+    /// As much as a record of TLS has, or a buffer of the ring.
+    private static let recordBytes = 16 * 1024
     /// A piece that takes less time is followed by one of twice its size, else by one of half.
     private static let pieceTime: UInt64 = 20_000
     /// Completions of a channel that wait before it is no longer received from.
     private static let backlogMax = 2
+    /// The same of an upstream's: what is not received from is not used again, for nobody would see
+    /// that there is more than the answer. Most answers are of fewer pieces.
+    private static let answerBacklogMax = 8
     /// The LAN has been heard of so recently that it may be again at any moment.
     private static let company: UInt64 = 100_000_000
     /// Of bulk of low priority in company: a round of 64 KiB takes as long as a few requests.
@@ -86,12 +101,15 @@ extension Worker {
         // The kernel lets go of it: its place and its descriptor are free at once.
         if channel.pointee.phase == .closing, channel.pointee.backlogged == 0 { return false }
         channel.pointee.backlogged += 1
-        if channel.pointee.backlogged >= Worker.backlogMax, completion.hasMore {
+        let most = isDownstream(slot) ? Worker.backlogMax : Worker.answerBacklogMax
+        if channel.pointee.backlogged >= most, completion.hasMore {
             stopReceiving(slot)
         }
-        // Buffers are everybody's: they are not all to be kept here.
+        // Buffers are everybody's: they are not all to be kept here. As many copies as there are
+        // buffers, though memory is scarce: that is no reason to let the others wait.
         if let buffer = completion.buffer, completion.result > 0,
-            backlog.buffers >= ring.bufferCount / 4, !chunks.isScarce,
+            backlog.buffers >= ring.bufferCount / 4,
+            !chunks.isScarce || backlog.copies < ring.bufferCount,
             let chunk = chunks.take(Int(completion.result))
         {
             chunk.bytes.copyMemory(
@@ -201,7 +219,12 @@ extension Worker {
         guard isOpen(slot, generation), channels[slot].pointee.deadlineKind == kind,
             wheel.deadline(of: slot) == .never
         else { return }
-        guard isLate || channels[transport(slot)].pointee.backlogged == 0 else {
+        let carrier = transport(slot)
+        // What its session holds has come before, however often its turn comes.
+        let isHeld =
+            channels[carrier].pointee.flags.contains(.holdsPlaintext)
+            && links[carrier].pointee.heldWaits
+        guard !isHeld, isLate || channels[carrier].pointee.backlogged == 0 else {
             backlog.append(
                 .due(slot: Int32(slot), generation: generation, kind, isLate: true), now: now)
             return
@@ -224,11 +247,14 @@ extension Worker {
         _ slot: Int, _ session: HTTP2Session, _ bytes: UnsafeRawBufferPointer
     ) -> HTTP2Session.Outcome {
         if let breach = session.examine(bytes, now: now) { return .breach(breach) }
-        return feedInPieces(slot, session, bytes)
+        var chunk: ChunkPointer?
+        return feedInPieces(slot, session, bytes, of: &chunk)
     }
 
+    /// - Parameter chunk: whose bytes they are; nil once it is held for those that are left.
     private func feedInPieces(
-        _ slot: Int, _ session: HTTP2Session, _ bytes: UnsafeRawBufferPointer
+        _ slot: Int, _ session: HTTP2Session, _ bytes: UnsafeRawBufferPointer,
+        of chunk: inout ChunkPointer?
     ) -> HTTP2Session.Outcome {
         var rest = bytes
         var size = Worker.pieceBytes
@@ -238,7 +264,7 @@ extension Worker {
             guard case .open = outcome else { return outcome }
             rest = UnsafeRawBufferPointer(rebasing: rest[size...])
             let end = clock()
-            if end >= lowPriorityEnd, hold(slot, rest) { return .open }
+            if shedsLoad, end >= lowPriorityEnd, hold(slot, rest, of: &chunk) { return .open }
             let isCheap = end.nanoseconds(since: start) < Worker.pieceTime
             size = isCheap ? min(2 * size, Worker.pieceMax) : max(size / 2, Worker.pieceMin)
             start = end
@@ -247,13 +273,22 @@ extension Worker {
     }
 
     /// - Returns: false if there is no memory for it: it has to go on.
-    private func hold(_ slot: Int, _ bytes: UnsafeRawBufferPointer) -> Bool {
-        guard !chunks.isScarce, let chunk = chunks.take(bytes.count),
-            let start = bytes.baseAddress
-        else { return false }
-        chunk.bytes.copyMemory(from: start, byteCount: bytes.count)
-        chunk.pointee.end = Int32(bytes.count)
+    private func hold(
+        _ slot: Int, _ bytes: UnsafeRawBufferPointer, of chunk: inout ChunkPointer?
+    ) -> Bool {
+        if let chunk {
+            chunk.pointee.start = chunk.pointee.end - Int32(bytes.count)
+        } else {
+            // A record, though memory is scarce: it may be hundreds of requests.
+            guard !chunks.isScarce || bytes.count <= Worker.recordBytes,
+                let copy = chunks.take(bytes.count), let start = bytes.baseAddress
+            else { return false }
+            copy.bytes.copyMemory(from: start, byteCount: bytes.count)
+            copy.pointee.end = Int32(bytes.count)
+            chunk = copy
+        }
         links[slot].pointee.held = chunk
+        chunk = nil
         channels[slot].pointee.flags.insert(.holdsPlaintext)
         pauseInput(slot)
         callHeld(slot)
@@ -263,11 +298,16 @@ extension Worker {
     /// Input is wanted again: what was held is first.
     func takeHeldPlaintext(_ slot: Int) {
         guard let chunk = releaseHeldPlaintext(slot) else { return }
-        if let session = channels[slot].pointee.http2 {
-            let bytes = UnsafeRawBufferPointer(start: chunk.waiting, count: chunk.count)
-            http2Fed(slot, session, feedInPieces(slot, session, bytes))
+        guard let session = channels[slot].pointee.http2 else {
+            chunks.give(chunk)
+            return
         }
-        chunks.give(chunk)
+        var left: ChunkPointer? = chunk
+        let outcome = feedInPieces(
+            slot, session, UnsafeRawBufferPointer(start: chunk.waiting, count: chunk.count),
+            of: &left)
+        if let left { chunks.give(left) }
+        http2Fed(slot, session, outcome)
     }
 
     func dropHeldPlaintext(_ slot: Int) {

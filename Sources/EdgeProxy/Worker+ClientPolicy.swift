@@ -13,8 +13,7 @@ extension Worker {
         guard channels[slot].pointee.deadlineKind == .clientHello, engine.wire.outputCount > 0
         else { return }
         setDeadline(slot, .handshake, snapshot.timeouts.handshake)
-        // What the client says next waits for its turn again.
-        channels[slot].pointee.flags.remove(.handshakeDue)
+        noteHandshakeBegun(slot)
     }
 
     // MARK: - Requests

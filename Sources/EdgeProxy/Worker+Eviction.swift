@@ -126,7 +126,8 @@ extension Worker {
 
     private func isSilent(_ slot: Int) -> Bool {
         channels[slot].pointee.session == nil && channels[slot].pointee.http2 == nil
-            && channels[slot].pointee.stash.isEmpty && channels[slot].pointee.backlogged == 0
+            && channels[slot].pointee.stash.isEmpty
+            && channels[slot].pointee.backlogged == 0
             && downstreams[slot].pointee.held == nil && !downstreams[slot].pointee.headStarted
     }
 

@@ -406,8 +406,15 @@ extension Worker {
     /// The last stream of a client's connection has ended.
     func clientStreamsOver(_ connection: Int) {
         guard channels[connection].pointee.phase == .established else { return }
+        let channel = channels[connection]
+        // What has been received is answered first.
+        let isInHand =
+            channel.pointee.backlogged > 0 || channel.pointee.flags.contains(.holdsPlaintext)
+            || !channel.pointee.stash.isEmpty
         // A client of a node that goes on has time to hear of it; a request may be on its way.
-        if links[connection].pointee.isLeaving && !isDismissing || phase == .draining {
+        let isOver =
+            links[connection].pointee.isLeaving && !isDismissing || phase == .draining
+        if isOver, !isInHand {
             channels[connection].pointee.http2?.sayGone()
             links[connection].pointee.isLeaving = true
             touchHTTP2(connection)

@@ -181,6 +181,7 @@ extension Worker {
         switch ClientHello.read(input.extracting(used...), into: &hello) {
         case .incomplete:
             downstreams[slot].pointee.helloProgress = hello.progress
+            noteHelloIncomplete(slot)
             return .waits(used)
         case .malformed:
             // OpenSSL says what is wrong with it, and never that nothing is.

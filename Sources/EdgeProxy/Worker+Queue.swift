@@ -2,43 +2,59 @@ internal import EdgeCore
 internal import EdgeUpstream
 
 /// Requests that wait because every server of their upstream has as much to do as it may have:
-/// bounded in number and time, first come first served, per worker and pool.
+/// bounded in number and time, first come first served, per worker and pool. Where views differ,
+/// those of low priority come last, and take no place from the others.
 extension Worker {
-    /// Puts the exchange at the end of its pool's queue, or refuses it.
+    /// Puts the exchange into its pool's queue, or refuses it.
     ///
     /// - Parameter isBounded: false for one that waits for a connection which is being made, as it
     ///   would for one of its own.
     func enqueue(_ exchange: Int, _ pool: UpstreamPool, isBounded: Bool = true) {
         let state = exchanges[exchange]
-        guard !isBounded || pool.queueCount < pool.settings.queueMax else {
+        let precedes = shedsLoad && !isLowPriority(Int(state.pointee.downstream))
+        // An answer to the public may have come that makes room: it has to wait for its turn.
+        let fits =
+            precedes
+            ? pool.queuePreceding < pool.settings.queueMax || !backlog.isEmpty : hasPlace(pool)
+        guard !isBounded || fits else {
             failExchange(exchange, .upstreamQueueFull)
             return
         }
+        putInQueue(exchange, pool, after: precedes ? pool.queueLastPreceding : pool.queueLast)
+        if precedes { notePreceding(exchange, pool) }
+        noteQueued(exchange, pool)
+    }
+
+    /// - Parameter previous: -1: in front.
+    private func putInQueue(_ exchange: Int, _ pool: UpstreamPool, after previous: Int32) {
+        let state = exchanges[exchange]
+        let next =
+            previous >= 0 ? exchanges[Int(previous)].pointee.queueNext : pool.queueFirst
         state.pointee.flags.insert(.queued)
-        state.pointee.queueNext = -1
-        state.pointee.queuePrevious = pool.queueLast
-        if pool.queueLast >= 0 {
-            exchanges[Int(pool.queueLast)].pointee.queueNext = Int32(exchange)
+        state.pointee.queuePrevious = previous
+        state.pointee.queueNext = next
+        if previous >= 0 {
+            exchanges[Int(previous)].pointee.queueNext = Int32(exchange)
         } else {
             pool.queueFirst = Int32(exchange)
         }
-        pool.queueLast = Int32(exchange)
-        noteQueued(exchange, pool)
+        if next >= 0 {
+            exchanges[Int(next)].pointee.queuePrevious = Int32(exchange)
+        } else {
+            pool.queueLast = Int32(exchange)
+        }
+    }
+
+    private func notePreceding(_ exchange: Int, _ pool: UpstreamPool) {
+        exchanges[exchange].pointee.flags.insert(.precedes)
+        pool.queuePreceding += 1
+        pool.queueLastPreceding = Int32(exchange)
     }
 
     /// Puts an exchange whose connection has died in front: the room that this makes is its own.
     /// As many as there are connections at most, beside those that the queue's bound allows.
     func enqueueFirst(_ exchange: Int, _ pool: UpstreamPool) {
-        let state = exchanges[exchange]
-        state.pointee.flags.insert(.queued)
-        state.pointee.queuePrevious = -1
-        state.pointee.queueNext = pool.queueFirst
-        if pool.queueFirst >= 0 {
-            exchanges[Int(pool.queueFirst)].pointee.queuePrevious = Int32(exchange)
-        } else {
-            pool.queueLast = Int32(exchange)
-        }
-        pool.queueFirst = Int32(exchange)
+        putInQueue(exchange, pool, after: -1)
         noteQueued(exchange, pool)
     }
 
@@ -112,6 +128,15 @@ extension Worker {
             exchanges[Int(next)].pointee.queuePrevious = previous
         } else {
             pool.queueLast = previous
+        }
+        if state.pointee.flags.contains(.precedes) {
+            state.pointee.flags.remove(.precedes)
+            pool.queuePreceding -= 1
+            if pool.queueLastPreceding == Int32(exchange) {
+                let isNext =
+                    previous >= 0 && exchanges[Int(previous)].pointee.flags.contains(.precedes)
+                pool.queueLastPreceding = isNext ? previous : -1
+            }
         }
         pool.queueCount -= 1
         pool.group.waiting -= 1

@@ -111,7 +111,9 @@ extension Worker {
             case .done:
                 handshakeCompleted(slot, session)
                 return
-            case .wantsInput: return
+            case .wantsInput:
+                noteHelloIncomplete(slot)
+                return
             case .wantsOutput: continue
             case .closed, .failed:
                 handshakeFailed(slot, session)

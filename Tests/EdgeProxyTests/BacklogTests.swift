@@ -278,6 +278,81 @@ import Testing
         #expect(bench.ring.isClosed(server))
     }
 
+    @Test("An upstream's connection whose answer has waited in pieces is used again")
+    func stopped() throws {
+        let bench = try Self.bench()
+        let others = Self.clients(bench, 4, from: .open)
+        let client = bench.client(from: .open)
+        bench.send(client, bench.get("/open"))
+        let server = bench.upstream
+        Self.slowly(bench)
+        for other in others { bench.ring.receives(other, bench.get("/other")) }
+        bench.ring.receives(server, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+        bench.turn()
+        bench.ring.receives(server, "ok")
+        bench.turn()
+        bench.settle()
+        #expect(bench.ring.takeSent(to: client).hasSuffix("ok"))
+        #expect(!bench.ring.isClosed(server))
+
+        bench.send(client, bench.get("/again"))
+
+        #expect(bench.ring.takeSent(to: server).contains("GET /again "))
+        bench.send(server, Bench.ok)
+        #expect(bench.ring.takeSent(to: client).hasSuffix("ok"))
+    }
+
+    @Test("A request of the LAN waits for a server before those of the public, and has a place")
+    func precedence() throws {
+        let bench = try Self.bench {
+            $0.memberMax = 1
+            $0.queueMax = 3
+        }
+        let open = Self.clients(bench, 5, from: .open)
+        let lan = Self.clients(bench, 3, from: .lan)
+        for (index, client) in open.enumerated() { bench.send(client, bench.get("/open\(index)")) }
+        #expect(bench.count(ReasonCode.upstreamQueueFull) == 1)
+        for (index, client) in lan.enumerated() { bench.send(client, bench.get("/lan\(index)")) }
+        bench.inspect()
+
+        var asked: [String] = []
+        for _ in 0..<7 {
+            let server = try #require(
+                bench.ring.opened.last { !bench.ring.sent(to: $0).isEmpty })
+            asked.append(
+                String(bench.ring.takeSent(to: server).dropFirst(4).prefix { $0 != " " }))
+            bench.send(server, Bench.ok)
+            bench.inspect()
+        }
+
+        #expect(asked == ["/open0", "/lan0", "/lan1", "/lan2", "/open1", "/open2", "/open3"])
+        #expect(bench.count(ReasonCode.upstreamQueueFull) == 1)
+    }
+
+    @Test("Without a queue a request of the LAN waits for an answer that has come to the public")
+    func room() throws {
+        let bench = try Self.bench {
+            $0.memberMax = 1
+            $0.queueMax = 0
+        }
+        let lan = bench.client(from: .lan)
+        let others = Self.clients(bench, 4, from: .open)
+        let client = bench.client(from: .open)
+        bench.send(client, bench.get("/open"))
+        let server = bench.upstream
+        _ = bench.ring.takeSent(to: server)
+        Self.slowly(bench)
+        for other in others { bench.ring.receives(other, "GET / HTTP/1.1\r\n") }
+        bench.ring.receives(server, Bench.ok)
+        bench.turn()
+        bench.ring.receives(lan, bench.get("/lan"))
+        bench.settle()
+
+        #expect(bench.ring.takeSent(to: server).contains("GET /lan "))
+        bench.send(server, Bench.ok)
+        #expect(bench.ring.takeSent(to: lan).hasSuffix("ok"))
+    }
+
     @Test("Whoever is closed is gone, though much waits")
     func gone() throws {
         let bench = try Self.bench()
@@ -480,6 +555,90 @@ import Testing
         client.exchange()
 
         #expect(bench.count(Counter.requests) == requests + 90)
+    }
+
+    @Test("Nobody is late whose request its session holds")
+    func heldInTime() throws {
+        let bench = try Self.bench()
+        bench.comeFrom(.open)
+        let client = try WirePeer(clientOf: bench)
+        client.exchange()
+        let others = Self.clients(bench, 2, from: .open)
+        bench.quietTurn(after: .seconds(74))
+        let slot = try #require(bench.slot(of: client.descriptor))
+        #expect(bench.worker.channels[slot].pointee.deadlineKind == .keepAlive)
+        client.peer.request(
+            SessionPeer.fields("GET", "/held", [("x", String(repeating: "~", count: 2000))]))
+        Self.slowly(bench)
+        for other in others { bench.ring.receives(other, bench.get("/other")) }
+        client.step()
+        // The deadline passes while the head waits, and again while a part of it is held.
+        bench.quietTurn(after: .milliseconds(990))
+        bench.quietTurn(after: .milliseconds(40))
+        bench.settle()
+
+        #expect(Self.paths(bench).contains("/held"))
+        #expect(!client.isClosed)
+    }
+
+    @Test("When no view is of low priority any more, nothing is held any longer")
+    func reloadHeld() throws {
+        let bench = try Self.bench()
+        let clients = try (0..<3).map { _ in try Self.hundred(bench).0 }
+        Self.slowly(bench)
+        for client in clients { client.step() }
+        for _ in 0..<4 { bench.turn() }
+        #expect(!bench.worker.backlog.isEmpty && bench.ring.opened.count < 150)
+
+        bench.worker.shedsLoad = false
+        bench.turn()
+
+        #expect(bench.worker.backlog.isEmpty)
+        #expect(bench.ring.opened.count == 300)
+    }
+
+    @Test("A worker that leaves answers what it holds")
+    func drain() throws {
+        let bench = try Self.bench()
+        bench.comeFrom(.open)
+        let client = try WirePeer(clientOf: bench)
+        let ids = (0..<100).map { number in
+            client.peer.request(
+                SessionPeer.fields(
+                    "GET", "/\(number)", authority: "away.example",
+                    [("x", "\(number)-abcdefghijklmnopqrstuvw")]))
+        }
+        Self.slowly(bench)
+        client.step()
+        bench.turn()
+        let slot = try #require(bench.slot(of: client.descriptor))
+        #expect(bench.worker.channels[slot].pointee.flags.contains(.holdsPlaintext))
+
+        bench.worker.handle(.drain(until: bench.now.advanced(by: .seconds(30))))
+        client.exchange()
+
+        #expect(ids.allSatisfy { client[$0].heads.count == 1 && client[$0].isEnded })
+        bench.pass(.seconds(3))
+        #expect(client.isClosed)
+    }
+
+    @Test("Scarce memory does not give the public the turn: a record is held all the same")
+    func scarce() throws {
+        let bench = try Self.bench { $0.chunkBudget = 512 * 1024 }
+        let clients = try (0..<4).map { _ in try Self.hundred(bench).0 }
+        let taken = (0..<3).compactMap { _ in bench.worker.chunks.take(100 * 1024) }
+        #expect(taken.count == 3 && bench.worker.chunks.isScarce)
+        bench.stopwatch.step = .microseconds(150)
+        for client in clients { client.step() }
+        var before: UInt64 = 0
+        for _ in 0..<20 {
+            bench.turn()
+            #expect(bench.count(Counter.requests) - before <= 60)
+            before = bench.count(Counter.requests)
+        }
+        for chunk in taken { bench.worker.chunks.give(chunk) }
+        for _ in 0..<20 where !bench.worker.waitsForNothing { bench.settle() }
+        #expect(bench.count(Counter.requests) == 400)
     }
 
     @Test("Who leaves with requests in waiting leaves nothing behind")

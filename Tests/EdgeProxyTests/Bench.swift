@@ -392,6 +392,7 @@ final class Bench {
             var previous: Int32 = -1
             var next = pool.queueFirst
             var length = 0
+            var preceding = 0
             while next >= 0, length <= pool.queueCount {
                 let state = worker.exchanges[Int(next)].pointee
                 let client = worker.channels[Int(state.downstream)].pointee
@@ -407,11 +408,18 @@ final class Bench {
                     faults.append("exchange \(next) waits without a deadline")
                 }
                 length += 1
+                if state.flags.contains(.precedes) { preceding += 1 }
                 previous = next
                 next = state.queueNext
             }
             if pool.group.pools.reduce(0, { $0 + $1.queueCount }) != pool.group.waiting {
                 faults.append("group \(pool.group.id) waits wrongly")
+            }
+            let last = pool.queueLastPreceding
+            if preceding != pool.queuePreceding
+                || last >= 0 && !worker.exchanges[Int(last)].pointee.flags.contains(.precedes)
+            {
+                faults.append("queue \(pool.id): \(preceding) precede")
             }
             if length != pool.queueCount || previous != pool.queueLast {
                 faults.append("queue \(pool.id): \(length) linked, \(pool.queueCount) counted")

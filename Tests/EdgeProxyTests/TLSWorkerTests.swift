@@ -151,7 +151,13 @@ import Testing
             ERR_clear_error()
         }
 
-        private func flush() -> Bool {
+        /// What is to be said next, a ClientHello at first, which is not sent.
+        func takeHello() -> [UInt8] {
+            read()
+            return takeOutput()
+        }
+
+        private func takeOutput() -> [UInt8] {
             var all: [UInt8] = []
             var block = [UInt8](repeating: 0, count: 16 * 1024)
             while true {
@@ -159,6 +165,11 @@ import Testing
                 guard count > 0 else { break }
                 all += block.prefix(Int(count))
             }
+            return all
+        }
+
+        private func flush() -> Bool {
+            let all = takeOutput()
             var rest = all[...]
             while !rest.isEmpty {
                 bench.ring.receives(descriptor, rest.prefix(piece))
