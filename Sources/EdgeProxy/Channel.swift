@@ -53,6 +53,8 @@ struct Channel: BitwiseCopyable {
         static let queued = Flags(rawValue: 16)
         /// The receive operation has been told to stop.
         static let receiveStopping = Flags(rawValue: 32)
+        /// It is over in the kernel: its last completion waits for its turn.
+        static let receiveOver = Flags(rawValue: 536_870_912)
         /// Opened while a snapshot policy required TLS.
         static let isTLS = Flags(rawValue: 64)
         /// The session failed, or must not say good-bye: nothing more is written.

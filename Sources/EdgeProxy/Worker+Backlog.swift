@@ -101,6 +101,7 @@ extension Worker {
         // The kernel lets go of it: its place and its descriptor are free at once.
         if channel.pointee.phase == .closing, channel.pointee.backlogged == 0 { return false }
         channel.pointee.backlogged += 1
+        if !completion.hasMore { channel.pointee.flags.insert(.receiveOver) }
         let most = isDownstream(slot) ? Worker.backlogMax : Worker.answerBacklogMax
         if channel.pointee.backlogged >= most, completion.hasMore {
             stopReceiving(slot)

@@ -57,7 +57,7 @@ extension Worker {
         let channel = channels[slot]
         if !completion.hasMore {
             channel.pointee.inFlight.remove(.receive)
-            channel.pointee.flags.remove(.receiveStopping)
+            channel.pointee.flags.subtract([.receiveStopping, .receiveOver])
         }
         let buffer = copy == nil ? completion.buffer : nil
         if channel.pointee.phase == .closing {
@@ -140,7 +140,7 @@ extension Worker {
         let channel = channels[slot]
         guard channel.pointee.inFlight.contains(.receive),
             !channel.pointee.inFlight.contains(.cancel),
-            !channel.pointee.flags.contains(.receiveStopping)
+            channel.pointee.flags.isDisjoint(with: [.receiveStopping, .receiveOver])
         else { return }
         channel.pointee.flags.insert(.receiveStopping)
         channel.pointee.inFlight.insert(.cancel)

@@ -224,7 +224,9 @@ extension Worker {
             if failure == .descriptorLimit { limited |= MemberTable.bit(member) }
         }
         if limited != 0, awaitsDescriptor(exchange, pool, limited) { return }
-        if pool.group.members.isWorthWaiting(choice), state.pointee.rival < 0 || hasPlace(pool) {
+        if pool.group.members.isWorthWaiting(choice),
+            state.pointee.rival < 0 || hasPlace(exchange, pool)
+        {
             enqueue(exchange, pool)
             return
         }

@@ -10,19 +10,23 @@ extension Worker {
     /// - Parameter isBounded: false for one that waits for a connection which is being made, as it
     ///   would for one of its own.
     func enqueue(_ exchange: Int, _ pool: UpstreamPool, isBounded: Bool = true) {
-        let state = exchanges[exchange]
-        let precedes = shedsLoad && !isLowPriority(Int(state.pointee.downstream))
-        // An answer to the public may have come that makes room: it has to wait for its turn.
-        let fits =
-            precedes
-            ? pool.queuePreceding < pool.settings.queueMax || !backlog.isEmpty : hasPlace(pool)
-        guard !isBounded || fits else {
+        guard !isBounded || hasPlace(exchange, pool) else {
             failExchange(exchange, .upstreamQueueFull)
             return
         }
-        putInQueue(exchange, pool, after: precedes ? pool.queueLastPreceding : pool.queueLast)
-        if precedes { notePreceding(exchange, pool) }
+        if precedes(exchange) {
+            putInQueue(exchange, pool, after: pool.queueLastPreceding)
+            notePreceding(exchange, pool)
+            pool.queueLastPreceding = Int32(exchange)
+        } else {
+            putInQueue(exchange, pool, after: pool.queueLast)
+        }
         noteQueued(exchange, pool)
+    }
+
+    /// It is not of low priority, where some are.
+    private func precedes(_ exchange: Int) -> Bool {
+        shedsLoad && !isLowPriority(Int(exchanges[exchange].pointee.downstream))
     }
 
     /// - Parameter previous: -1: in front.
@@ -48,18 +52,29 @@ extension Worker {
     private func notePreceding(_ exchange: Int, _ pool: UpstreamPool) {
         exchanges[exchange].pointee.flags.insert(.precedes)
         pool.queuePreceding += 1
-        pool.queueLastPreceding = Int32(exchange)
     }
 
-    /// Puts an exchange whose connection has died in front: the room that this makes is its own.
-    /// As many as there are connections at most, beside those that the queue's bound allows.
+    /// Puts an exchange whose connection has died in front, of those of its priority: the room that
+    /// this makes is its own. As many as there are connections at most, beside those that the
+    /// queue's bound allows.
     func enqueueFirst(_ exchange: Int, _ pool: UpstreamPool) {
-        putInQueue(exchange, pool, after: -1)
+        if precedes(exchange) {
+            putInQueue(exchange, pool, after: -1)
+            notePreceding(exchange, pool)
+            if pool.queueLastPreceding < 0 { pool.queueLastPreceding = Int32(exchange) }
+        } else {
+            putInQueue(exchange, pool, after: pool.queueLastPreceding)
+        }
         noteQueued(exchange, pool)
     }
 
-    /// One more may wait.
-    func hasPlace(_ pool: UpstreamPool) -> Bool { pool.queueCount < pool.settings.queueMax }
+    /// The exchange may wait, too.
+    func hasPlace(_ exchange: Int, _ pool: UpstreamPool) -> Bool {
+        let most = pool.settings.queueMax
+        guard precedes(exchange) else { return pool.queueCount < most }
+        // An answer to the public may have come that makes room: it has to wait for its turn.
+        return pool.queuePreceding < most || !backlog.isEmpty
+    }
 
     /// Nobody else may serve the exchange, but a connection that is late may still come.
     func awaitsLate(_ exchange: Int, _ pool: UpstreamPool) -> Bool {
@@ -79,7 +94,7 @@ extension Worker {
     func awaitsDescriptor(_ exchange: Int, _ pool: UpstreamPool, _ members: UInt64) -> Bool {
         acceptLater()
         let state = exchanges[exchange]
-        guard state.pointee.rival < 0, hasPlace(pool),
+        guard state.pointee.rival < 0, hasPlace(exchange, pool),
             pool.group.members.members.contains(where: { $0.connectionCount > 0 })
         else { return false }
         state.pointee.tried &= ~members
@@ -132,11 +147,7 @@ extension Worker {
         if state.pointee.flags.contains(.precedes) {
             state.pointee.flags.remove(.precedes)
             pool.queuePreceding -= 1
-            if pool.queueLastPreceding == Int32(exchange) {
-                let isNext =
-                    previous >= 0 && exchanges[Int(previous)].pointee.flags.contains(.precedes)
-                pool.queueLastPreceding = isNext ? previous : -1
-            }
+            if pool.queueLastPreceding == Int32(exchange) { pool.queueLastPreceding = previous }
         }
         pool.queueCount -= 1
         pool.group.waiting -= 1

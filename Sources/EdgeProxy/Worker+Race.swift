@@ -99,7 +99,8 @@ extension Worker {
             choice.tried |= MemberTable.bit(member)
             state.pointee.tried |= MemberTable.bit(member)
         }
-        if awaitsLate(exchange, pool) || pool.group.members.isWorthWaiting(choice) && hasPlace(pool)
+        if awaitsLate(exchange, pool)
+            || pool.group.members.isWorthWaiting(choice) && hasPlace(exchange, pool)
         {
             // Room elsewhere, others' late connections, or its own: whichever comes first.
             unassign(exchange)

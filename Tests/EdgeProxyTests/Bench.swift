@@ -408,16 +408,22 @@ final class Bench {
                     faults.append("exchange \(next) waits without a deadline")
                 }
                 length += 1
-                if state.flags.contains(.precedes) { preceding += 1 }
+                if state.flags.contains(.precedes) {
+                    // They are the first, without a gap.
+                    if preceding != length - 1 { faults.append("exchange \(next) precedes") }
+                    preceding += 1
+                    if preceding == pool.queuePreceding, next != pool.queueLastPreceding {
+                        faults.append("queue \(pool.id): another is the last that precedes")
+                    }
+                }
                 previous = next
                 next = state.queueNext
             }
             if pool.group.pools.reduce(0, { $0 + $1.queueCount }) != pool.group.waiting {
                 faults.append("group \(pool.group.id) waits wrongly")
             }
-            let last = pool.queueLastPreceding
             if preceding != pool.queuePreceding
-                || last >= 0 && !worker.exchanges[Int(last)].pointee.flags.contains(.precedes)
+                || pool.queueLastPreceding >= 0 && preceding == 0
             {
                 faults.append("queue \(pool.id): \(preceding) precede")
             }

@@ -22,6 +22,8 @@ import Testing
         var seenOpened = 0
         var hidden: [UInt16] = []
         var epoch: UInt64 = 1
+        /// Some clients are of low priority, until a reload.
+        var isRanked = false
         var answered: Set<[Int32]> = []
         var rules: WalkRules
 
@@ -56,9 +58,13 @@ import Testing
                 options.routing = Shaping.routing()
                 options.limits = Shaping.plans(policy)
                 options.limitMemory = try Shaping.memory()
+            } else if random.chance(2, of: 3) {
+                isRanked = true
+                RankedViews.use(&options)
             }
             self.random = random
             bench = try Bench(options)
+            if isRanked { bench.arriveByPort() }
             rules = WalkRules(bench)
             bench.ring.disorder = SeededRandom(seed: random.seed &+ 1)
         }
@@ -81,6 +87,11 @@ import Testing
         func turn(after span: Duration) throws {
             for descriptor in peers.keys.sorted() where random.chance(3, of: 4) {
                 converse(descriptor)
+            }
+            if isRanked {
+                bench.stopwatch.step =
+                    [.zero, .zero, .microseconds(100), .milliseconds(1)][
+                        number(4)]
             }
             bench.quietTurn(after: span)
             rules.look()
@@ -135,7 +146,7 @@ import Testing
             case 27: growSilent()
             case 0:
                 bench.ring.incoming(
-                    Bench.listener, [SocketAddress(ipv4: 0xC000_0201, port: 1)],
+                    Bench.listener, [SocketAddress(ipv4: 0xC000_0201, port: UInt16(1 + number(2)))],
                     isAnnounced: random.chance(9, of: 10))
             case 1...5: ask()
             case 6...12: answer()
@@ -366,7 +377,10 @@ import Testing
             var options = bench.options
             options.http2.streamsMax = 2 + number(20)
             let pool = Int32(number(2))
-            if options.routing != nil {
+            if isRanked {
+                options.routing = RankedViews.routing(
+                    pool: pool, isLow: random.chance(3, of: 4))
+            } else if options.routing != nil {
                 options.routing = Shaping.routing(pool: pool)
                 if random.chance(1, of: 2) {
                     options.limits = Shaping.plans(LimitPolicy(name: "none"))
@@ -388,6 +402,7 @@ import Testing
             bench.ring.unhideBuffers(hidden)
             hidden = []
             bench.ring.disorder = nil
+            bench.stopwatch.step = .zero
             bench.ring.holdsCancels = false
             bench.ring.connectPolicy = { _ in -ECONNREFUSED }
             peers = [:]

@@ -19,6 +19,8 @@ import Testing
         var seen = 0
         var hidden: [UInt16] = []
         var epoch: UInt64 = 1
+        /// Some clients are of low priority, until a reload.
+        var isRanked = false
         var rules: WalkRules
 
         init(_ random: SeededRandom, log: AccessLog? = nil) throws {
@@ -49,9 +51,13 @@ import Testing
                 options.routing = Shaping.routing()
                 options.limits = Shaping.plans(policy)
                 options.limitMemory = try Shaping.memory()
+            } else if random.chance(2, of: 3) {
+                isRanked = true
+                RankedViews.use(&options)
             }
             self.random = random
             bench = try Bench(options)
+            if isRanked { bench.arriveByPort() }
             rules = WalkRules(bench)
             bench.ring.disorder = SeededRandom(seed: random.seed &+ 1)
         }
@@ -64,6 +70,11 @@ import Testing
         }
 
         func turn(after span: Duration) {
+            if isRanked {
+                bench.stopwatch.step =
+                    [.zero, .zero, .microseconds(100), .milliseconds(1)][
+                        number(4)]
+            }
             bench.quietTurn(after: span)
             rules.look()
             for descriptor in bench.ring.accepted.dropFirst(seen) {
@@ -127,7 +138,10 @@ import Testing
                 options.sendsProxyHeader.toggle()
             }
             let pool = Int32(number(2))
-            if options.routing != nil {
+            if isRanked {
+                options.routing = RankedViews.routing(
+                    pool: pool, isLow: random.chance(3, of: 4))
+            } else if options.routing != nil {
                 options.routing = Shaping.routing(pool: pool)
                 if random.chance(1, of: 2) {
                     options.limits = Shaping.plans(LimitPolicy(name: "none"))
@@ -167,7 +181,8 @@ import Testing
                 Bench.redirectListener, Bench.tcpListener, Bench.tcpListener,
             ]
             bench.ring.incoming(
-                listeners[number(7)], [SocketAddress(ipv4: 0xC000_0201, port: 1)],
+                listeners[number(7)],
+                [SocketAddress(ipv4: 0xC000_0201, port: UInt16(1 + number(2)))],
                 isAnnounced: random.chance(9, of: 10))
         }
 
@@ -276,6 +291,7 @@ import Testing
             bench.ring.unhideBuffers(hidden)
             hidden = []
             bench.ring.disorder = nil
+            bench.stopwatch.step = .zero
             bench.ring.holdsCancels = false
             bench.ring.acceptFailures = []
             bench.ring.socketFailures = []

@@ -13,7 +13,7 @@ enum RankedViews {
         case open = 3
     }
 
-    static func routing() -> Routing {
+    static func routing(pool: Int32 = 0, isLow: Bool = true) -> Routing {
         let configurations = [("lan", "eth0"), ("public", "wg0")].map { name, interface in
             var view = ViewConfiguration(name: name)
             view.interfaces = [interface]
@@ -22,20 +22,27 @@ enum RankedViews {
         return Routing(
             views: [
                 (0, ClientView(name: "lan", index: 0)),
-                (1, ClientView(name: "public", index: 1, profile: 1, isLow: true)),
+                (1, ClientView(name: "public", index: 1, profile: 1, isLow: isLow)),
             ],
             isDivided: true,
             places: ViewTable(configurations, listeners: [nil, nil, nil, nil], interfaces: [:]),
             router: Router([
-                Router.View(hosts: [Router.Host(pattern: "home.example", site: 0, pool: 0)]),
+                Router.View(hosts: [Router.Host(pattern: "home.example", site: 0, pool: pool)]),
                 Router.View(
-                    hosts: [Router.Host(pattern: "home.example", site: 0, pool: 0)], hostPolicy: 1),
+                    hosts: [Router.Host(pattern: "home.example", site: 0, pool: pool)],
+                    hostPolicy: 1),
             ]),
             profiles: [ServerProfile(fallback: nil), ServerProfile(fallback: nil)])
     }
 
     static func bench(_ change: (inout Bench.Options) -> Void = { _ in }) throws -> Bench {
         var options = Bench.Options()
+        use(&options)
+        change(&options)
+        return try Bench(options)
+    }
+
+    static func use(_ options: inout Bench.Options) {
         options.routing = routing()
         options.interfaces = {
             [
@@ -43,12 +50,17 @@ enum RankedViews {
                 NetworkInterface(index: 3, name: "wg0"),
             ]
         }
-        change(&options)
-        return try Bench(options)
     }
 }
 
 extension Bench {
+    /// Where a client comes from is in its port: those with odd ones are the public.
+    func arriveByPort() {
+        ring.arrival = { $0.port % 2 == 0 ? Place.lan.rawValue : Place.open.rawValue }
+    }
+
+    private typealias Place = RankedViews.Place
+
     /// Connections that begin from now on come from there.
     func comeFrom(_ place: RankedViews.Place) { ring.arrival = { _ in place.rawValue } }
 
