@@ -131,7 +131,8 @@ extension LimitPlans {
             let limit = counts[index]
             if caller.isExempt(limit.policy) { continue }
             guard held.count < UInt8(HeldCounts.countMax) else {
-                // Of several places in turn, with a hello that names another: not for nothing.
+                // More places than a connection can have, but for one whose second hello names
+                // another site: not for nothing.
                 if limit.isShadow { continue }
                 leave(&held, in: table)
                 verdict.refusedBy = Int32(index)

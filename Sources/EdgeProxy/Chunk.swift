@@ -138,12 +138,14 @@ struct ChunkPool: ~Copyable {
 
     /// Half of the budget is used up.
     var isScarce: Bool { bytesInUse >= budget / 2 }
+    /// Three quarters: what is left is for what is under way.
+    var isShort: Bool { bytesInUse >= budget / 4 * 3 }
 
     /// Bytes that one round of a bulk transfer may take now: less, the more of the budget is used,
     /// so that many slow peers leave room for the others.
     func roundMax(_ wanted: Int) -> Int {
         guard isScarce else { return wanted }
-        return min(wanted, bytesInUse < budget / 4 * 3 ? 65536 : 16384)
+        return min(wanted, isShort ? 16384 : 65536)
     }
 }
 

@@ -156,10 +156,11 @@ extension Worker {
         channels[slot].pointee.flags.insert(.handshakeDue)
     }
 
-    /// Its ClientHello has been answered: that was the dear part of it.
-    func noteHandshakeBegun(_ slot: Int) {
+    /// Its ClientHello has been answered: that was the dear part of it, unless the answer asks for
+    /// another hello (HelloRetryRequest), whose turn is yet to come.
+    func noteHandshakeBegun(_ slot: Int, isRetry: Bool) {
         let channel = channels[slot]
-        channel.pointee.flags.insert(.helloAnswered)
+        if !isRetry { channel.pointee.flags.insert(.helloAnswered) }
         guard channel.pointee.flags.contains(.handshakeDue) else { return }
         channel.pointee.flags.remove(.handshakeDue)
         handshakeAt = now

@@ -11,8 +11,8 @@ struct Backlog {
         case copied(Completion, ChunkPointer)
         /// The channel holds plaintext whose turn has not come.
         case held(slot: Int32, generation: UInt32)
-        /// Its deadline has passed; and it has given way already to what came since.
-        case due(slot: Int32, generation: UInt32, DeadlineKind, isLate: Bool)
+        /// Its deadline has passed; and how often it has given way to what came before or since.
+        case due(slot: Int32, generation: UInt32, DeadlineKind, passes: UInt8)
     }
 
     private var entries: [(entry: Entry, since: Instant)] = []
@@ -66,8 +66,10 @@ extension Worker {
     private static let pieceBytes = 512
     private static let pieceMin = 256
     private static let pieceMax = 8 * 1024
-    /// As much as a record of TLS has, or a buffer of the ring.
+    /// As much as a record of TLS has, or a buffer of the ring; and the turns that it takes at
+    /// most.
     private static let recordBytes = 16 * 1024
+    private static let passesMax = UInt8(recordBytes / pieceMin)
     /// A piece that takes less time is followed by one of twice its size, else by one of half.
     private static let pieceTime: UInt64 = 20_000
     /// Completions of a channel that wait before it is no longer received from.
@@ -110,7 +112,7 @@ extension Worker {
         // buffers, though memory is scarce: that is no reason to let the others wait.
         if let buffer = completion.buffer, completion.result > 0,
             backlog.buffers >= ring.bufferCount / 4,
-            !chunks.isScarce || backlog.copies < ring.bufferCount,
+            !chunks.isScarce || !chunks.isShort && backlog.copies < ring.bufferCount,
             let chunk = chunks.take(Int(completion.result))
         {
             chunk.bytes.copyMemory(
@@ -182,8 +184,8 @@ extension Worker {
                 channels[completion.token.slot].pointee.backlogged -= 1
                 completeReceive(completion.token.slot, completion, copied: chunk)
             case .held(let slot, let generation): goOn(Int(slot), generation)
-            case .due(let slot, let generation, let kind, let isLate):
-                comeDue(Int(slot), generation, kind, isLate: isLate)
+            case .due(let slot, let generation, let kind, let passes):
+                comeDue(Int(slot), generation, kind, passes)
             }
             // Without memory for copies it is done with what others need.
             if shedsLoad, clock() >= lowPriorityEnd, backlog.buffers <= ring.bufferCount / 2 {
@@ -215,19 +217,20 @@ extension Worker {
     /// A deadline of low priority has passed. What came before it has been handled by now; what has
     /// come since goes first once, for it may be what was waited for.
     private func comeDue(
-        _ slot: Int, _ generation: UInt32, _ kind: DeadlineKind, isLate: Bool
+        _ slot: Int, _ generation: UInt32, _ kind: DeadlineKind, _ passes: UInt8
     ) {
         guard isOpen(slot, generation), channels[slot].pointee.deadlineKind == kind,
             wheel.deadline(of: slot) == .never
         else { return }
         let carrier = transport(slot)
-        // What its session holds has come before, however often its turn comes.
+        // What its session holds has come before; but it may hold something ever again.
         let isHeld =
             channels[carrier].pointee.flags.contains(.holdsPlaintext)
-            && links[carrier].pointee.heldWaits
-        guard !isHeld, isLate || channels[carrier].pointee.backlogged == 0 else {
+            && links[carrier].pointee.heldWaits && passes < Worker.passesMax
+        guard !isHeld, passes > 0 || channels[carrier].pointee.backlogged == 0 else {
             backlog.append(
-                .due(slot: Int32(slot), generation: generation, kind, isLate: true), now: now)
+                .due(slot: Int32(slot), generation: generation, kind, passes: passes + 1),
+                now: now)
             return
         }
         expire(slot)
@@ -281,7 +284,7 @@ extension Worker {
             chunk.pointee.start = chunk.pointee.end - Int32(bytes.count)
         } else {
             // A record, though memory is scarce: it may be hundreds of requests.
-            guard !chunks.isScarce || bytes.count <= Worker.recordBytes,
+            guard !chunks.isScarce || !chunks.isShort && bytes.count <= Worker.recordBytes,
                 let copy = chunks.take(bytes.count), let start = bytes.baseAddress
             else { return false }
             copy.bytes.copyMemory(from: start, byteCount: bytes.count)
@@ -337,7 +340,7 @@ extension Worker {
             backlog.append(
                 .due(
                     slot: Int32(slot), generation: channel.pointee.generation,
-                    channel.pointee.deadlineKind, isLate: false), now: now)
+                    channel.pointee.deadlineKind, passes: 0), now: now)
         }
     }
 }

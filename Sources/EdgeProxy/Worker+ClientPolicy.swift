@@ -10,10 +10,10 @@ extension Worker {
     /// nothing before the ClientHello is complete, so from its first byte on the handshake's own
     /// time runs.
     func noteHelloAnswered(_ slot: Int) {
-        guard channels[slot].pointee.deadlineKind == .clientHello, engine.wire.outputCount > 0
-        else { return }
+        guard isDownstream(slot), engine.wire.outputCount > 0 else { return }
+        noteHandshakeBegun(slot, isRetry: engine.wire.outputIsHelloRetry)
+        guard channels[slot].pointee.deadlineKind == .clientHello else { return }
         setDeadline(slot, .handshake, snapshot.timeouts.handshake)
-        noteHandshakeBegun(slot)
     }
 
     // MARK: - Requests

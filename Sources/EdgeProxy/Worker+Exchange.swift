@@ -202,7 +202,8 @@ extension Worker {
         }
         if pool.isRetired { pool = inherit(exchange, from: pool) }
         guard admit(exchange, pool) else { return }
-        if pool.queueCount > 0, !state.pointee.flags.contains(.queued) {
+        let ahead = precedes(exchange) ? pool.queuePreceding : pool.queueCount
+        if ahead > 0, !state.pointee.flags.contains(.queued) {
             // Behind those that wait for a connection which all of them will share.
             enqueue(exchange, pool, isBounded: pool.http2Connecting | pool.http2Late == 0)
             return

@@ -190,7 +190,10 @@ extension Worker {
         if links[slot].pointee.streamCount == 0 {
             let limit =
                 links[slot].pointee.isLeaving ? Worker.drainGrace : snapshot.timeouts.keepAlive
-            setDeadline(slot, .keepAlive, limit)
+            // Whoever leaves has no more time for being idle again and again.
+            if !links[slot].pointee.isLeaving || channels[slot].pointee.deadlineKind != .keepAlive {
+                setDeadline(slot, .keepAlive, limit)
+            }
             if channels[slot].pointee.flags.contains(.listsWhenIdle) { listIdle(slot) }
         } else if !links[slot].pointee.isLeaving || links[slot].pointee.isGone {
             clearDeadline(slot)

@@ -25,7 +25,7 @@ extension Worker {
     }
 
     /// It is not of low priority, where some are.
-    private func precedes(_ exchange: Int) -> Bool {
+    func precedes(_ exchange: Int) -> Bool {
         shedsLoad && !isLowPriority(Int(exchanges[exchange].pointee.downstream))
     }
 
@@ -70,10 +70,7 @@ extension Worker {
 
     /// The exchange may wait, too.
     func hasPlace(_ exchange: Int, _ pool: UpstreamPool) -> Bool {
-        let most = pool.settings.queueMax
-        guard precedes(exchange) else { return pool.queueCount < most }
-        // An answer to the public may have come that makes room: it has to wait for its turn.
-        return pool.queuePreceding < most || !backlog.isEmpty
+        (precedes(exchange) ? pool.queuePreceding : pool.queueCount) < pool.settings.queueMax
     }
 
     /// Nobody else may serve the exchange, but a connection that is late may still come.
@@ -175,18 +172,32 @@ extension Worker {
         // Serving one may call another; that one is in the list by then.
         var index = 0
         while index < queueAttention.count {
-            if let pool = pools[Int(queueAttention[index])] { serveQueue(pool) }
+            if let pool = pools[Int(queueAttention[index])] { serveQueue(pool, preceding: true) }
+            index += 1
+        }
+        index = 0
+        while index < queueAttention.count {
+            if let pool = pools[Int(queueAttention[index])] {
+                pool.isCalled = false
+                serveQueue(pool, preceding: true)
+                serveQueue(pool, preceding: false)
+            }
             index += 1
         }
         queueAttention.removeAll(keepingCapacity: true)
     }
 
-    /// Everybody who can be served, in order. The first that has to go on waiting ends it.
-    private func serveQueue(_ pool: UpstreamPool) {
-        pool.isCalled = false
-        for _ in 0..<pool.queueCount {
-            let exchange = Int(pool.queueFirst)
-            guard exchange >= 0 else { return }
+    /// Everybody of one priority who can be served, in order. The first that has to go on waiting
+    /// ends it.
+    private func serveQueue(_ pool: UpstreamPool, preceding: Bool) {
+        let count = preceding ? pool.queuePreceding : pool.queueCount - pool.queuePreceding
+        for _ in 0..<count {
+            let last = pool.queueLastPreceding
+            let next =
+                preceding || last < 0
+                ? pool.queueFirst : exchanges[Int(last)].pointee.queueNext
+            let exchange = Int(next)
+            guard exchange >= 0, !preceding || last >= 0 else { return }
             let choice = choice(exchange, pool)
             if !pool.group.members.hasRoom(choice),
                 pool.group.members.isWorthWaiting(choice) || awaitsLate(exchange, pool)

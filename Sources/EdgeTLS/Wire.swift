@@ -59,6 +59,25 @@ package final class Wire {
     /// Ciphertext to be sent; valid until the next step.
     package var output: UnsafeRawPointer { UnsafeRawPointer(view.pointee.output) }
     package var outputCount: Int { view.pointee.outputCount }
+    /// What is to be sent begins with a HelloRetryRequest: a ServerHello whose random is the
+    /// SHA-256 of that name (RFC 8446 §4.1.3).
+    package var outputIsHelloRetry: Bool {
+        // Behind the headers of record and message, and the version.
+        let offset = 11
+        guard outputCount >= offset + 32, output.load(as: UInt8.self) == 22,
+            output.load(fromByteOffset: 5, as: UInt8.self) == 2
+        else { return false }
+        let words: [4 of UInt64] = [
+            0xCF21_AD74_E59A_6111, 0xBE1D_8C02_1E65_B891, 0xC2A2_1116_7ABB_8C5E,
+            0x079E_09E2_C8A8_339C,
+        ]
+        for index in 0..<4 {
+            let word = output.loadUnaligned(
+                fromByteOffset: offset + 8 * index, as: UInt64.self)
+            guard UInt64(bigEndian: word) == words[index] else { return false }
+        }
+        return true
+    }
     /// Bytes that still fit.
     package var outputRoom: Int { view.pointee.outputCapacity - view.pointee.outputCount }
     package func clearOutput() { view.pointee.outputCount = 0 }

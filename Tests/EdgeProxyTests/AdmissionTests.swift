@@ -160,6 +160,50 @@ import Testing
         #expect(open.allSatisfy { $0.isOpen })
     }
 
+    @Test("A hello that is asked for again waits for another turn")
+    func retried() throws {
+        let bench = try Self.bench()
+        let lan = bench.client(from: .lan)
+        bench.comeFrom(.open)
+        let open = try (0..<10).map { _ in try Peer(bench, groups: "P-521:P-256") }
+        for peer in open { peer.begin() }
+        let asked = open.map { bench.ring.sent(to: $0.descriptor).count }
+        #expect(asked.allSatisfy { $0 > 0 && $0 < 200 }, "\(asked)")
+        for peer in open { peer.hello() }
+        bench.ring.receives(lan, "GET / HTTP/1.1\r\n")
+
+        for _ in 0..<3 { bench.quietTurn(after: .microseconds(100)) }
+        #expect(
+            zip(open, asked).count { bench.ring.sent(to: $0.descriptor).count > $1 } <= 1)
+        bench.settle()
+        for peer in open { peer.exchange() }
+        #expect(open.allSatisfy { $0.isOpen })
+    }
+
+    @Test("A worker that leaves gives each hello one turn, and begins no more of them at a time")
+    func leavingHellos() throws {
+        let bench = try Self.bench()
+        let lan = bench.client(from: .lan)
+        let open = try (0..<6).map { _ in try Self.peer(bench, .open) }
+        for peer in open { peer.hello() }
+        bench.quietTurn(after: .milliseconds(1))
+        bench.worker.handle(.drain(until: bench.now.advanced(by: .seconds(30))))
+        var answered: [Int] = []
+        for _ in 0..<100 {
+            bench.ring.receives(lan, "x")
+            bench.quietTurn(after: .microseconds(100))
+            answered.append(open.count { !bench.ring.sent(to: $0.descriptor).isEmpty })
+        }
+
+        // Ten milliseconds: one every four, however much the LAN says.
+        #expect(answered.last.map { (3...4).contains($0) } ?? false, "\(answered)")
+        bench.settle()
+        let deferred = bench.count(Counter.handshakesDeferred)
+        for peer in open { peer.exchange() }
+        #expect(open.allSatisfy { $0.isOpen })
+        #expect(bench.count(Counter.handshakesDeferred) == deferred)
+    }
+
     @Test("A worker that accepts nobody any more is not overloaded by those that wait")
     func draining() throws {
         let bench = try Self.bench()

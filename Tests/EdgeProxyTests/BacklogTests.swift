@@ -1,3 +1,4 @@
+import CEdge
 import EdgeCore
 import EdgeHTTP2
 import EdgeTesting
@@ -329,30 +330,6 @@ import Testing
         #expect(bench.count(ReasonCode.upstreamQueueFull) == 1)
     }
 
-    @Test("Without a queue a request of the LAN waits for an answer that has come to the public")
-    func room() throws {
-        let bench = try Self.bench {
-            $0.memberMax = 1
-            $0.queueMax = 0
-        }
-        let lan = bench.client(from: .lan)
-        let others = Self.clients(bench, 4, from: .open)
-        let client = bench.client(from: .open)
-        bench.send(client, bench.get("/open"))
-        let server = bench.upstream
-        _ = bench.ring.takeSent(to: server)
-        Self.slowly(bench)
-        for other in others { bench.ring.receives(other, "GET / HTTP/1.1\r\n") }
-        bench.ring.receives(server, Bench.ok)
-        bench.turn()
-        bench.ring.receives(lan, bench.get("/lan"))
-        bench.settle()
-
-        #expect(bench.ring.takeSent(to: server).contains("GET /lan "))
-        bench.send(server, Bench.ok)
-        #expect(bench.ring.takeSent(to: lan).hasSuffix("ok"))
-    }
-
     @Test("Whoever is closed is gone, though much waits")
     func gone() throws {
         let bench = try Self.bench()
@@ -581,6 +558,45 @@ import Testing
         #expect(!client.isClosed)
     }
 
+    @Test("A session that holds something ever again does not put its deadlines off for ever")
+    func heldForEver() throws {
+        let bench = try Self.bench()
+        bench.comeFrom(.open)
+        let client = try WirePeer(clientOf: bench)
+        client.exchange()
+        let slot = try #require(bench.slot(of: client.descriptor))
+        // As if it were so whenever it is looked at.
+        bench.worker.channels[slot].pointee.flags.insert(.holdsPlaintext)
+        bench.worker.links[slot].pointee.heldWaits = true
+        Self.slowly(bench)
+        bench.quietTurn(after: .seconds(76))
+        for _ in 0..<60 { bench.quietTurn(after: .zero) }
+        #expect(bench.count(ReasonCode.clientIdleTimeout) == 0)
+
+        for _ in 0..<10 { bench.quietTurn(after: .zero) }
+
+        #expect(bench.count(ReasonCode.clientIdleTimeout) == 1)
+    }
+
+    @Test("A request of the LAN goes to a server that has room, whoever waits for another")
+    func beside() throws {
+        let bench = try Self.bench {
+            $0.members = [Bench.member(1), Bench.member(2)]
+            $0.memberMax = 1
+            $0.queueMax = 4
+        }
+        bench.ring.connectPolicy = { $0 == Bench.member(2) ? -ECONNREFUSED : 0 }
+        let open = Self.clients(bench, 2, from: .open)
+        for client in open { bench.send(client, bench.get("/open")) }
+        #expect(bench.count(Counter.requestsWaiting) == 1)
+        bench.ring.connectPolicy = { _ in 0 }
+        bench.judge([(1, .preferred), (2, .preferred)])
+        let lan = bench.client(from: .lan)
+        bench.send(lan, bench.get("/lan"))
+
+        #expect(Self.paths(bench).contains("/lan"))
+    }
+
     @Test("When no view is of low priority any more, nothing is held any longer")
     func reloadHeld() throws {
         let bench = try Self.bench()
@@ -624,10 +640,10 @@ import Testing
 
     @Test("Scarce memory does not give the public the turn: a record is held all the same")
     func scarce() throws {
-        let bench = try Self.bench { $0.chunkBudget = 512 * 1024 }
+        let bench = try Self.bench { $0.chunkBudget = 2 << 20 }
         let clients = try (0..<4).map { _ in try Self.hundred(bench).0 }
-        let taken = (0..<3).compactMap { _ in bench.worker.chunks.take(100 * 1024) }
-        #expect(taken.count == 3 && bench.worker.chunks.isScarce)
+        let taken = (0..<8).compactMap { _ in bench.worker.chunks.take(100 * 1024) }
+        #expect(taken.count == 8 && bench.worker.chunks.isScarce)
         bench.stopwatch.step = .microseconds(150)
         for client in clients { client.step() }
         var before: UInt64 = 0
